@@ -1,0 +1,230 @@
+#include "agent/cutover.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "core/base/error.h"
+#include "core/base/wait.h"
+
+namespace pgrm::agent {
+namespace {
+
+struct Begun {
+  const Step* step;
+  nlohmann::json before;
+};
+
+/// A surprise (a bug, no memory) must be undone like any other failure.
+Error as_error(const std::exception& failure) {
+  const auto* const error = dynamic_cast<const Error*>(&failure);
+  return error != nullptr ? *error : Error(ErrorCode::internal, failure.what());
+}
+
+/// One walk through a piece of work that a person watches: timed, shown, logged and put into the outcome.
+void perform(Cutover& cutover, Outcome& outcome, const Step& step, std::string_view why, std::string_view result,
+             const std::function<std::string()>& work) {
+  spdlog::info("{}: {}", step.name, why);
+  cutover.progress.begins(step.name, why);
+  const Mono start = cutover.clock.now();
+  const auto ends = [&](std::string_view end, const std::string& evidence) {
+    const Duration took = cutover.clock.now() - start;
+    outcome.steps.push_back({&step, took, std::string(end), evidence});
+    cutover.progress.ends(end, took, evidence);
+    spdlog::info("{}: {}, {} ({})", step.name, end, evidence, human(took));
+  };
+  try {
+    ends(result, work());
+  } catch (const std::exception& failure) {
+    ends("failed", failure.what());
+    throw;
+  }
+}
+
+/// For records after which there is no other way than the one taken: going on matters more than the record.
+void try_to_record(Cutover& cutover, const std::function<void()>& record) {
+  try {
+    record();
+  } catch (const Error& error) {
+    cutover.warnings.push_back(fmt::format("the journal is incomplete: {}", error.what()));
+  }
+}
+
+/// Undoes in reverse. Returns what could not be undone, empty when all was.
+std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun>& begun, Outcome& outcome) {
+  std::string left;
+  for (auto entry = begun.rbegin(); entry != begun.rend(); ++entry) {
+    const Step& step = *entry->step;
+    if (step.undo == nullptr) continue;
+    try {
+      perform(cutover, outcome, step, "undo", "undone", [&] {
+        step.undo(cutover, entry->before);
+        return std::string("as before");
+      });
+      try_to_record(cutover, [&] { journal.undone(step.name); });
+    } catch (const std::exception& failure) {
+      left += fmt::format("{}: {}; ", step.name, failure.what());
+    }
+  }
+  return left;
+}
+
+void conclude(Outcome& outcome, ErrorCode code, const std::string& message, const std::string& hint) {
+  const ErrorRow& row = error_row(code);
+  outcome.exit_code = row.exit_code;
+  outcome.name = row.name;
+  outcome.message = message;
+  outcome.hint = hint.empty() ? std::string(row.hint) : hint;
+}
+
+/// Decides what a failure means, by how far the cutover had come.
+void conclude_failure(Cutover& cutover, Journal* journal, const std::vector<Begun>& begun, const Error& error,
+                      Outcome& outcome) {
+  if (outcome.promoted) {
+    conclude(outcome, ErrorCode::unfinished, std::string("promoted, but then: ") + error.what(), error.hint());
+  } else if (error.code() == ErrorCode::undecided) {
+    conclude(outcome, ErrorCode::undecided, error.what(), error.hint());
+  } else if (journal == nullptr) {
+    conclude(outcome, error.code(), error.what(), error.hint());
+  } else if (const std::string left = undo_all(cutover, *journal, begun, outcome); left.empty()) {
+    conclude(outcome, ErrorCode::undone, std::string("undone, because: ") + error.what(), error.hint());
+  } else {
+    conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", error.what(), left), {});
+  }
+}
+
+/// Before the point of no return a record that cannot be written stops the cutover; after it, nothing does.
+void record(Cutover& cutover, const Outcome& outcome, const std::function<void()>& write) {
+  if (outcome.promoted) {
+    try_to_record(cutover, write);
+  } else {
+    write();
+  }
+}
+
+/// Takes one step: looks whether it is wanted to stop, keeps the journal, notes what undo needs.
+void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begun>& begun, Outcome& outcome) {
+  if (cutover.stop.stop_requested() && !outcome.promoted) throw Error(ErrorCode::undone, "interrupted");
+  const bool known = std::ranges::any_of(begun, [&](const Begun& entry) { return entry.step == &step; });
+  if (step.mutates && !known) {
+    begun.push_back({&step, step.before == nullptr ? nlohmann::json() : step.before(cutover)});
+    record(cutover, outcome, [&] { journal->begin(step.name, begun.back().before); });
+  }
+  perform(cutover, outcome, step, step.why, "done", [&] { return step.run(cutover); });
+  if (step.commits) outcome.promoted = true;
+  if (step.mutates) record(cutover, outcome, [&] { journal->done(step.name, outcome.steps.back().evidence); });
+}
+
+// ---- recovery
+
+/// Whether that cutover needs nobody any more. One that ended unfinished or undecided does.
+bool ended(const JournalRecord& record) {
+  const int code = record.fields.value("exit_code", 0);
+  return record.record == "end" && code != error_row(ErrorCode::unfinished).exit_code &&
+         code != error_row(ErrorCode::undecided).exit_code;
+}
+
+/// The steps that may have changed something, in order, with what was there before.
+std::vector<Begun> begun_in(const std::vector<JournalRecord>& records) {
+  std::vector<Begun> begun;
+  for (const JournalRecord& record : records) {
+    if (record.record != "begin") continue;
+    const auto step = std::ranges::find(steps(), record.step, &Step::name);
+    if (step == steps().end()) {
+      throw Error(ErrorCode::file_failed, fmt::format("the journal names an unknown step \"{}\"", record.step),
+                  "use the program that wrote it");
+    }
+    begun.push_back({&*step, record.fields.value("before", nlohmann::json())});
+  }
+  return begun;
+}
+
+/// Looks at the replica; with `patient`, for as long as a promotion may take. Throws Error(undecided) when it cannot be
+/// seen.
+bool was_promoted(Cutover& cutover, bool patient) {
+  bool promoted = false;
+  try {
+    const auto left_recovery = [&] {
+      promoted = !cutover.servers.replica.admin->in_recovery(cutover.options.call_deadline);
+      return promoted;
+    };
+    wait_until(cutover.clock, patient ? cutover.options.promote_timeout : Duration::zero(),
+               std::chrono::milliseconds(100), cutover.stop, left_recovery);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::undecided,
+                fmt::format("a promotion was ordered, and the replica cannot be seen: {}", error.what()));
+  }
+  return promoted;
+}
+
+auto first_change() {
+  return std::ranges::find_if(steps(), [](const Step& step) { return step.mutates; });
+}
+
+}  // namespace
+
+Outcome run_cutover(Cutover& cutover, const OpenJournal& open_journal) {
+  Outcome outcome;
+  std::unique_ptr<Journal> journal;
+  std::vector<Begun> begun;
+  try {
+    for (const Step& step : steps()) {
+      if (step.mutates && !journal) journal = open_journal(cutover);
+      take(cutover, step, journal.get(), begun, outcome);
+    }
+  } catch (const std::exception& failure) {
+    conclude_failure(cutover, journal.get(), begun, as_error(failure), outcome);
+  }
+  if (journal) try_to_record(cutover, [&] { journal->end(outcome.exit_code); });
+  return outcome;
+}
+
+Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRecord>& records, Decision decision) {
+  Outcome outcome;
+  if (std::ranges::any_of(records, [](const JournalRecord& record) { return ended(record); })) {
+    outcome.message = "nothing to recover: that cutover has come to its end";
+    return outcome;
+  }
+  std::vector<Begun> begun = begun_in(records);
+  const auto commit = std::ranges::find_if(steps(), [](const Step& step) { return step.commits; });
+  const bool ordered = std::ranges::any_of(begun, [&](const Begun& entry) { return entry.step->commits; });
+  try {
+    if (ordered) {
+      outcome.promoted = was_promoted(cutover, decision == Decision::by_looking);
+      if (!outcome.promoted && decision == Decision::by_looking) {
+        throw Error(
+            ErrorCode::undecided, "a promotion was ordered and has not happened; it may still happen",
+            "agent recover --complete promotes now; agent recover --abort goes back to the old primary: only if "
+            "you know that the order was never carried out");
+      }
+    }
+    if (!outcome.promoted && decision != Decision::complete) {
+      throw Error(ErrorCode::undone, "the agent that began it has died");
+    }
+    // Every step is safe to be taken twice; what was there before the first time is in the journal.
+    const auto first = outcome.promoted ? std::next(commit) : first_change();
+    for (auto step = first; step != steps().end(); ++step) take(cutover, *step, &journal, begun, outcome);
+  } catch (const std::exception& failure) {
+    conclude_failure(cutover, &journal, begun, as_error(failure), outcome);
+  }
+  try_to_record(cutover, [&] { journal.end(outcome.exit_code); });
+  return outcome;
+}
+
+Outcome dry_run(Cutover& cutover) {
+  Outcome outcome;
+  try {
+    for (const Step& step : steps()) {
+      if (cutover.stop.stop_requested()) throw Error(ErrorCode::undone, "interrupted");
+      perform(cutover, outcome, step, step.why, step.in_dry_run ? "done" : "looked",
+              [&] { return step.in_dry_run ? step.run(cutover) : step.look(cutover).text; });
+    }
+  } catch (const Error& error) {
+    conclude(outcome, error.code(), error.what(), error.hint());
+  }
+  return outcome;
+}
+
+}  // namespace pgrm::agent

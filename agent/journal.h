@@ -1,0 +1,59 @@
+// What a cutover did, durably: a version line, then one JSON record a line. A step's `begin` is on disk before it acts.
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/clock.h"
+
+namespace pgrm::agent {
+
+/// The seam: a file that is only appended to.
+class JournalFile {
+ public:
+  virtual ~JournalFile() = default;
+  /// Returns only after `line` and a newline are on disk. Throws Error(file_failed).
+  virtual void append(const std::string& line) = 0;
+};
+
+/// Creates `path`, which must not exist, and makes its directory entry durable. Throws Error(file_failed).
+std::unique_ptr<JournalFile> create_journal_file(const std::string& path);
+
+/// Opens the journal of an earlier agent to go on with it; a torn last line is cut off. Throws Error(file_failed).
+std::unique_ptr<JournalFile> reopen_journal_file(const std::string& path);
+
+inline constexpr int journal_version = 1;
+
+class Journal {
+ public:
+  /// Writes the version line at once.
+  Journal(std::unique_ptr<JournalFile> file, const Clock& clock, const nlohmann::json& about);
+
+  /// Goes on with a journal that has its version line.
+  Journal(std::unique_ptr<JournalFile> file, const Clock& clock);
+
+  void begin(std::string_view step, const nlohmann::json& before);
+  void done(std::string_view step, const std::string& evidence);
+  void undone(std::string_view step);
+  void end(int exit_code);
+
+ private:
+  void append(std::string_view record, nlohmann::json fields);
+
+  std::unique_ptr<JournalFile> file_;
+  const Clock& clock_;
+};
+
+struct JournalRecord {
+  std::string record, step;
+  nlohmann::json fields;
+};
+
+/// Reads a journal's text. A torn last line (without its newline) is dropped; an unknown version or any other damage
+/// throws Error(file_failed) with the line's number.
+std::vector<JournalRecord> parse_journal(std::string_view text);
+
+}  // namespace pgrm::agent

@@ -1,0 +1,75 @@
+// The agent's command line. What the commands do stands in commands.cc, what a cutover is in steps.cc.
+#include <iostream>
+
+#include "agent/commands.h"
+#include "agent/report.h"
+#include "core/base/command_line.h"
+#include "core/base/signals.h"
+
+namespace {
+
+using namespace pgrm;
+
+constexpr auto examples = R"(  agent preflight                      is everything ready?
+  agent cutover --dry-run              what would happen, without a single write
+  agent cutover                        cut over; asks for the database's name first
+  agent cutover --yes --json           the same from a script
+  agent status                         who is the primary right now?
+  agent recover                        an agent died: go back or forward, whichever is safe
+  agent report                         how the last cutover went
+)";
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Signals signals;
+  CommandLine line("agent", "Cuts a live PostgreSQL over to its streaming replica.", examples);
+  CLI::App& app = line.app();
+  app.require_subcommand(1);
+  line.add_settings(
+      app, {"POSTGRES_USER", "POSTGRES_DB", "PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT",
+            "PRIMARY_DSN", "REPLICA_DSN", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS", "REQUIRED_SYNC_CHECKS",
+            "SYNC_TIMEOUT", "PROMOTE_TIMEOUT", "EXPORTER_URL", "LOADGEN_URL", "STATE_DIR", "LOG_LEVEL", "LOG_FORMAT"});
+
+  agent::Arguments arguments;
+  const auto command = [&](const char* name, const char* help) { return app.add_subcommand(name, help); };
+  CLI::App* const on_preflight = command("preflight", "Run every check and print the verdicts");
+  CLI::App* const on_status = command("status", "Show what both servers are right now");
+  CLI::App* const on_cutover = command("cutover", "Cut over, or say what would happen with --dry-run");
+  CLI::App* const on_recover = command("recover", "Finish or undo what an agent that died has begun");
+  CLI::App* const on_report = command("report", "Show the last cutover's report");
+  CLI::App* const on_explain = command("explain", "Print the tables of checks, steps and exit codes");
+  for (CLI::App* const printing : {on_preflight, on_cutover, on_recover, on_report}) {
+    printing->add_flag("--json", arguments.json, "print JSON instead of a table");
+  }
+  for (CLI::App* const telling : {on_preflight, on_cutover, on_recover}) {
+    telling->add_option("--traffic", arguments.traffic, "who is told to stop and to go on (default loadgen)")
+        ->check(CLI::IsMember({"loadgen", "none"}));
+    telling->add_option("--hooks", arguments.hooks,
+                        "directory with executables pre_fence, post_fence, post_promote, on_undo");
+  }
+  on_cutover->add_flag("--dry-run", arguments.dry_run, "check and look, change nothing");
+  on_cutover->add_flag("--yes", arguments.yes, "do not ask");
+  on_cutover->add_flag("--all", arguments.all, "when refused, print the checks that passed too");
+  bool abort = false;
+  bool complete = false;
+  CLI::Option* const go_back = on_recover->add_flag("--abort", abort, "go back to the old primary if not promoted");
+  on_recover->add_flag("--complete", complete, "promote now if not promoted")->excludes(go_back);
+
+  return line.run(argc, argv, [&] {
+    if (abort) arguments.decision = agent::Decision::abort;
+    if (complete) arguments.decision = agent::Decision::complete;
+    line.set_up_logging({.level = "warn", .file = {}});
+    const Settings settings = line.settings();
+    const agent::LogTo log_to = [&](const std::string& path) {
+      line.set_up_logging({.level = "info", .file = path, .screen = false});
+    };
+    if (on_preflight->parsed()) return agent::preflight(settings, arguments);
+    if (on_status->parsed()) return agent::status(settings, arguments);
+    if (on_cutover->parsed()) return agent::cutover(settings, arguments, signals.token(), log_to);
+    if (on_recover->parsed()) return agent::recover(settings, arguments, signals.token(), log_to);
+    if (on_report->parsed()) return agent::report(settings, arguments);
+    if (on_explain->parsed()) agent::explain(std::cout);
+    return 0;
+  });
+}

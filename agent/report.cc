@@ -1,0 +1,170 @@
+#include "agent/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ostream>
+
+#include "core/base/error.h"
+
+namespace pgrm::agent {
+namespace {
+
+std::string writable_now(const Cutover& cutover, const Outcome& outcome) {
+  if (outcome.exit_code == error_row(ErrorCode::undecided).exit_code) return "none";
+  return outcome.promoted ? cutover.options.pair.replica.address() : cutover.options.pair.primary.address();
+}
+
+nlohmann::json steps_to_json(const Outcome& outcome) {
+  auto steps = nlohmann::json::array();
+  for (const StepRecord& record : outcome.steps) {
+    steps.push_back({{"name", record.step->name},
+                     {"result", record.result},
+                     {"seconds", to_seconds(record.took)},
+                     {"evidence", record.evidence}});
+  }
+  return steps;
+}
+
+/// The rule that holds whatever the fence was made of.
+constexpr auto read_only_is_no_wall =
+    "a client that asks for READ WRITE by itself can still write to the old primary: stop it, or drop those clients, "
+    "before you rely on it being read-only";
+
+std::string in_ms(const nlohmann::json& seconds) { return human(from_seconds(seconds.get<double>())); }
+
+}  // namespace
+
+nlohmann::json findings_to_json(const std::vector<Finding>& findings) {
+  auto checks = nlohmann::json::array();
+  for (const Finding& finding : findings) {
+    checks.push_back({{"group", finding.check->group},
+                      {"name", finding.check->name},
+                      {"level", to_string(finding.verdict.level)},
+                      {"reason", finding.verdict.reason},
+                      {"hint", finding.verdict.hint}});
+  }
+  return checks;
+}
+
+nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool dry_run,
+                           std::optional<Duration> client_gap) {
+  nlohmann::json report{
+      {"cutover", cutover.id},
+      {"program_version", PGRM_VERSION},
+      {"written_at", to_iso8601(cutover.clock.wall())},
+      {"dry_run", dry_run},
+      {"outcome", outcome.name},
+      {"exit_code", outcome.exit_code},
+      {"message", outcome.message},
+      {"hint", outcome.hint},
+      {"old_primary", cutover.options.pair.primary.address()},
+      {"new_primary", cutover.options.pair.replica.address()},
+      {"promoted", outcome.promoted},
+      {"writable_now", writable_now(cutover, outcome)},
+      {"steps", steps_to_json(outcome)},
+      {"checks", findings_to_json(cutover.findings)},
+      {"warnings", cutover.warnings},
+  };
+  if (!cutover.system_identifier.empty()) {
+    report["system_identifier"] = cutover.system_identifier;
+    report["timeline"] = {{"before", cutover.old_timeline},
+                          {"after", outcome.promoted ? nlohmann::json(cutover.new_timeline) : nlohmann::json()}};
+  }
+  if (cutover.fence && cutover.fenced_end) {
+    report["fence"] = {{"kind", "read-only"},
+                       {"lsn", cutover.fenced_end->flush.to_string()},
+                       {"next_transaction_id", cutover.fenced_end->next_xid},
+                       {"sessions_ended", cutover.fence->sessions_ended},
+                       {"caveat", read_only_is_no_wall}};
+  }
+  if (cutover.writes_stopped && cutover.writes_resumed) {
+    report["write_unavailable_seconds"] = to_seconds(*cutover.writes_resumed - *cutover.writes_stopped);
+  }
+  if (client_gap) report["client_write_gap_seconds"] = to_seconds(*client_gap);
+  return report;
+}
+
+void print_summary(std::ostream& out, const nlohmann::json& report, const std::string& path) {
+  const auto line = [&out](std::string_view name, const std::string& value) {
+    out << fmt::format("  {:<22} {}\n", name, value);
+  };
+  const bool good = report.at("exit_code") == 0;
+  const bool dry_run = report.at("dry_run");
+  out << '\n'
+      << (!good     ? "NOT DONE: " + report.at("message").get<std::string>()
+          : dry_run ? "DRY RUN PASSED: every prerequisite holds, nothing was changed"
+                    : "DONE: " + report.at("new_primary").get<std::string>() + " is the primary")
+      << '\n';
+  if (!good) out << "hint: " << report.at("hint").get<std::string>() << '\n';
+  out << '\n';
+  line("writable now", report.at("writable_now"));
+  if (!dry_run && good) line("old primary, read-only", report.at("old_primary"));
+  if (report.contains("timeline") && report.at("promoted").get<bool>()) {
+    line("timeline", fmt::format("{} -> {}", report.at("timeline").at("before").get<int>(),
+                                 report.at("timeline").at("after").get<int>()));
+  }
+  if (report.contains("fence")) {
+    line("proved at", fmt::format("{}, 0 bytes behind", report.at("fence").at("lsn").get<std::string>()));
+  }
+  if (report.contains("write_unavailable_seconds"))
+    line("writes stopped for", in_ms(report.at("write_unavailable_seconds")));
+  if (report.contains("client_write_gap_seconds")) {
+    line("clients' write gap", in_ms(report.at("client_write_gap_seconds")));
+  }
+  line("exit code", fmt::format("{} ({})", report.at("exit_code").get<int>(), report.at("outcome").get<std::string>()));
+  if (!path.empty()) line("report", path);
+  for (const auto& warning : report.at("warnings")) out << "  warning: " << warning.get<std::string>() << '\n';
+  if (good && report.contains("fence")) {
+    out << "  note: " << report.at("fence").at("caveat").get<std::string>() << '\n';
+  }
+}
+
+void print_findings(std::ostream& out, const std::vector<Finding>& findings, bool all) {
+  std::vector<const Finding*> sorted;
+  for (const Finding& finding : findings) sorted.push_back(&finding);
+  std::ranges::stable_sort(sorted, {}, [](const Finding* finding) { return finding->verdict.level; });
+  std::size_t hidden = 0;
+  for (const Finding* const finding : sorted) {
+    const Verdict& verdict = finding->verdict;
+    if (verdict.level == Level::pass && !all) {
+      ++hidden;
+      continue;
+    }
+    out << fmt::format("  {:<8} {:<12} {:<22} {}\n", to_string(verdict.level), finding->check->group,
+                       finding->check->name, verdict.reason);
+    if (!verdict.hint.empty()) out << fmt::format("  {:<8} {:<12} {:<22} hint: {}\n", "", "", "", verdict.hint);
+  }
+  if (hidden > 0) out << fmt::format("  {:<8} {} more checks\n", "pass", hidden);
+}
+
+void explain(std::ostream& out) {
+  out << "### Checks\n\n| group | check | why |\n|---|---|---|\n";
+  for (const Check& check : checks()) out << fmt::format("| {} | `{}` | {} |\n", check.group, check.name, check.why);
+  out << "\n### Steps\n\n| step | changes something | in a dry run | why |\n|---|---|---|---|\n";
+  for (const Step& step : steps()) {
+    out << fmt::format("| `{}` | {} | {} | {} |\n", step.name,
+                       step.commits   ? "**point of no return**"
+                       : step.mutates ? "yes"
+                                      : "no",
+                       step.in_dry_run ? "done" : "looked at", step.why);
+  }
+  struct ExitCode {
+    int code;
+    std::string_view means, writable;
+  };
+  static constexpr std::array exit_codes{
+      ExitCode{0, "done (or the dry run or preflight passed)", "new primary (or unchanged)"},
+      ExitCode{1, "unexpected error before anything was changed", "old primary"},
+      ExitCode{2, "usage or configuration", "old primary"},
+      ExitCode{3, "preflight refused; nothing changed", "old primary"},
+      ExitCode{4, "sync not reached in time; nothing changed", "old primary"},
+      ExitCode{5, "failed or interrupted before promotion and undone", "old primary"},
+      ExitCode{6, "promoted, a later step failed: the new primary is authoritative", "new primary"},
+      ExitCode{7, "cannot tell: a server is unreachable at the worst moment; both stay fenced", "none"},
+  };
+  out << "\n### Exit codes\n\n| code | means | writable now |\n|---|---|---|\n";
+  for (const ExitCode& row : exit_codes) out << fmt::format("| {} | {} | {} |\n", row.code, row.means, row.writable);
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,27 @@
+// What is left of a cutover for people and programs: the summary on the terminal and report.json.
+#pragma once
+
+#include <iosfwd>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "agent/cutover.h"
+
+namespace pgrm::agent {
+
+/// Everything a report says, gathered after the fact. `client_gap`: the longest write gap that loadgen measured.
+nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool dry_run,
+                           std::optional<Duration> client_gap);
+
+/// Verdict first; `path`: where report.json lies, empty when there is none.
+void print_summary(std::ostream& out, const nlohmann::json& report, const std::string& path);
+
+/// Checks grouped, worst first; those that pass are counted only, unless `all`.
+void print_findings(std::ostream& out, const std::vector<Finding>& findings, bool all);
+nlohmann::json findings_to_json(const std::vector<Finding>& findings);
+
+/// Tables of checks, steps and exit codes, as Markdown.
+void explain(std::ostream& out);
+
+}  // namespace pgrm::agent

@@ -1,0 +1,16 @@
+#include "agent/servers.h"
+
+#include "core/pg/server_node.h"
+
+namespace pgrm::agent {
+
+Servers make_servers(const Pair& pair, const std::string& token) {
+  const NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
+  const auto admin = [&](const Conninfo& server) {
+    return make_server_node(server.with("dbname", maintenance_database), options);
+  };
+  const auto both = [&](const Conninfo& server) { return Server{admin(server), make_server_node(server, options)}; };
+  return {both(pair.primary), both(pair.replica), admin(pair.primary)};
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,25 @@
+// The connections that a cutover holds, all opened before the first change.
+#pragma once
+
+#include <memory>
+
+#include "agent/options.h"
+#include "core/pg/node.h"
+
+namespace pgrm::agent {
+
+struct Server {
+  std::unique_ptr<Node> admin;        // maintenance database: questions, fence, promotion
+  std::unique_ptr<Node> application;  // application database: probes
+};
+
+/// `primary` is the old primary and `replica` the new one, before and after the promotion.
+struct Servers {
+  Server primary, replica;
+  std::unique_ptr<Node> lock;  // a session of its own on the old primary: losing it loses the lock, and is seen
+};
+
+/// `token`: makes the agent's own sessions recognisable (application_name "pgrm-agent/token").
+Servers make_servers(const Pair& pair, const std::string& token);
+
+}  // namespace pgrm::agent

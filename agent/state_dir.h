@@ -1,0 +1,39 @@
+// STATE_DIR: one directory a cutover, and a lock that keeps a second agent out.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/base/clock.h"
+
+namespace pgrm::agent {
+
+/// Held for its lifetime; released by the kernel when the process dies. Throws Error(preflight_refused) with the holder
+/// when another agent has it, Error(file_failed) when the directory cannot be made or written.
+class StateLock {
+ public:
+  explicit StateLock(const std::string& state_dir);
+  ~StateLock();
+  StateLock(const StateLock&) = delete;
+  StateLock& operator=(const StateLock&) = delete;
+
+ private:
+  int file_;
+};
+
+/// "20260131T090507Z-4f0c2a91": when, and a random part.
+std::string new_cutover_id(WallTime now);
+
+/// Makes and returns STATE_DIR/<utc-time>-<system identifier>. Throws Error(file_failed).
+std::string make_cutover_directory(const std::string& state_dir, const std::string& id,
+                                   const std::string& system_identifier);
+
+/// The newest of those directories that has `file`; nullopt when there is none.
+std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file);
+
+/// Throws Error(file_failed).
+std::string read_file(const std::string& path);
+/// Writes completely or not at all (new file, fsync, rename). Throws Error(file_failed).
+void write_file(const std::string& path, const std::string& text);
+
+}  // namespace pgrm::agent

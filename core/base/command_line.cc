@@ -1,0 +1,98 @@
+#include "core/base/command_line.h"
+
+#include <fmt/format.h>
+
+#include <iostream>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/log.h"
+
+namespace pgrm {
+
+CommandLine::CommandLine(std::string program, std::string description, std::string examples)
+    : program_(std::move(program)), app_(std::move(description), program_) {
+  app_.set_version_flag("--version", fmt::format("{} {}", program_, PGRM_VERSION));
+  app_.add_option("--config", config_path_, "TOML file with values for the options, e.g. interval = 1")
+      ->check(CLI::ExistingFile);
+  app_.footer("\nExamples:\n" + std::move(examples) +
+              "\nEvery option can also be set by its environment variable; a flag wins over the environment, the "
+              "environment over --config.");
+  app_.fallthrough();
+}
+
+void CommandLine::add_settings(CLI::App& command, std::initializer_list<std::string_view> variables) {
+  for (const std::string_view variable : variables) {
+    const Setting& row = setting(variable);
+    if (row.flag.empty()) continue;
+    Given& given = given_.emplace_back(Given{row.variable, {}, nullptr});
+    std::string help = fmt::format("{} [{}]", row.help, row.variable);
+    if (!row.default_value.empty()) help += fmt::format(" (default {})", row.default_value);
+    given.option = command.add_option(std::string(row.flag), given.value, help);
+  }
+  // Refused with a reason instead of "unknown option": people try it, and `ps` shows it to everybody.
+  if (command.get_option_no_throw("--password") == nullptr) {
+    command.add_option("--password", refused_password_)->group("");
+  }
+}
+
+Settings CommandLine::settings() const {
+  Settings::Values flags;
+  for (const Given& given : given_) {
+    if (given.option->count() > 0) flags[std::string(given.variable)] = given.value;
+  }
+  return {std::move(flags), process_environment(), read_config_file()};
+}
+
+Settings::Values CommandLine::read_config_file() const {
+  Settings::Values values;
+  if (config_path_.empty()) return values;
+  for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_file(config_path_)) {
+    const std::string flag = "--" + item.name;
+    bool known = false;
+    for (const Setting& row : settings_table) {
+      if (row.flag != flag || item.inputs.empty()) continue;
+      values[std::string(row.variable)] = item.inputs.front();
+      known = true;
+    }
+    if (!known) {
+      throw Error(ErrorCode::configuration, fmt::format("{} has the unknown key \"{}\"", config_path_, item.fullname()),
+                  "the keys are the long options of --help without the dashes");
+    }
+  }
+  return values;
+}
+
+void CommandLine::set_up_logging(const LogTarget& target) const {
+  const Settings values = settings();
+  const std::string level = values.one_of("LOG_LEVEL", {"trace", "debug", "info", "warn", "error"});
+  pgrm::set_up_logging({
+      .program = program_,
+      .level = values.given("LOG_LEVEL") ? level : target.level,
+      .format = values.one_of("LOG_FORMAT", {"text", "json"}) == "json" ? LogFormat::json : LogFormat::text,
+      .file = target.file,
+      .screen = target.screen,
+  });
+}
+
+int CommandLine::run(int argc, const char* const* argv, const std::function<int()>& command) {
+  try {
+    app_.parse(argc, argv);
+    if (!refused_password_.empty()) {
+      throw Error(ErrorCode::usage, "a password on a command line is refused: every user of this machine could read it",
+                  "set POSTGRES_PASSWORD_FILE, or put it into ~/.pgpass");
+    }
+    return command();
+  } catch (const CLI::ParseError& refusal) {
+    return app_.exit(refusal, std::cout, std::cerr) == 0 ? 0 : error_row(ErrorCode::usage).exit_code;
+  } catch (const Error& error) {
+    std::cerr << program_ << ": " << to_text(error) << '\n';
+    return error.exit_code();
+  } catch (const std::exception& surprise) {
+    const Error error(ErrorCode::internal, surprise.what());
+    std::cerr << program_ << ": " << to_text(error) << '\n';
+    return error.exit_code();
+  }
+}
+
+}  // namespace pgrm

@@ -1,0 +1,95 @@
+// Every setting of the three programs in one table, and the one rule of precedence: flag > environment > file >
+// default.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/base/clock.h"
+#include "core/base/secret.h"
+
+namespace pgrm {
+
+struct Setting {
+  std::string_view variable;       // the environment variable; also the name used in code and in error texts
+  std::string_view flag;           // empty: not to be given on a command line
+  std::string_view default_value;  // empty: none
+  std::string_view help;
+};
+
+inline constexpr std::array settings_table{
+    Setting{"POSTGRES_USER", "--user", "postgres", "role to connect as"},
+    Setting{"POSTGRES_PASSWORD", "", "", "its password (or POSTGRES_PASSWORD_FILE, ~/.pgpass, a service file)"},
+    Setting{"POSTGRES_DB", "--database", "testdb", "application database"},
+    Setting{"PRIMARY_HOST", "--primary-host", "localhost", "host of the primary"},
+    Setting{"PRIMARY_PORT", "--primary-port", "5432", "port of the primary"},
+    Setting{"REPLICA_HOST", "--replica-host", "localhost", "host of the replica"},
+    Setting{"REPLICA_PORT", "--replica-port", "5433", "port of the replica"},
+    Setting{"PRIMARY_DSN", "--primary", "", "whole conninfo or URI of the primary, instead of host and port"},
+    Setting{"REPLICA_DSN", "--replica", "", "whole conninfo or URI of the replica, instead of host and port"},
+    Setting{"MONITORING_INTERVAL", "--interval", "5", "seconds between two observations (0.05 to 3600)"},
+    Setting{"LAG_THRESHOLD_BYTES", "--lag-threshold-bytes", "1024", "in sync means fewer bytes behind than this"},
+    Setting{"LAG_THRESHOLD_SECONDS", "--lag-threshold-seconds", "1.0", "in sync means fewer seconds behind than this"},
+    Setting{"REQUIRED_SYNC_CHECKS", "--required-checks", "3", "consecutive in-sync checks before a cutover"},
+    Setting{"SYNC_TIMEOUT", "--sync-timeout", "300", "seconds to wait for them"},
+    Setting{"PROMOTE_TIMEOUT", "--promote-timeout", "30", "seconds for the promotion"},
+    Setting{"EXPORTER_LISTEN", "--listen", "127.0.0.1:9717", "address of the exporter's HTTP server"},
+    Setting{"LOADGEN_LISTEN", "--listen", "127.0.0.1:9718", "address of loadgen's HTTP server"},
+    Setting{"AGENT_LISTEN", "--listen", "", "address of the agent's /metrics during a cutover (off when empty)"},
+    Setting{"EXPORTER_URL", "--exporter-url", "http://127.0.0.1:9717", "where the exporter answers"},
+    Setting{"LOADGEN_URL", "--loadgen-url", "http://127.0.0.1:9718", "where loadgen answers"},
+    Setting{"LOADGEN_CONTROL_TOKEN", "", "", "bearer token of loadgen's control API (or LOADGEN_CONTROL_TOKEN_FILE)"},
+    Setting{"STATE_DIR", "--state-dir", "data/cutover", "directory of cutover journals and reports"},
+    Setting{"LOG_LEVEL", "--log-level", "info", "trace, debug, info, warn or error"},
+    Setting{"LOG_FORMAT", "--log-format", "text", "text or json"},
+};
+
+/// The row of `variable`. REQUIRES: it is in the table.
+const Setting& setting(std::string_view variable);
+
+/// Values by variable name. Reading one validates it: a bad value throws Error(configuration) that names where the
+/// value came from, the value, and what is allowed.
+class Settings {
+ public:
+  using Values = std::map<std::string, std::string, std::less<>>;
+  using Environment = std::function<std::optional<std::string>(const std::string& name)>;
+
+  /// `flags` and `file` are keyed by variable name. An empty environment variable counts as not set.
+  Settings(Values flags, Environment environment, Values file);
+
+  std::string text(std::string_view variable) const;
+  /// nullopt when nobody set it and the table has no default.
+  std::optional<std::string> optional_text(std::string_view variable) const;
+  double number(std::string_view variable, double min, double max) const;
+  long integer(std::string_view variable, long min, long max) const;
+  Duration seconds(std::string_view variable, double min, double max) const;
+  std::string one_of(std::string_view variable, std::initializer_list<std::string_view> allowed) const;
+  /// From VARIABLE, else from the file that VARIABLE_FILE names (one trailing newline is dropped), else empty.
+  Secret secret(std::string_view variable) const;
+  /// True when anybody set it; false when the value is the table's default.
+  bool given(std::string_view variable) const;
+  /// True when the value was given as a flag, where any user of the machine can read it.
+  bool given_as_flag(std::string_view variable) const;
+
+ private:
+  struct Found {
+    std::string value;
+    std::string origin;  // "--interval", "MONITORING_INTERVAL", "interval in the --config file"
+    bool is_default = false;
+  };
+  std::optional<Found> find(std::string_view variable) const;
+  [[noreturn]] static void refuse(const Found& found, const std::string& allowed);
+
+  Values flags_;
+  Environment environment_;
+  Values file_;
+};
+
+/// The process' environment.
+Settings::Environment process_environment();
+
+}  // namespace pgrm

@@ -1,0 +1,20 @@
+#include "core/base/error.h"
+
+#include <utility>
+
+namespace pgrm {
+
+const ErrorRow& error_row(ErrorCode code) { return error_table.at(static_cast<std::size_t>(code)); }
+
+Error::Error(ErrorCode code, const std::string& what, std::string hint)
+    : std::runtime_error(what),
+      code_(code),
+      hint_(hint.empty() ? std::string(error_row(code).hint) : std::move(hint)) {}
+
+std::string to_text(const Error& error) {
+  std::string text = error.what();
+  if (!error.hint().empty()) text += "\nhint: " + error.hint();
+  return text;
+}
+
+}  // namespace pgrm

@@ -1,0 +1,14 @@
+// JSON as text. What a server or an environment says may be in any encoding: that must not end a program.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace pgrm {
+
+/// Never throws for text that is not UTF-8: such bytes become U+FFFD. `indent` < 0: one line.
+inline std::string json_text(const nlohmann::json& value, int indent = -1) {
+  return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace pgrm

@@ -1,0 +1,76 @@
+#include "core/http/client.h"
+
+#include <fmt/format.h>
+#include <httplib.h>
+
+#include <regex>
+#include <utility>
+
+#include "core/base/error.h"
+
+namespace pgrm::http {
+namespace {
+
+class HttplibClient final : public Client {
+ public:
+  HttplibClient(std::string url, const Secret& bearer) : url_(std::move(url)), client_(url_) {
+    client_.set_keep_alive(true);
+    client_.set_tcp_nodelay(true);
+    if (!bearer.empty()) client_.set_default_headers({{"Authorization", "Bearer " + bearer.reveal()}});
+  }
+
+  Reply get(const std::string& path, Duration deadline) override {
+    limit(deadline);
+    return reply(path, client_.Get(path.c_str()), deadline);
+  }
+
+  Reply post(const std::string& path, Duration deadline) override {
+    limit(deadline);
+    return reply(path, client_.Post(path.c_str(), std::string(), "application/json"), deadline);
+  }
+
+  std::string describe() const override { return url_; }
+
+ private:
+  void limit(Duration deadline) {
+    const auto micros = std::chrono::duration_cast<std::chrono::microseconds>(deadline);
+    client_.set_connection_timeout(micros);
+    client_.set_read_timeout(micros);
+    client_.set_write_timeout(micros);
+  }
+
+  Reply reply(const std::string& path, const httplib::Result& result, Duration deadline) const {
+    if (result) return {result->status, result->body};
+    constexpr auto hint = "check the URL and that the program runs";
+    if (result.error() == httplib::Error::Read || result.error() == httplib::Error::Write) {
+      throw Error(ErrorCode::timeout, fmt::format("no answer from {}{} within {}", url_, path, human(deadline)), hint);
+    }
+    throw Error(ErrorCode::unreachable, fmt::format("cannot reach {}", url_), hint);
+  }
+
+  std::string url_;
+  httplib::Client client_;
+};
+
+}  // namespace
+
+std::unique_ptr<Client> make_client(const std::string& url, const Secret& bearer) {
+  static const std::regex form(R"(https?://[^/?#@\s]+/?)");
+  if (!std::regex_match(url, form)) {
+    // A user and password in it would be repeated here, and are of no use anyway.
+    const bool tells = url.find('@') == std::string::npos;
+    throw Error(ErrorCode::configuration,
+                fmt::format("\"{}\" is no URL like http://127.0.0.1:9717", tells ? url : "…@…"));
+  }
+  return std::make_unique<HttplibClient>(url.ends_with('/') ? url.substr(0, url.size() - 1) : url, bearer);
+}
+
+std::string get_ok(Client& client, const std::string& path, Duration deadline) {
+  Reply reply = client.get(path, deadline);
+  if (reply.status != 200) {
+    throw Error(ErrorCode::http_failed, fmt::format("{}{} answered {}", client.describe(), path, reply.status));
+  }
+  return std::move(reply.body);
+}
+
+}  // namespace pgrm::http

@@ -1,0 +1,35 @@
+// HTTP as a client: a seam, so that the agent is tested without servers.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/base/clock.h"
+#include "core/base/secret.h"
+
+namespace pgrm::http {
+
+struct Reply {
+  int status = 0;
+  std::string body;
+};
+
+/// One peer. Keeps its connection open between requests. Not thread-safe.
+class Client {
+ public:
+  virtual ~Client() = default;
+  /// Throws Error(unreachable, timeout) when no answer came; any status is an answer.
+  virtual Reply get(const std::string& path, Duration deadline) = 0;
+  virtual Reply post(const std::string& path, Duration deadline) = 0;
+  /// "http://127.0.0.1:9717"
+  virtual std::string describe() const = 0;
+};
+
+/// `url`: http://host:port, without a path. A `bearer` token that is not empty is sent with every request. Throws
+/// Error(configuration) for a URL that is none.
+std::unique_ptr<Client> make_client(const std::string& url, const Secret& bearer = {});
+
+/// get() that demands status 200. Throws Error(http_failed) otherwise.
+std::string get_ok(Client& client, const std::string& path, Duration deadline);
+
+}  // namespace pgrm::http

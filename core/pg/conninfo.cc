@@ -1,0 +1,114 @@
+#include "core/pg/conninfo.h"
+
+#include <fmt/format.h>
+#include <libpq-fe.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "core/base/error.h"
+
+namespace pgrm {
+namespace {
+
+std::string quoted_value(std::string_view value) {
+  std::string text = "'";
+  for (const char c : value) {
+    if (c == '\'' || c == '\\') text += '\\';
+    text += c;
+  }
+  return text + "'";
+}
+
+std::string host_of(const Conninfo& server) {
+  std::string host = server.get("host");
+  return host.empty() ? server.get("hostaddr") : host;
+}
+
+std::string port_of(const Conninfo& server) {
+  std::string port = server.get("port");
+  return port.empty() ? "5432" : port;
+}
+
+Conninfo server_from(const Settings& settings, const std::string& side) {
+  Conninfo server = Conninfo::parse("");
+  const std::string dsn_variable = side + "_DSN";
+  if (const auto dsn = settings.optional_text(dsn_variable)) {
+    server = Conninfo::parse(*dsn);
+    if (settings.given_as_flag(dsn_variable) && server.has_password()) {
+      throw Error(
+          ErrorCode::usage,
+          fmt::format("a password in {} on the command line is refused: every user of this machine could read it",
+                      setting(dsn_variable).flag),
+          fmt::format("set {} or POSTGRES_PASSWORD_FILE in the environment, or use ~/.pgpass", dsn_variable));
+    }
+  } else {
+    server = server.with("host", settings.text(side + "_HOST"))
+                 .with("port", std::to_string(settings.integer(side + "_PORT", 1, 65535)));
+  }
+  if (server.get("user").empty()) server = server.with("user", settings.text("POSTGRES_USER"));
+  if (server.get("dbname").empty()) server = server.with("dbname", settings.text("POSTGRES_DB"));
+  if (const Secret password = settings.secret("POSTGRES_PASSWORD");
+      server.get("password").empty() && !password.empty()) {
+    server = server.with("password", password.reveal());
+  }
+  return server;
+}
+
+}  // namespace
+
+Conninfo Conninfo::parse(const std::string& text) {
+  char* message = nullptr;
+  const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(PQconninfoParse(text.c_str(), &message),
+                                                                             &PQconninfoFree);
+  const std::unique_ptr<char, decltype(&PQfreemem)> owned(message, &PQfreemem);
+  if (!options) {
+    throw Error(ErrorCode::configuration, "a connection string cannot be parsed",
+                "write it as \"host=… port=… dbname=… user=…\" or \"postgresql://user@host:port/dbname\"");
+  }
+  Conninfo parsed;
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
+    if (option->val != nullptr) parsed.values_[option->keyword] = option->val;
+  }
+  return parsed;
+}
+
+Conninfo Conninfo::with(const std::string& keyword, std::string value) const {
+  Conninfo changed = *this;
+  changed.values_[keyword] = std::move(value);
+  return changed;
+}
+
+std::string Conninfo::get(std::string_view keyword) const {
+  const auto found = values_.find(keyword);
+  return found == values_.end() ? std::string() : found->second;
+}
+
+Secret Conninfo::text() const {
+  std::string text;
+  for (const auto& [keyword, value] : values_) text += keyword + "=" + quoted_value(value) + " ";
+  return Secret(std::move(text));
+}
+
+std::string Conninfo::address() const { return host_of(*this) + ":" + port_of(*this); }
+
+std::string Conninfo::describe() const { return get("user") + "@" + address() + "/" + get("dbname"); }
+
+Pair pair_from(const Settings& settings) {
+  return {server_from(settings, "PRIMARY"), server_from(settings, "REPLICA")};
+}
+
+bool ping(const Conninfo& server, Duration deadline) {
+  const auto seconds = std::max<long>(2, std::lround(to_seconds(deadline)));
+  return PQping(server.with("connect_timeout", std::to_string(seconds)).text().reveal().c_str()) == PQPING_OK;
+}
+
+Conninfo writable_one_of(const Pair& pair) {
+  return pair.primary.with("host", host_of(pair.primary) + "," + host_of(pair.replica))
+      .with("port", port_of(pair.primary) + "," + port_of(pair.replica))
+      .with("target_session_attrs", "read-write");
+}
+
+}  // namespace pgrm

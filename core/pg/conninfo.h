@@ -1,0 +1,54 @@
+// Where a server is and how to log in: libpq's connection parameters (libpq, "Connection Strings").
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "core/base/config.h"
+#include "core/base/secret.h"
+
+namespace pgrm {
+
+/// An immutable set of libpq keywords and values.
+class Conninfo {
+ public:
+  /// A keyword/value string or a postgresql:// URI. Throws Error(configuration), without repeating the text: it may
+  /// hold a password.
+  static Conninfo parse(const std::string& text);
+
+  Conninfo with(const std::string& keyword, std::string value) const;
+  /// The value of `keyword`, empty when not set.
+  std::string get(std::string_view keyword) const;
+  /// A password of any kind: the server's or that of the client's key.
+  bool has_password() const { return !get("password").empty() || !get("sslpassword").empty(); }
+
+  /// For libpq only: may contain the password.
+  Secret text() const;
+  /// "user@host:port/database": for people, without secrets.
+  std::string describe() const;
+  /// "host:port"
+  std::string address() const;
+
+ private:
+  std::map<std::string, std::string, std::less<>> values_;
+};
+
+/// The pair that a migration is about. `primary` is the old server and `replica` the new one for good: names follow the
+/// configuration, roles follow what is observed.
+struct Pair {
+  Conninfo primary;
+  Conninfo replica;
+};
+
+/// From PRIMARY_*, REPLICA_* and POSTGRES_*. Database: POSTGRES_DB unless a DSN names one. Throws Error(usage) for a
+/// password on the command line, Error(configuration) for any other bad value.
+Pair pair_from(const Settings& settings);
+
+/// Whether a server accepts connections there, asked without logging in. At most `deadline`, 2 s at the least.
+bool ping(const Conninfo& server, Duration deadline);
+
+/// One conninfo with both hosts that libpq follows to whichever server takes writes (target_session_attrs=read-write).
+Conninfo writable_one_of(const Pair& pair);
+
+}  // namespace pgrm

@@ -1,0 +1,297 @@
+#include "core/pg/session.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <charconv>
+#include <condition_variable>
+#include <mutex>
+#include <pqxx/pqxx>
+#include <set>
+#include <thread>
+#include <utility>
+
+namespace pgrm {
+namespace {
+
+/// Shuts a socket when a deadline passes, which wakes libpq from whatever it waits for. Between two calls the thread
+/// sleeps on: arming it again with a later deadline costs no wake-up.
+class Watchdog {
+ public:
+  /// While it lives, the deadline holds.
+  class Guard {
+   public:
+    Guard(Watchdog& dog, int socket, Duration deadline) : dog_(dog) { dog_.arm(socket, deadline); }
+    ~Guard() { dog_.disarm(); }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+
+   private:
+    Watchdog& dog_;
+  };
+
+  bool bit() const {
+    const std::lock_guard lock(mutex_);
+    return bit_;
+  }
+
+ private:
+  void arm(int socket, Duration deadline) {
+    const std::lock_guard lock(mutex_);
+    socket_ = socket;
+    bit_ = false;
+    due_ = std::chrono::steady_clock::now() + deadline;
+    if (!thread_.joinable()) {
+      thread_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
+    } else if (due_ < wake_) {
+      changed_.notify_one();
+    }
+  }
+
+  void disarm() {
+    const std::lock_guard lock(mutex_);
+    socket_ = -1;
+  }
+
+  void watch(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    while (!stop.stop_requested()) {
+      if (socket_ >= 0 && std::chrono::steady_clock::now() >= due_) {
+        shutdown(socket_, SHUT_RDWR);
+        socket_ = -1;
+        bit_ = true;
+      }
+      wake_ = socket_ >= 0 ? due_ : Mono::max();
+      const auto changed = [this] { return socket_ >= 0 && due_ < wake_; };
+      if (wake_ == Mono::max()) {
+        changed_.wait(lock, stop, changed);
+      } else {
+        changed_.wait_until(lock, stop, wake_, changed);
+      }
+    }
+  }
+
+  mutable std::mutex mutex_;
+  std::condition_variable_any changed_;
+  int socket_ = -1;
+  bool bit_ = false;
+  Mono due_{};
+  Mono wake_ = Mono::max();
+  std::jthread thread_;  // last: it uses everything above
+};
+
+/// The server's message without "ERROR:", position marks and the rest after the first line.
+std::string first_line(std::string_view message) {
+  for (const std::string_view prefix : {"ERROR:", "FATAL:"}) {
+    if (const auto at = message.find(prefix); at != std::string_view::npos) message.remove_prefix(at + prefix.size());
+  }
+  message = message.substr(0, message.find('\n'));
+  const auto begin = message.find_first_not_of(' ');
+  return begin == std::string_view::npos ? "no message from the server" : std::string(message.substr(begin));
+}
+
+ErrorCode code_of(const std::string& sqlstate) {
+  struct Row {
+    std::string_view sqlstate;
+    ErrorCode code;
+  };
+  static constexpr std::array table{
+      Row{"25006", ErrorCode::read_only}, Row{"42501", ErrorCode::permission_denied},
+      Row{"57014", ErrorCode::timeout},  // statement_timeout
+      Row{"55P03", ErrorCode::timeout},  // lock_timeout
+  };
+  const auto* const row = std::ranges::find(table, sqlstate, &Row::sqlstate);
+  return row == table.end() ? ErrorCode::query_failed : row->code;
+}
+
+Rows detach(const pqxx::result& result) {
+  std::vector<std::string> columns;
+  for (pqxx::row_size_type column = 0; column < result.columns(); ++column)
+    columns.emplace_back(result.column_name(column));
+  std::vector<Value> cells;
+  cells.reserve(static_cast<std::size_t>(result.size()) * columns.size());
+  for (const auto& row : result) {
+    for (const auto& field : row) {
+      cells.push_back(field.is_null() ? Value() : Value(std::in_place, field.c_str(), field.size()));
+    }
+  }
+  return {std::move(columns), std::move(cells), static_cast<std::int64_t>(result.affected_rows())};
+}
+
+#if PQXX_VERSION_MAJOR >= 7
+pqxx::result run(pqxx::nontransaction& transaction, const Statement& statement, const Params& params) {
+  pqxx::params values;
+  values.reserve(params.size());
+  for (const Value& value : params) values.append(value);
+  return transaction.exec_prepared(statement.name, values);
+}
+#else
+pqxx::result run(pqxx::nontransaction& transaction, const Statement& statement, const Params& params) {
+  std::vector<const char*> values;
+  values.reserve(params.size());
+  for (const Value& value : params) values.push_back(value ? value->c_str() : nullptr);
+  return transaction.exec_prepared(statement.name, pqxx::prepare::make_dynamic_params(values));
+}
+#endif
+
+template <typename Number>
+std::optional<Number> parse_number(const Value& text, std::string_view column) {
+  if (!text) return std::nullopt;
+  Number number{};
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  if (error != std::errc{} || end != text->data() + text->size()) {
+    throw Error(ErrorCode::internal, fmt::format("column {} is \"{}\", expected a number", column, *text));
+  }
+  return number;
+}
+
+}  // namespace
+
+// ---- Rows
+
+const Value& Rows::Row::text(std::string_view column) const {
+  const auto found = std::ranges::find(rows_.columns_, column);
+  if (found == rows_.columns_.end()) throw Error(ErrorCode::internal, fmt::format("no column {}", column));
+  return rows_.cells_.at(index_ * rows_.columns_.size() + static_cast<std::size_t>(found - rows_.columns_.begin()));
+}
+
+std::optional<std::int64_t> Rows::Row::integer(std::string_view column) const {
+  return parse_number<std::int64_t>(text(column), column);
+}
+
+std::optional<double> Rows::Row::real(std::string_view column) const {
+  return parse_number<double>(text(column), column);
+}
+
+std::optional<bool> Rows::Row::boolean(std::string_view column) const {
+  const Value& value = text(column);
+  if (!value) return std::nullopt;
+  return *value == "t";
+}
+
+std::optional<Lsn> Rows::Row::lsn(std::string_view column) const {
+  const Value& value = text(column);
+  if (!value) return std::nullopt;
+  return Lsn::parse(*value);
+}
+
+std::optional<WallTime> Rows::Row::time(std::string_view column) const {
+  const auto seconds = real(column);
+  if (!seconds) return std::nullopt;
+  return from_unix(*seconds);
+}
+
+Rows::Row Rows::one() const {
+  if (size() != 1) throw Error(ErrorCode::query_failed, fmt::format("got {} rows, expected one", size()));
+  return (*this)[0];
+}
+
+// ---- Session
+
+struct Session::State {
+  explicit State(Conninfo info) : server(std::move(info)) {}
+
+  Conninfo server;
+  Watchdog watchdog;
+  std::optional<pqxx::connection> connection;
+  std::optional<pqxx::quiet_errorhandler> quiet;  // without it, libpqxx prints the server's notices to standard error
+  std::set<std::string, std::less<>> prepared;
+
+  /// Runs `work` on the open connection under the deadline and turns what libpqxx throws into ours.
+  template <typename Work>
+  Rows guarded(Duration deadline, Work&& work) {
+    if (!connection) throw Error(ErrorCode::unreachable, fmt::format("no connection to {}", server.describe()));
+    const Watchdog::Guard guard(watchdog, connection->sock(), deadline);
+    try {
+      pqxx::nontransaction transaction(*connection);
+      return detach(work(transaction));
+    } catch (const pqxx::sql_error& refusal) {
+      lost_or_late(deadline, refusal.what());
+      throw SqlError(code_of(refusal.sqlstate()),
+                     fmt::format("{} (SQLSTATE {})", first_line(refusal.what()), refusal.sqlstate()),
+                     refusal.sqlstate());
+    } catch (const pqxx::failure& failure) {
+      lost_or_late(deadline, failure.what());
+      throw Error(ErrorCode::query_failed, first_line(failure.what()));
+    }
+  }
+
+  /// Throws when the connection is gone; otherwise returns.
+  void lost_or_late(Duration deadline, std::string_view message) {
+    const bool late = watchdog.bit();
+    if (!late && connection->is_open()) return;
+    drop();
+    if (late) {
+      throw Error(ErrorCode::timeout, fmt::format("no answer from {} within {}", server.describe(), human(deadline)));
+    }
+    throw Error(ErrorCode::connection_lost,
+                fmt::format("lost the connection to {}: {}", server.describe(), first_line(message)));
+  }
+
+  void drop() noexcept {
+    quiet.reset();
+    connection.reset();
+    prepared.clear();
+  }
+};
+
+Session::Session(Conninfo server, const std::string& application_name)
+    : state_(std::make_unique<State>(server.with("application_name", application_name))) {}
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+void Session::open(Duration deadline) {
+  if (state_->connection) return;
+  const auto seconds = std::max<long>(2, static_cast<long>(to_seconds(deadline) + 0.999));
+  try {
+    state_->connection.emplace(state_->server.with("connect_timeout", std::to_string(seconds)).text().reveal());
+    state_->quiet.emplace(*state_->connection);
+#if PQXX_VERSION_MAJOR < 7
+    state_->connection->inhibit_reactivation(true);  // libpqxx 6 reconnects silently: a lost session must be seen
+#endif
+  } catch (const std::exception& failure) {
+    state_->drop();
+    const std::string message = first_line(failure.what());
+    const auto says = [&message](const char* part) { return message.find(part) != std::string::npos; };
+    const bool refused = says("authentication") || says("pg_hba.conf") || says("no password supplied") ||
+                         (says("role \"") && says("does not exist"));
+    throw Error(refused ? ErrorCode::authentication : ErrorCode::unreachable,
+                fmt::format("cannot connect to {}: {}", state_->server.describe(), message));
+  }
+}
+
+void Session::close() noexcept { state_->drop(); }
+bool Session::is_open() const noexcept { return state_->connection.has_value(); }
+
+bool Session::closed_by_server() const {
+  // An idle session that has something to read was told goodbye: FATAL, then the end of the stream.
+  pollfd socket{state_->connection.value().sock(), POLLIN | POLLRDHUP, 0};
+  return poll(&socket, 1, 0) > 0;
+}
+
+Rows Session::execute(const Statement& statement, const Params& params, Duration deadline) {
+  return state_->guarded(deadline, [&](pqxx::nontransaction& transaction) {
+    if (!state_->prepared.contains(statement.name)) {
+      state_->connection->prepare(statement.name, statement.sql);
+      state_->prepared.insert(statement.name);  // only now: a statement that could not be prepared is tried again
+    }
+    return run(transaction, statement, params);
+  });
+}
+
+Rows Session::script(const std::string& sql, Duration deadline) {
+  return state_->guarded(deadline, [&](pqxx::nontransaction& transaction) { return transaction.exec(sql); });
+}
+
+int Session::backend_pid() const { return state_->connection.value().backendpid(); }
+int Session::server_version() const { return state_->connection.value().server_version(); }
+std::string Session::quote_identifier(const std::string& name) const {
+  return state_->connection.value().quote_name(name);
+}
+std::string Session::quote_literal(const std::string& text) const { return state_->connection.value().quote(text); }
+const Conninfo& Session::conninfo() const { return state_->server; }
+
+}  // namespace pgrm

@@ -1,0 +1,202 @@
+#include "core/replication/lag.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace pgrm {
+namespace {
+
+bool same_cluster(const ServerState& a, const ServerState& b) { return a.system_identifier == b.system_identifier; }
+
+/// An unknown timeline is no contradiction.
+bool same_timeline(const ServerState& a, const ServerState& b) {
+  return !a.timeline || !b.timeline || *a.timeline == *b.timeline;
+}
+
+/// Everything that the rules below judge, gathered once.
+struct Judged {
+  const Sample& sample;
+  const LagThresholds& thresholds;
+  std::optional<Flow> flow = wal_flow(sample);
+  const Standby* standby = paired_standby(sample);
+  PairLag lag = pair_lag(sample);
+
+  const std::optional<ServerState>& primary() const { return sample.primary.state; }
+  const std::optional<ServerState>& replica() const { return sample.replica.state; }
+  bool both_seen() const { return primary() && replica(); }
+  std::string_view from() const { return to_string(flow->from); }
+  std::string_view to() const { return to_string(flow->to); }
+};
+
+using Objection = std::optional<std::string>;  // a sentence, or none
+
+Objection unreachable(const Sample& sample, Side side) {
+  const NodeSample& node = sample[side];
+  if (node.state) return {};
+  return fmt::format("{} ({}) is not reachable: {}", to_string(side), node.address, node.error);
+}
+
+Objection missing_privilege(const Judged& pair) {
+  for (const Side side : {Side::primary, Side::replica}) {
+    const auto& state = pair.sample[side].state;
+    if (state && !state->full_view) {
+      return fmt::format("the role that looks at the {} lacks pg_monitor: replication columns are NULL for it",
+                         to_string(side));
+    }
+  }
+  return {};
+}
+
+/// In words for every way in which a pair can be without a flow.
+Objection roles(const Judged& pair) {
+  if (!pair.both_seen() || pair.flow) return {};
+  if (pair.primary()->in_recovery) return "both servers are in recovery: there is no primary";
+  const auto writer = writable_side(pair.sample);
+  if (writer == Side::replica) {
+    return "the replica has been promoted and takes writes; the primary is a read-only former primary: nothing "
+           "replicates";
+  }
+  if (writer == Side::primary) {
+    return "the replica has been promoted but is read-only; the primary takes writes: nothing replicates";
+  }
+  return takes_writes(*pair.primary()) ? "both servers are out of recovery and take writes: nothing replicates"
+                                       : "both servers are out of recovery and read-only: nothing replicates";
+}
+
+Objection system_identifier(const Judged& pair) {
+  if (!pair.both_seen() || same_cluster(*pair.primary(), *pair.replica())) return {};
+  return fmt::format("two different clusters: system identifier {} on the primary, {} on the replica",
+                     pair.primary()->system_identifier, pair.replica()->system_identifier);
+}
+
+Objection timeline(const Judged& pair) {
+  if (!pair.flow || same_timeline(*pair.primary(), *pair.replica())) return {};
+  return fmt::format("the primary is on timeline {}, the replica on timeline {}", *pair.primary()->timeline,
+                     *pair.replica()->timeline);
+}
+
+Objection no_standby(const Judged& pair) {
+  if (!pair.flow || pair.standby != nullptr) return {};
+  return fmt::format("the {} is not connected: no row in the {}'s pg_stat_replication belongs to it", pair.to(),
+                     pair.from());
+}
+
+Objection not_streaming(const Judged& pair) {
+  if (pair.standby == nullptr || pair.standby->state == "streaming") return {};
+  if (!pair.standby->state && missing_privilege(pair)) return {};  // said already
+  return fmt::format("standby {} is in state {}, required is streaming", pair.standby->name,
+                     pair.standby->state.value_or("unknown"));
+}
+
+Objection lag_unknown(const Judged& pair) {
+  if (!pair.flow || pair.lag.replay_bytes || system_identifier(pair) || timeline(pair)) return {};
+  return fmt::format("it is not known how far the {} is behind: a WAL position is missing", pair.to());
+}
+
+Objection lag_bytes(const Judged& pair) {
+  if (!pair.lag.replay_bytes || *pair.lag.replay_bytes < pair.thresholds.bytes) return {};
+  return fmt::format("the {} is {} bytes behind, required is fewer than {}", pair.to(), *pair.lag.replay_bytes,
+                     pair.thresholds.bytes);
+}
+
+Objection lag_seconds(const Judged& pair) {
+  if (!pair.lag.replay || *pair.lag.replay < pair.thresholds.seconds) return {};
+  return fmt::format("the {} is {:.3f} s behind, required is less than {} s", pair.to(), to_seconds(*pair.lag.replay),
+                     to_seconds(pair.thresholds.seconds));
+}
+
+Objection replay_paused(const Judged& pair) {
+  if (!pair.flow || !pair.sample[pair.flow->to].state->replay_paused.value_or(false)) return {};
+  return fmt::format("replay is paused on the {}: resume it with pg_wal_replay_resume()", pair.to());
+}
+
+struct Rule {
+  const char* reason;
+  Objection (*judge)(const Judged&);
+};
+
+constexpr std::array rules{
+    Rule{"primary_unreachable", [](const Judged& pair) { return unreachable(pair.sample, Side::primary); }},
+    Rule{"replica_unreachable", [](const Judged& pair) { return unreachable(pair.sample, Side::replica); }},
+    Rule{"missing_privilege", missing_privilege},
+    Rule{"roles", roles},
+    Rule{"system_identifier", system_identifier},
+    Rule{"timeline", timeline},
+    Rule{"no_standby", no_standby},
+    Rule{"not_streaming", not_streaming},
+    Rule{"lag_unknown", lag_unknown},
+    Rule{"lag_bytes", lag_bytes},
+    Rule{"lag_seconds", lag_seconds},
+    Rule{"replay_paused", replay_paused},
+};
+
+}  // namespace
+
+std::optional<Flow> wal_flow(const Sample& sample) {
+  const auto& primary = sample.primary.state;
+  const auto& replica = sample.replica.state;
+  if (!primary || !replica || primary->in_recovery == replica->in_recovery) return std::nullopt;
+  return replica->in_recovery ? Flow{Side::primary, Side::replica} : Flow{Side::replica, Side::primary};
+}
+
+std::optional<std::int64_t> bytes_behind(std::optional<Lsn> reached, std::optional<Lsn> target) {
+  if (!reached || !target) return std::nullopt;
+  if (*reached >= *target) return 0;
+  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+  return static_cast<std::int64_t>(std::min(target->bytes() - reached->bytes(), most));
+}
+
+std::optional<Duration> known_lag(std::optional<Duration> reported, std::optional<std::int64_t> behind) {
+  if (!reported && behind == 0) return Duration::zero();
+  return reported;
+}
+
+PairLag pair_lag(const Sample& sample) {
+  const auto flow = wal_flow(sample);
+  if (!flow) return {};
+  const ServerState& writer = *sample[flow->from].state;
+  const ServerState& standby = *sample[flow->to].state;
+  if (!same_cluster(writer, standby) || !same_timeline(writer, standby)) return {};
+
+  PairLag lag;
+  // A standby that restarted has replayed more than it has received since.
+  lag.receive_bytes = bytes_behind(std::max(standby.wal_receive, standby.wal_replay), writer.wal_flush);
+  lag.replay_bytes = bytes_behind(standby.wal_replay, writer.wal_flush);
+  if (const Standby* const row = paired_standby(sample)) {
+    lag.write = known_lag(row->write_lag, lag.receive_bytes);
+    lag.flush = known_lag(row->flush_lag, lag.receive_bytes);
+    lag.replay = known_lag(row->replay_lag, lag.replay_bytes);
+  }
+  return lag;
+}
+
+const Standby* paired_standby(const Sample& sample) {
+  const auto flow = wal_flow(sample);
+  if (!flow) return nullptr;
+  const std::vector<Standby>& rows = sample[flow->from].state->standbys;
+  const ServerState& standby = *sample[flow->to].state;
+  if (standby.receiver && !standby.receiver->slot.empty()) {
+    const auto row = std::ranges::find(rows, standby.receiver->slot, &Standby::slot);
+    return row == rows.end() ? nullptr : &*row;
+  }
+  // Without pg_monitor the receiver is hidden, not missing: then its slot is not known.
+  const bool hidden = !standby.receiver && !standby.full_view;
+  if (!standby.receiver && !hidden) return nullptr;
+  const auto candidate = [hidden](const Standby& row) { return row.state != "backup" && (hidden || !row.slot); };
+  if (std::ranges::count_if(rows, candidate) != 1) return nullptr;
+  return &*std::ranges::find_if(rows, candidate);
+}
+
+std::vector<SyncReason> out_of_sync(const Sample& sample, const LagThresholds& thresholds) {
+  const Judged pair{sample, thresholds};
+  std::vector<SyncReason> reasons;
+  for (const Rule& rule : rules) {
+    if (auto objection = rule.judge(pair)) reasons.push_back({rule.reason, std::move(*objection)});
+  }
+  return reasons;
+}
+
+}  // namespace pgrm

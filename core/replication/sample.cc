@@ -1,0 +1,54 @@
+#include "core/replication/sample.h"
+
+#include <exception>
+#include <utility>
+
+#include "core/base/error.h"
+
+namespace pgrm {
+std::string_view to_string(Side side) { return side == Side::primary ? "primary" : "replica"; }
+
+std::string address_of(const std::string& description) {
+  // user@host:port/database; the host may be the directory of a Unix socket.
+  const std::size_t start = description.find('@') + 1;
+  return description.substr(start, description.rfind('/') - start);
+}
+
+NodeSample look_at(Node& node, const Clock& clock, Duration deadline) {
+  NodeSample sample;
+  sample.address = address_of(node.describe());
+  const Mono start = clock.now();
+  try {
+    sample.state = node.observe(deadline);
+  } catch (const Error& error) {
+    sample.error = error.what();
+    sample.error_name = error.name();
+  } catch (const std::exception& surprise) {
+    sample.error = surprise.what();
+    sample.error_name = error_row(ErrorCode::internal).name;
+  }
+  sample.took = clock.now() - start;
+  return sample;
+}
+
+Sample observe_pair(Node& primary, Node& replica, std::uint64_t generation, const Clock& clock, Duration deadline) {
+  Sample sample;
+  sample.generation = generation;
+  sample.sampled_at = clock.wall();
+  sample.sampled_mono = clock.now();
+  sample.replica = look_at(replica, clock, deadline);
+  sample.primary = look_at(primary, clock, deadline);
+  sample.took = clock.now() - sample.sampled_mono;
+  return sample;
+}
+
+bool takes_writes(const ServerState& state) { return !state.in_recovery && !state.default_read_only; }
+
+std::optional<Side> writable_side(const Sample& sample) {
+  const bool primary = sample.primary.state && takes_writes(*sample.primary.state);
+  const bool replica = sample.replica.state && takes_writes(*sample.replica.state);
+  if (primary == replica) return std::nullopt;
+  return primary ? Side::primary : Side::replica;
+}
+
+}  // namespace pgrm

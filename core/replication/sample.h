@@ -1,0 +1,54 @@
+// One round of observation of the pair. Immutable once published; every reader of a round reads the same object.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/base/clock.h"
+#include "core/pg/node.h"
+
+namespace pgrm {
+
+/// The servers by their configured names: after a cutover `replica` is the one that takes writes.
+enum class Side { primary, replica };
+
+std::string_view to_string(Side side);
+
+struct NodeSample {
+  std::optional<ServerState> state;  // nullopt: not reachable in this round
+  std::string address;               // "host:port"
+  std::string error;                 // why there is no state
+  std::string error_name;            // Error::name(): a small, fixed set, fit for a label
+  Duration took{};
+};
+
+struct Sample {
+  std::uint64_t generation = 0;  // 1, 2, 3, … since the start of the program
+  WallTime sampled_at{};         // when the round began: what it saw is no older than this
+  Mono sampled_mono{};
+  Duration took{};
+  NodeSample primary, replica;
+
+  const NodeSample& operator[](Side side) const { return side == Side::primary ? primary : replica; }
+};
+
+/// "host:port" out of what Node::describe() says.
+std::string address_of(const std::string& description);
+
+/// Looks at one server. Never throws: what goes wrong stands in the result.
+NodeSample look_at(Node& node, const Clock& clock, Duration deadline);
+
+/// Looks at both servers, the replica first: what the primary writes in between can only make the lag look larger.
+/// Never throws, as above. `deadline` is for each of them.
+Sample observe_pair(Node& primary, Node& replica, std::uint64_t generation, const Clock& clock, Duration deadline);
+
+/// Out of recovery, and a new session may write without asking for it.
+bool takes_writes(const ServerState& state);
+
+/// The node that takes writes, when exactly one is seen to. A primary that is fenced or was demoted to read-only is
+/// none.
+std::optional<Side> writable_side(const Sample& sample);
+
+}  // namespace pgrm

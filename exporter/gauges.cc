@@ -1,0 +1,614 @@
+#include "exporter/gauges.h"
+
+#include <fmt/format.h>
+#include <prometheus/collectable.h>
+
+#include <algorithm>
+#include <array>
+#include <concepts>
+#include <functional>
+#include <set>
+#include <span>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/metrics/endpoint.h"
+#include "core/replication/lag.h"
+
+namespace pgrm::exporter {
+namespace {
+
+using metrics::Labels;
+using prometheus::MetricType;
+using Number = std::optional<double>;  // unknown: no series
+using Names = std::span<const char* const>;
+
+constexpr MetricType gauge = MetricType::Gauge;
+constexpr MetricType counter = MetricType::Counter;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The kinds of rows. Each is about one kind of subject S, which brings its own labels: a node, a standby, a slot, the
+// pair. `source` is where the value comes from, in PostgreSQL's words; HELP shows it.
+
+/// One value.
+template <class S>
+struct Metric {
+  std::string_view name;
+  MetricType type;
+  std::string_view help, source;
+  Number (*value)(const S&);
+};
+
+/// One value for each of a fixed set of label values: state sets and counters by reason, all there from the start.
+template <class S>
+struct MetricSet {
+  std::string_view name;
+  MetricType type;
+  std::string_view help, source, label;
+  Names values;
+  Number (*value)(const S&, std::string_view label_value);
+};
+
+/// Always 1: the labels are the information. `label_names`: for the catalogue.
+template <class S>
+struct Info {
+  std::string_view name, help, source, label_names;
+  std::optional<Labels> (*labels)(const S&);
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The subjects.
+
+/// One server as something to look at, whether it answers or not.
+struct Watched {
+  const View& view;
+  Side side;
+  const NodeSample& sample() const { return view.sample()[side]; }
+  const NodeTally& tally() const { return view.observation().tally(side); }
+};
+
+/// A row of pg_stat_replication; `row` is nullptr for the configured replica while it is missing.
+struct StandbyView {
+  const Standby* row;
+  std::optional<Lsn> target;  // the sender's flush position
+};
+
+struct SlotView {
+  const Slot* row;
+  std::optional<Lsn> end;  // of the WAL that the server has
+};
+
+struct PairView {
+  const View& view;
+  bool fresh = view.fresh();
+  PairLag lag = fresh ? pair_lag(view.sample()) : PairLag{};
+  const SyncStreak& streak() const { return view.streak(); }
+};
+
+struct Program {};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// From PostgreSQL's types to Prometheus' base units.
+
+Number number(bool value) { return value ? 1 : 0; }
+Number number(std::integral auto value) { return static_cast<double>(value); }
+Number number(const std::optional<Lsn>& lsn) { return lsn ? number(lsn->bytes()) : Number(); }
+Number number(const std::optional<Duration>& duration) { return duration ? Number(to_seconds(*duration)) : Number(); }
+Number number(const std::optional<WallTime>& time) { return time ? Number(to_unix(*time)) : Number(); }
+template <class T>
+Number number(const std::optional<T>& value) {
+  return value ? number(*value) : Number();
+}
+
+/// A state set's value: unknown when the state is.
+Number is_state(const std::optional<std::string>& state, std::string_view value) {
+  return state ? number(*state == value) : Number();
+}
+
+/// "15.4" from 150004.
+std::string version_text(int version) { return fmt::format("{}.{}", version / 10000, version % 10000); }
+
+/// The receiver's row, which only a server in recovery can have, and only pg_monitor can see.
+bool receiver_known(const ServerState& s) { return s.in_recovery && (s.receiver || s.full_view); }
+
+template <class Field>
+Number of_receiver(const ServerState& s, Field WalReceiver::*field) {
+  return s.receiver ? number((*s.receiver).*field) : Number();
+}
+
+Number behind(const StandbyView& s, std::optional<Lsn> Standby::*position) {
+  return s.row == nullptr ? Number() : number(bytes_behind(s.row->*position, s.target));
+}
+
+Number lag(const StandbyView& s, std::optional<Duration> Standby::*reported, std::optional<Lsn> Standby::*position) {
+  return s.row == nullptr ? Number() : number(known_lag(s.row->*reported, bytes_behind(s.row->*position, s.target)));
+}
+
+template <class Field>
+Number of_row(const StandbyView& s, Field Standby::*field) {
+  return s.row == nullptr ? Number() : number(s.row->*field);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The tables.
+
+constexpr std::array program_info{
+    Info<Program>{"pgrm_build_info", "Version of the exporter, always 1", "the program", "version",
+                  [](const Program&) {
+                    return std::optional(Labels{{"version", PGRM_VERSION}});
+                  }},
+};
+
+// Everything that Node::observe() can fail with.
+constexpr std::array error_names{"unreachable",       "authentication", "timeout", "connection_lost",
+                                 "permission_denied", "query_failed",   "internal"};
+
+constexpr std::array watched_metrics{
+    Metric<Watched>{"pgrm_up", gauge, "Whether the last observation of the server succeeded and is fresh",
+                    "the exporter", [](const Watched& w) { return number(w.view.server(w.side) != nullptr); }},
+    Metric<Watched>{"pgrm_observation_age_seconds", gauge, "Age of the last successful observation",
+                    "the exporter's monotonic clock",
+                    [](const Watched& w) {
+                      return w.tally().seen_mono ? Number(to_seconds(w.view.now() - *w.tally().seen_mono)) : Number();
+                    }},
+    Metric<Watched>{"pgrm_observation_timestamp_seconds", gauge, "When the last successful observation began",
+                    "the exporter's clock", [](const Watched& w) { return number(w.tally().seen_at); }},
+    Metric<Watched>{
+        "pgrm_observation_duration_seconds", gauge, "How long the last observation took, failed or not",
+        "the exporter's monotonic clock",
+        [](const Watched& w) { return w.view.observed() ? Number(to_seconds(w.sample().took)) : Number(); }},
+    Metric<Watched>{"pgrm_observations_total", counter, "Observations, failed or not", "the exporter",
+                    [](const Watched& w) { return number(w.tally().looks); }},
+};
+
+constexpr std::array watched_sets{
+    MetricSet<Watched>{"pgrm_observation_errors_total", counter, "Failed observations by reason", "the exporter",
+                       "reason", error_names,
+                       [](const Watched& w, std::string_view reason) {
+                         const auto found = w.tally().errors.find(reason);
+                         return number(found == w.tally().errors.end() ? 0 : found->second);
+                       }},
+};
+
+constexpr std::array server_info{
+    Info<ServerState>{"pgrm_server_info", "Version and cluster of the server, always 1",
+                      "server_version_num, pg_control_system().system_identifier", "version, system_identifier",
+                      [](const ServerState& s) {
+                        return std::optional(
+                            Labels{{"version", version_text(s.version)}, {"system_identifier", s.system_identifier}});
+                      }},
+    Info<ServerState>{"pgrm_wal_receiver_info", "What a standby's WAL receiver is connected to, always 1",
+                      "pg_stat_wal_receiver", "slot, sender_host, sender_port",
+                      [](const ServerState& s) {
+                        if (!s.receiver) return std::optional<Labels>();
+                        return std::optional(Labels{{"slot", s.receiver->slot},
+                                                    {"sender_host", s.receiver->sender_host},
+                                                    {"sender_port", std::to_string(s.receiver->sender_port)}});
+                      }},
+};
+
+constexpr std::array server_metrics{
+    Metric<ServerState>{"pgrm_in_recovery", gauge, "Whether the server is in recovery: 1 on a standby",
+                        "pg_is_in_recovery()", [](const ServerState& s) { return number(s.in_recovery); }},
+    Metric<ServerState>{"pgrm_timeline_id", gauge, "Timeline of the WAL that the server writes or receives",
+                        "pg_walfile_name() on a primary, pg_stat_wal_receiver.received_tli on a standby",
+                        [](const ServerState& s) { return number(s.timeline); }},
+    Metric<ServerState>{"pgrm_read_only", gauge, "Whether new sessions are read-only by default",
+                        "default_transaction_read_only in pg_settings",
+                        [](const ServerState& s) { return number(s.default_read_only); }},
+    Metric<ServerState>{"pgrm_full_view", gauge, "Whether the exporter's role sees all statistics (pg_monitor)",
+                        "pg_has_role('pg_read_all_stats')", [](const ServerState& s) { return number(s.full_view); }},
+    Metric<ServerState>{"pgrm_server_timestamp_seconds", gauge, "The server's own clock at the observation",
+                        "clock_timestamp()", [](const ServerState& s) { return Number(to_unix(s.server_time)); }},
+    Metric<ServerState>{"pgrm_postmaster_start_timestamp_seconds", gauge, "When the server was started",
+                        "pg_postmaster_start_time()",
+                        [](const ServerState& s) { return Number(to_unix(s.started_at)); }},
+    Metric<ServerState>{"pgrm_connections", gauge, "Client connections", "pg_stat_activity, client backends",
+                        [](const ServerState& s) { return number(s.connections); }},
+    Metric<ServerState>{"pgrm_connections_limit", gauge, "Most connections that the server allows", "max_connections",
+                        [](const ServerState& s) { return number(s.connections_limit); }},
+    Metric<ServerState>{"pgrm_wal_insert_lsn_bytes", gauge, "Position where the next WAL record goes",
+                        "pg_current_wal_insert_lsn()", [](const ServerState& s) { return number(s.wal_insert); }},
+    Metric<ServerState>{"pgrm_wal_write_lsn_bytes", gauge, "Position up to which WAL is written out",
+                        "pg_current_wal_lsn()", [](const ServerState& s) { return number(s.wal_write); }},
+    Metric<ServerState>{"pgrm_wal_flush_lsn_bytes", gauge, "Position up to which WAL is on disk",
+                        "pg_current_wal_flush_lsn()", [](const ServerState& s) { return number(s.wal_flush); }},
+    Metric<ServerState>{"pgrm_wal_receive_lsn_bytes", gauge,
+                        "Position up to which WAL is received and on disk; below the replay position after a restart",
+                        "pg_last_wal_receive_lsn()", [](const ServerState& s) { return number(s.wal_receive); }},
+    Metric<ServerState>{"pgrm_wal_replay_lsn_bytes", gauge, "Position up to which WAL is replayed",
+                        "pg_last_wal_replay_lsn()", [](const ServerState& s) { return number(s.wal_replay); }},
+    Metric<ServerState>{"pgrm_replay_last_commit_timestamp_seconds", gauge,
+                        "When the last replayed transaction was committed; stands still on an idle primary",
+                        "pg_last_xact_replay_timestamp()",
+                        [](const ServerState& s) { return number(s.last_replayed_commit); }},
+    Metric<ServerState>{"pgrm_replay_paused", gauge, "Whether replay is paused", "pg_is_wal_replay_paused()",
+                        [](const ServerState& s) { return number(s.replay_paused); }},
+    Metric<ServerState>{
+        "pgrm_wal_receiver_up", gauge, "Whether a standby has a WAL receiver; none on a primary",
+        "a row in pg_stat_wal_receiver",
+        [](const ServerState& s) { return receiver_known(s) ? number(s.receiver.has_value()) : Number(); }},
+    Metric<ServerState>{"pgrm_wal_receiver_written_lsn_bytes", gauge, "Position up to which it has written WAL",
+                        "pg_stat_wal_receiver.written_lsn",
+                        [](const ServerState& s) { return of_receiver(s, &WalReceiver::written); }},
+    Metric<ServerState>{"pgrm_wal_receiver_flushed_lsn_bytes", gauge, "Position up to which it has flushed WAL",
+                        "pg_stat_wal_receiver.flushed_lsn",
+                        [](const ServerState& s) { return of_receiver(s, &WalReceiver::flushed); }},
+    Metric<ServerState>{"pgrm_wal_receiver_latest_end_lsn_bytes", gauge, "Last position that it reported to the sender",
+                        "pg_stat_wal_receiver.latest_end_lsn",
+                        [](const ServerState& s) { return of_receiver(s, &WalReceiver::latest_end); }},
+    Metric<ServerState>{"pgrm_wal_receiver_last_message_send_timestamp_seconds", gauge,
+                        "When the sender sent the last message, by the sender's clock",
+                        "pg_stat_wal_receiver.last_msg_send_time",
+                        [](const ServerState& s) { return of_receiver(s, &WalReceiver::last_message_sent); }},
+    Metric<ServerState>{"pgrm_wal_receiver_last_message_receipt_timestamp_seconds", gauge,
+                        "When the last message came in, by the standby's clock",
+                        "pg_stat_wal_receiver.last_msg_receipt_time",
+                        [](const ServerState& s) { return of_receiver(s, &WalReceiver::last_message_received); }},
+};
+
+constexpr std::array receiver_states{"stopped", "starting", "streaming", "waiting", "restarting", "stopping"};
+
+constexpr std::array server_sets{
+    MetricSet<ServerState>{"pgrm_wal_receiver_status", gauge, "State of a standby's WAL receiver: all 0 without one",
+                           "pg_stat_wal_receiver.status", "status", receiver_states,
+                           [](const ServerState& s, std::string_view status) {
+                             return receiver_known(s) ? number(s.receiver && s.receiver->status == status) : Number();
+                           }},
+};
+
+constexpr std::array standby_metrics{
+    Metric<StandbyView>{"pgrm_standby_connected", gauge,
+                        "Whether the standby is connected; the configured replica is always listed",
+                        "a row in pg_stat_replication", [](const StandbyView& s) { return number(s.row != nullptr); }},
+    Metric<StandbyView>{"pgrm_standby_sent_lsn_bytes", gauge, "Position up to which WAL was sent to it",
+                        "pg_stat_replication.sent_lsn", [](const StandbyView& s) { return of_row(s, &Standby::sent); }},
+    Metric<StandbyView>{"pgrm_standby_write_lsn_bytes", gauge, "Position that it last reported as written",
+                        "pg_stat_replication.write_lsn",
+                        [](const StandbyView& s) { return of_row(s, &Standby::write); }},
+    Metric<StandbyView>{"pgrm_standby_flush_lsn_bytes", gauge, "Position that it last reported as flushed",
+                        "pg_stat_replication.flush_lsn",
+                        [](const StandbyView& s) { return of_row(s, &Standby::flush); }},
+    Metric<StandbyView>{"pgrm_standby_replay_lsn_bytes", gauge, "Position that it last reported as replayed",
+                        "pg_stat_replication.replay_lsn",
+                        [](const StandbyView& s) { return of_row(s, &Standby::replay); }},
+    Metric<StandbyView>{"pgrm_standby_sent_lag_bytes", gauge, "Bytes of flushed WAL not yet sent to it",
+                        "pg_current_wal_flush_lsn() - pg_stat_replication.sent_lsn",
+                        [](const StandbyView& s) { return behind(s, &Standby::sent); }},
+    Metric<StandbyView>{"pgrm_standby_write_lag_bytes", gauge, "Bytes of flushed WAL not yet reported as written",
+                        "pg_current_wal_flush_lsn() - pg_stat_replication.write_lsn",
+                        [](const StandbyView& s) { return behind(s, &Standby::write); }},
+    Metric<StandbyView>{"pgrm_standby_flush_lag_bytes", gauge, "Bytes of flushed WAL not yet reported as flushed",
+                        "pg_current_wal_flush_lsn() - pg_stat_replication.flush_lsn",
+                        [](const StandbyView& s) { return behind(s, &Standby::flush); }},
+    Metric<StandbyView>{"pgrm_standby_replay_lag_bytes", gauge,
+                        "Bytes of flushed WAL not yet reported as replayed; as old as its last reply",
+                        "pg_current_wal_flush_lsn() - pg_stat_replication.replay_lsn",
+                        [](const StandbyView& s) { return behind(s, &Standby::replay); }},
+    Metric<StandbyView>{"pgrm_standby_write_lag_seconds", gauge, "Time until WAL was reported as written; 0 when idle",
+                        "pg_stat_replication.write_lag",
+                        [](const StandbyView& s) { return lag(s, &Standby::write_lag, &Standby::write); }},
+    Metric<StandbyView>{"pgrm_standby_flush_lag_seconds", gauge, "Time until WAL was reported as flushed; 0 when idle",
+                        "pg_stat_replication.flush_lag",
+                        [](const StandbyView& s) { return lag(s, &Standby::flush_lag, &Standby::flush); }},
+    Metric<StandbyView>{"pgrm_standby_replay_lag_seconds", gauge,
+                        "Time until WAL was reported as replayed; 0 when idle", "pg_stat_replication.replay_lag",
+                        [](const StandbyView& s) { return lag(s, &Standby::replay_lag, &Standby::replay); }},
+    Metric<StandbyView>{
+        "pgrm_standby_lag_known", gauge,
+        "Whether its replay lag in seconds is known: not while bytes are behind and none was reported",
+        "pg_stat_replication.replay_lag",
+        [](const StandbyView& s) { return number(lag(s, &Standby::replay_lag, &Standby::replay).has_value()); }},
+    Metric<StandbyView>{"pgrm_standby_reply_timestamp_seconds", gauge,
+                        "When it sent its last reply, by the standby's clock", "pg_stat_replication.reply_time",
+                        [](const StandbyView& s) { return of_row(s, &Standby::reply_time); }},
+};
+
+constexpr std::array standby_states{"startup", "catchup", "streaming", "backup", "stopping"};
+constexpr std::array sync_states{"async", "potential", "sync", "quorum"};
+
+constexpr std::array standby_sets{
+    MetricSet<StandbyView>{"pgrm_standby_state", gauge, "State of its WAL sender: all 0 when it is not connected",
+                           "pg_stat_replication.state", "state", standby_states,
+                           [](const StandbyView& s, std::string_view state) {
+                             return s.row == nullptr ? number(false) : is_state(s.row->state, state);
+                           }},
+    MetricSet<StandbyView>{"pgrm_standby_sync_state", gauge, "Synchronous state: all 0 when it is not connected",
+                           "pg_stat_replication.sync_state", "sync_state", sync_states,
+                           [](const StandbyView& s, std::string_view state) {
+                             return s.row == nullptr ? number(false) : is_state(s.row->sync_state, state);
+                           }},
+};
+
+constexpr std::array standby_info{
+    Info<StandbyView>{"pgrm_standby_info", "Names of a connected standby, always 1",
+                      "pg_stat_replication.application_name, pg_replication_slots.slot_name", "application_name, slot",
+                      [](const StandbyView& s) {
+                        if (s.row == nullptr) return std::optional<Labels>();
+                        return std::optional(
+                            Labels{{"application_name", s.row->application_name}, {"slot", s.row->slot.value_or("")}});
+                      }},
+};
+
+constexpr std::array slot_metrics{
+    Metric<SlotView>{"pgrm_slot_active", gauge, "Whether somebody uses the slot", "pg_replication_slots.active",
+                     [](const SlotView& s) { return number(s.row->active); }},
+    Metric<SlotView>{"pgrm_slot_restart_lsn_bytes", gauge, "Oldest position that the slot keeps",
+                     "pg_replication_slots.restart_lsn", [](const SlotView& s) { return number(s.row->restart); }},
+    Metric<SlotView>{
+        "pgrm_slot_confirmed_flush_lsn_bytes", gauge, "Position that a logical slot's consumer has confirmed",
+        "pg_replication_slots.confirmed_flush_lsn", [](const SlotView& s) { return number(s.row->confirmed_flush); }},
+    Metric<SlotView>{"pgrm_slot_retained_wal_bytes", gauge, "Bytes of WAL that the slot keeps",
+                     "pg_current_wal_flush_lsn() or the replay position, - pg_replication_slots.restart_lsn",
+                     [](const SlotView& s) { return number(bytes_behind(s.row->restart, s.end)); }},
+    Metric<SlotView>{
+        "pgrm_slot_safe_wal_bytes", gauge, "Bytes that can still be written before the slot is in danger of being lost",
+        "pg_replication_slots.safe_wal_size", [](const SlotView& s) { return number(s.row->safe_wal_bytes); }},
+};
+
+constexpr std::array wal_statuses{"reserved", "extended", "unreserved", "lost"};
+
+constexpr std::array slot_sets{
+    MetricSet<SlotView>{"pgrm_slot_wal_status", gauge, "Whether the WAL that the slot needs is still there",
+                        "pg_replication_slots.wal_status", "wal_status", wal_statuses,
+                        [](const SlotView& s, std::string_view status) { return is_state(s.row->wal_status, status); }},
+};
+
+constexpr std::array pair_metrics{
+    Metric<PairView>{"pgrm_pair_receive_lag_bytes", gauge, "Bytes that the standby has not received, seen at both ends",
+                     "pg_current_wal_flush_lsn() - greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())",
+                     [](const PairView& p) { return number(p.lag.receive_bytes); }},
+    Metric<PairView>{"pgrm_pair_replay_lag_bytes", gauge, "Bytes that the standby has not replayed, seen at both ends",
+                     "pg_current_wal_flush_lsn() - pg_last_wal_replay_lsn()",
+                     [](const PairView& p) { return number(p.lag.replay_bytes); }},
+    Metric<PairView>{"pgrm_pair_replay_lag_seconds", gauge, "Replay lag that in-sync is judged by; 0 when idle",
+                     "pg_stat_replication.replay_lag of the paired standby",
+                     [](const PairView& p) { return number(p.lag.replay); }},
+    Metric<PairView>{"pgrm_in_sync", gauge, "Whether the last check found the pair in sync and is fresh",
+                     "the exporter's check", [](const PairView& p) { return number(p.streak().in_sync()); }},
+    Metric<PairView>{"pgrm_in_sync_since_timestamp_seconds", gauge, "When the present streak of in-sync checks began",
+                     "the exporter's check", [](const PairView& p) { return number(p.streak().since()); }},
+    Metric<PairView>{"pgrm_sync_checks_consecutive", gauge, "In-sync checks in a row", "the exporter's check",
+                     [](const PairView& p) { return number(p.streak().consecutive()); }},
+    Metric<PairView>{"pgrm_sync_checks_required", gauge, "In-sync checks in a row that a cutover demands",
+                     "REQUIRED_SYNC_CHECKS", [](const PairView& p) { return number(p.streak().policy().required); }},
+    Metric<PairView>{"pgrm_sync_checks_total", counter, "Checks whether the pair is in sync", "the exporter's check",
+                     [](const PairView& p) { return number(p.streak().checks()); }},
+    Metric<PairView>{"pgrm_observation_interval_seconds", gauge, "Time from one observation to the next",
+                     "MONITORING_INTERVAL",
+                     [](const PairView& p) { return Number(to_seconds(p.streak().policy().interval)); }},
+    Metric<PairView>{"pgrm_lag_threshold_bytes", gauge, "In sync means fewer bytes behind than this",
+                     "LAG_THRESHOLD_BYTES",
+                     [](const PairView& p) { return number(p.streak().policy().thresholds.bytes); }},
+    Metric<PairView>{"pgrm_lag_threshold_seconds", gauge, "In sync means fewer seconds behind than this",
+                     "LAG_THRESHOLD_SECONDS",
+                     [](const PairView& p) { return Number(to_seconds(p.streak().policy().thresholds.seconds)); }},
+};
+
+constexpr std::array pair_sets{
+    MetricSet<PairView>{
+        "pgrm_sync_check_failures_total", counter,
+        "Checks that found the pair not in sync, by reason; one check may have several", "the exporter's check",
+        "reason", sync_reason_names,
+        [](const PairView& p, std::string_view reason) { return number(p.streak().failures().find(reason)->second); }},
+    MetricSet<PairView>{"pgrm_out_of_sync", gauge, "Why the pair is not in sync now: 1 for every reason that holds",
+                        "the exporter's check", "reason", sync_reason_names,
+                        [](const PairView& p, std::string_view reason) {
+                          return number(std::ranges::any_of(p.streak().reasons(), [reason](const SyncReason& present) {
+                            return present.name == reason;
+                          }));
+                        }},
+};
+
+// ---------------------------------------------------------------------------------------------------------------------
+// From a view to subjects with their labels.
+
+template <class S>
+struct Labelled {
+  Labels labels;
+  S subject;
+};
+
+/// What a family takes its series from. Points into the view, which must outlive it.
+struct Subjects {
+  std::vector<Labelled<Program>> program;
+  std::vector<Labelled<Watched>> watched;
+  std::vector<Labelled<std::reference_wrapper<const ServerState>>> servers;
+  std::vector<Labelled<StandbyView>> standbys;
+  std::vector<Labelled<SlotView>> slots;
+  std::vector<Labelled<PairView>> pair;
+};
+
+/// Names of standbys are chosen by whoever sets them up: two may have the same one, but no two series may.
+std::string unique_among(std::set<std::string>& taken, const std::string& name) {
+  std::string candidate = name;
+  for (int n = 2; !taken.insert(candidate).second; ++n) candidate = fmt::format("{}#{}", name, n);
+  return candidate;
+}
+
+/// A replica that is seen out of recovery is nobody's standby; otherwise the primary has to have it.
+bool replica_expected(const View& view) {
+  const ServerState* const replica = view.server(Side::replica);
+  return replica == nullptr || replica->in_recovery;
+}
+
+void add_standbys(Subjects& subjects, const View& view, Side side, const ServerState& state) {
+  std::set<std::string> taken;
+  const auto add = [&](const std::string& name, const Standby* row) {
+    const Labels labels{{"node", std::string(to_string(side))}, {"standby", unique_among(taken, name)}};
+    subjects.standbys.push_back({labels, StandbyView{row, state.wal_flush}});
+  };
+  for (const Standby& row : state.standbys) add(row.name.empty() ? "unnamed" : row.name, &row);
+  if (side != Side::primary || state.in_recovery || !replica_expected(view)) return;
+  const std::string& known = view.observation().replica_standby;
+  const std::string replica = known.empty() ? "replica" : known;
+  if (!taken.contains(replica)) add(replica, nullptr);
+}
+
+void add_slots(Subjects& subjects, Side side, const ServerState& state) {
+  const auto end = state.wal_flush ? state.wal_flush : std::max(state.wal_receive, state.wal_replay);
+  for (const Slot& row : state.slots) {
+    const Labels labels{{"node", std::string(to_string(side))}, {"slot", row.name}, {"slot_type", row.type}};
+    subjects.slots.push_back({labels, SlotView{&row, end}});
+  }
+}
+
+Subjects subjects_of(const View& view) {
+  Subjects subjects;
+  subjects.program.push_back({{}, Program{}});
+  subjects.pair.push_back({{}, PairView{view}});
+  for (const Side side : both_sides) {
+    const Labels node{{"node", std::string(to_string(side))}};
+    subjects.watched.push_back({node, Watched{view, side}});
+    const ServerState* const state = view.server(side);
+    if (state == nullptr) continue;
+    subjects.servers.push_back({node, *state});
+    add_standbys(subjects, view, side, *state);
+    add_slots(subjects, side, *state);
+  }
+  return subjects;
+}
+
+/// The one list of the tables, in the order of the page and of the catalogue: visit(table, labels of its subjects,
+/// subjects).
+template <class Visit>
+void for_each_table(const Subjects& subjects, Visit visit) {
+  visit(program_info, "", subjects.program);
+  visit(watched_metrics, "node", subjects.watched);
+  visit(watched_sets, "node", subjects.watched);
+  visit(pair_metrics, "", subjects.pair);
+  visit(pair_sets, "", subjects.pair);
+  visit(server_info, "node", subjects.servers);
+  visit(server_metrics, "node", subjects.servers);
+  visit(server_sets, "node", subjects.servers);
+  visit(standby_metrics, "node, standby", subjects.standbys);
+  visit(standby_sets, "node, standby", subjects.standbys);
+  visit(standby_info, "node, standby", subjects.standbys);
+  visit(slot_metrics, "node, slot, slot_type", subjects.slots);
+  visit(slot_sets, "node, slot, slot_type", subjects.slots);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// From rows to families.
+
+Labels operator+(Labels labels, const Labels& more) {
+  labels.insert(labels.end(), more.begin(), more.end());
+  return labels;
+}
+
+template <class S>
+void add_series(prometheus::MetricFamily& family, const Metric<S>& row, const Labels& labels,
+                const std::type_identity_t<S>& subject) {
+  if (const Number value = row.value(subject)) metrics::add(family, labels, *value);
+}
+
+template <class S>
+void add_series(prometheus::MetricFamily& family, const MetricSet<S>& row, const Labels& labels,
+                const std::type_identity_t<S>& subject) {
+  for (const char* const label_value : row.values) {
+    if (const Number value = row.value(subject, label_value)) {
+      metrics::add(family, labels + Labels{{std::string(row.label), label_value}}, *value);
+    }
+  }
+}
+
+template <class S>
+void add_series(prometheus::MetricFamily& family, const Info<S>& row, const Labels& labels,
+                const std::type_identity_t<S>& subject) {
+  if (const auto more = row.labels(subject)) metrics::add(family, labels + *more, 1);
+}
+
+MetricType type_of(const auto& row) { return row.type; }
+template <class S>
+MetricType type_of(const Info<S>&) {
+  return gauge;
+}
+
+template <class S>
+std::string_view own_labels(const Metric<S>&) {
+  return "";
+}
+template <class S>
+std::string_view own_labels(const MetricSet<S>& row) {
+  return row.label;
+}
+template <class S>
+std::string_view own_labels(const Info<S>& row) {
+  return row.label_names;
+}
+
+/// The families as a source of metrics::response().
+class Page final : public prometheus::Collectable {
+ public:
+  explicit Page(const View& view) : view_(view) {}
+  std::vector<prometheus::MetricFamily> Collect() const override { return families(view_); }
+
+ private:
+  const View& view_;
+};
+
+struct CatalogueLine {
+  std::string name, type, labels, help, source;
+};
+
+std::vector<CatalogueLine> catalogue_lines() {
+  std::vector<CatalogueLine> lines;
+  for_each_table({}, [&lines](const auto& table, std::string_view labels, const auto&) {
+    for (const auto& row : table) {
+      const std::string_view own = own_labels(row);
+      const std::string_view comma = labels.empty() || own.empty() ? "" : ", ";
+      lines.push_back({std::string(row.name), type_of(row) == counter ? "counter" : "gauge",
+                       fmt::format("{}{}{}", labels, comma, own), std::string(row.help), std::string(row.source)});
+    }
+  });
+  return lines;
+}
+
+std::size_t widest(const std::vector<CatalogueLine>& lines, std::string CatalogueLine::*column) {
+  std::size_t width = 0;
+  for (const CatalogueLine& line : lines) width = std::max(width, (line.*column).size());
+  return width;
+}
+
+}  // namespace
+
+std::vector<prometheus::MetricFamily> families(const View& view) {
+  std::vector<prometheus::MetricFamily> result;
+  for_each_table(subjects_of(view), [&result](const auto& table, std::string_view, const auto& subjects) {
+    for (const auto& row : table) {
+      const std::string help = fmt::format("{} ({})", row.help, row.source);
+      auto& family = result.emplace_back(metrics::family(std::string(row.name), help, type_of(row)));
+      for (const auto& [labels, subject] : subjects) add_series(family, row, labels, subject);
+    }
+  });
+  return result;
+}
+
+http::Response metrics_response(const View& view) {
+  const Page page(view);
+  return metrics::response({&page});
+}
+
+std::string catalogue(CatalogueFormat format) {
+  const std::vector<CatalogueLine> lines = catalogue_lines();
+  std::string text;
+  if (format == CatalogueFormat::markdown) {
+    text = "| name | type | labels | meaning | source |\n|---|---|---|---|---|\n";
+    for (const auto& [name, type, labels, help, source] : lines) {
+      text += fmt::format("| `{}` | {} | {} | {} | `{}` |\n", name, type, labels, help, source);
+    }
+    return text;
+  }
+  const std::size_t name_width = widest(lines, &CatalogueLine::name);
+  const std::size_t labels_width = widest(lines, &CatalogueLine::labels);
+  const std::size_t help_width = widest(lines, &CatalogueLine::help);
+  for (const auto& [name, type, labels, help, source] : lines) {
+    text += fmt::format("{:{}}  {:7}  {:{}}  {:{}}  {}\n", name, name_width, type, labels, labels_width, help,
+                        help_width, source);
+  }
+  return text;
+}
+
+}  // namespace pgrm::exporter

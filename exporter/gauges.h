@@ -1,0 +1,26 @@
+// The catalogue of the exporter's metrics: one row of one table per metric, in gauges.cc.
+#pragma once
+
+#include <prometheus/metric_family.h>
+
+#include <string>
+#include <vector>
+
+#include "core/http/server.h"
+#include "exporter/observation.h"
+
+namespace pgrm::exporter {
+
+/// Every family, made anew from the view: what is not there any more leaves no series behind. A value that is not known
+/// has no series.
+std::vector<prometheus::MetricFamily> families(const View& view);
+
+/// families() as the answer to GET /metrics.
+http::Response metrics_response(const View& view);
+
+enum class CatalogueFormat { text, markdown };
+
+/// Name, type, labels, meaning and source of every metric, one per line.
+std::string catalogue(CatalogueFormat format);
+
+}  // namespace pgrm::exporter

@@ -1,0 +1,62 @@
+// The command line of the exporter.
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+#include <iostream>
+
+#include "core/base/command_line.h"
+#include "core/base/signals.h"
+#include "core/http/server.h"
+#include "exporter/gauges.h"
+#include "exporter/options.h"
+#include "exporter/pages.h"
+#include "exporter/sampler.h"
+
+namespace pgrm::exporter {
+namespace {
+
+constexpr auto examples = R"(  exporter --primary-host db1 --replica-host db2
+  PRIMARY_DSN=service=old REPLICA_DSN=service=new exporter --interval 1 --listen 0.0.0.0:9717
+  exporter explain --markdown
+)";
+
+int serve(const CommandLine& command_line) {
+  const Options options = options_from(command_line.settings());
+  command_line.set_up_logging();
+
+  const Signals signals;
+  Sampler sampler(observer_of(options.pair.primary), observer_of(options.pair.replica), options.policy, system_clock());
+  http::Server server(options.listen);
+  add_pages(server, [&sampler] { return sampler.view(); });
+  server.start();
+  sampler.start();
+  spdlog::info("watching {} and {} every {}, listening on port {}", options.pair.primary.address(),
+               options.pair.replica.address(), human(options.policy.interval), server.port());
+  while (!system_clock().sleep_for(std::chrono::hours(1), signals.token())) continue;
+  spdlog::info("ending");
+  return 0;
+}
+
+int run(int argc, const char* const* argv) {
+  CommandLine command_line("exporter", "Watches a primary and its replica: metrics, a JSON state and a live page.",
+                           examples);
+  CLI::App& app = command_line.app();
+  command_line.add_settings(
+      app, {"PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT", "PRIMARY_DSN", "REPLICA_DSN",
+            "POSTGRES_USER", "MONITORING_INTERVAL", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
+            "REQUIRED_SYNC_CHECKS", "EXPORTER_LISTEN", "LOG_LEVEL", "LOG_FORMAT"});
+  CLI::App* const explain = app.add_subcommand("explain", "Print the catalogue of metrics");
+  bool markdown = false;
+  explain->add_flag("--markdown", markdown, "As a Markdown table");
+
+  return command_line.run(argc, argv, [&] {
+    if (!explain->parsed()) return serve(command_line);
+    std::cout << catalogue(markdown ? CatalogueFormat::markdown : CatalogueFormat::text);
+    return 0;
+  });
+}
+
+}  // namespace
+}  // namespace pgrm::exporter
+
+int main(int argc, char** argv) { return pgrm::exporter::run(argc, argv); }

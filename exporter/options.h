@@ -1,0 +1,26 @@
+// What the exporter has to know before it starts, validated.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/base/config.h"
+#include "core/pg/conninfo.h"
+#include "core/pg/node.h"
+#include "core/replication/sync_streak.h"
+
+namespace pgrm::exporter {
+
+struct Options {
+  Pair pair;  // in the maintenance database: see below
+  SyncPolicy policy;
+  std::string listen;
+};
+
+/// Throws Error(configuration, usage) that names the setting, its value and what is allowed.
+Options options_from(const Settings& settings);
+
+/// The server as the exporter looks at it. Does not connect yet.
+std::unique_ptr<Node> observer_of(const Conninfo& server);
+
+}  // namespace pgrm::exporter

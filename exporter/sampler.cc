@@ -1,0 +1,95 @@
+#include "exporter/sampler.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace pgrm::exporter {
+namespace {
+
+/// A server that hangs is waited for once per look_deadline and no longer than this: so the other server's observation
+/// stays fresher than SyncPolicy::max_gap(), which is two intervals and a second.
+Duration patience_for(Duration interval) {
+  return std::min<Duration>(interval + std::chrono::milliseconds(500), look_deadline);
+}
+
+void log_reachability(Side side, const Observation& before, const Observation& after) {
+  const NodeSample& was = before.sample[side];
+  const NodeSample& is = after.sample[side];
+  const bool first = before.sample.generation == 0;
+  if (is.state && (first || !was.state)) {
+    spdlog::info("{} ({}) is reachable and {}", to_string(side), is.address,
+                 is.state->in_recovery ? "in recovery" : "out of recovery");
+  } else if (!is.state && (first || was.state)) {
+    spdlog::warn("{} ({}) is not reachable: {}", to_string(side), is.address, is.error);
+  } else if (is.state && was.state && is.state->in_recovery != was.state->in_recovery) {
+    spdlog::warn("{} ({}) has {} recovery", to_string(side), is.address, is.state->in_recovery ? "entered" : "left");
+  }
+}
+
+/// Only what changes is worth a line: a server that is down for a week must not fill a disk.
+void log_changes(const Observation& before, const Observation& after) {
+  for (const Side side : both_sides) log_reachability(side, before, after);
+  const auto names = [](const Observation& observation) {
+    std::vector<std::string> result;
+    for (const SyncReason& reason : observation.streak.reasons()) result.push_back(reason.name);
+    return result;
+  };
+  if (after.streak.in_sync() && !before.streak.in_sync()) spdlog::info("in sync");
+  if (!after.streak.in_sync() && names(before) != names(after)) {
+    for (const SyncReason& reason : after.streak.reasons()) {
+      spdlog::warn("not in sync ({}): {}", reason.name, reason.text);
+    }
+  }
+}
+
+}  // namespace
+
+Sampler::Sampler(std::unique_ptr<Node> primary, std::unique_ptr<Node> replica, const SyncPolicy& policy,
+                 const Clock& clock)
+    : clock_(clock),
+      interval_(policy.interval),
+      patience_(patience_for(policy.interval)),
+      primary_(std::move(primary), clock, look_deadline),
+      replica_(std::move(replica), clock, look_deadline),
+      latest_(std::make_shared<const Observation>(policy)) {}
+
+Sampler::~Sampler() = default;
+
+void Sampler::start() {
+  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+std::shared_ptr<const Observation> Sampler::latest() const {
+  const std::lock_guard lock(mutex_);
+  return latest_;
+}
+
+void Sampler::run(const std::stop_token& stop) {
+  Mono next = clock_.now();
+  do {
+    round();
+    // Rounds that were missed are not made up for.
+    next = std::max(next + interval_, clock_.now());
+  } while (!clock_.sleep_until(next, stop));
+}
+
+void Sampler::round() {
+  const auto before = latest();
+  Sample sample;
+  sample.generation = before->sample.generation + 1;
+  sample.sampled_at = clock_.wall();
+  sample.sampled_mono = clock_.now();
+  // The replica first: what the primary writes in between can only make the lag look larger.
+  sample.replica = replica_.look(patience_);
+  sample.primary = primary_.look(patience_);
+  sample.took = clock_.now() - sample.sampled_mono;
+
+  auto after = std::make_shared<const Observation>(before->next(std::move(sample)));
+  log_changes(*before, *after);
+  const std::lock_guard lock(mutex_);
+  latest_ = std::move(after);
+}
+
+}  // namespace pgrm::exporter

@@ -1,0 +1,48 @@
+// Observes the pair on a timer of its own; whoever asks gets the last observation at once.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include "core/base/clock.h"
+#include "core/pg/node.h"
+#include "core/replication/sync_streak.h"
+#include "exporter/observation.h"
+#include "exporter/watcher.h"
+
+namespace pgrm::exporter {
+
+/// No request ever waits for a server, no server for the other one, and no request changes when a server is observed.
+class Sampler {
+ public:
+  /// Does not observe yet. `clock` must outlive the sampler.
+  Sampler(std::unique_ptr<Node> primary, std::unique_ptr<Node> replica, const SyncPolicy& policy, const Clock& clock);
+  /// Ends observing; waits for looks under way, about `look_deadline` at most.
+  ~Sampler();
+
+  /// Observes at once and then every SyncPolicy::interval, on a thread of its own, until destruction.
+  void start();
+
+  /// Thread-safe, never blocks for long, never nullptr.
+  std::shared_ptr<const Observation> latest() const;
+  /// Thread-safe. The last observation as of now.
+  View view() const { return {latest(), clock_.now()}; }
+
+  /// One round, for start() and for tests that need no thread.
+  void round();
+
+ private:
+  void run(const std::stop_token& stop);
+
+  const Clock& clock_;
+  const Duration interval_;
+  const Duration patience_;  // of a round, for one server
+  Watcher primary_, replica_;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const Observation> latest_;
+  std::jthread thread_;  // last: it uses all of the above
+};
+
+}  // namespace pgrm::exporter

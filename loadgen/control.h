@@ -1,0 +1,29 @@
+// loadgen's HTTP: metrics, state, and the orders that a cutover gives.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "core/base/secret.h"
+#include "core/http/server.h"
+
+namespace pgrm::loadgen {
+
+/// What the orders do; all are called from several threads.
+struct Controls {
+  /// Holds all operations back; true when nothing is in flight and everything acknowledged is recorded.
+  std::function<bool()> pause;
+  std::function<void()> resume;
+  std::function<void(double ops_per_second)> set_rate;
+  std::function<nlohmann::json()> state;
+  std::function<http::Response()> metrics;
+};
+
+inline constexpr double max_ops_per_second = 1e6;
+
+/// Adds GET /metrics, /healthz, /api/v1/state and POST /api/v1/pause, /resume, /rate to `server`. A POST needs
+/// "Authorization: Bearer TOKEN"; without a token it has to come from this machine.
+void add_controls(http::Server& server, Controls controls, const Secret& token);
+
+}  // namespace pgrm::loadgen

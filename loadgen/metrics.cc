@@ -1,0 +1,119 @@
+#include "loadgen/metrics.h"
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <string>
+
+#include "core/metrics/endpoint.h"
+
+namespace pgrm::loadgen {
+namespace {
+
+using prometheus::MetricFamily;
+using prometheus::MetricType;
+
+// Bounds in seconds: a healthy commit takes about a millisecond, a cutover tens to hundreds, an outage seconds.
+constexpr std::array bounds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0};
+
+struct View {
+  Totals totals;
+  std::optional<WriteGap::Gap> gap;
+  double in_flight, rate, paused;
+};
+
+void one(MetricFamily& family, double value) { metrics::add(family, {}, value); }
+
+void fill_operations(MetricFamily& family, const View& view) {
+  // Two operations may be of one kind about one table: users are updated in two ways, for instance.
+  for (std::size_t kind = 0; kind < kind_count; ++kind) {
+    for (const char* const table : {"users", "products", "orders", "audit_log"}) {
+      double sum = 0;
+      bool any = false;
+      for (std::size_t i = 0; i < operations.size(); ++i) {
+        if (index_of(operations[i].kind) != kind || std::string_view(operations[i].table) != table) continue;
+        sum += static_cast<double>(view.totals.outcomes[i][index_of(Result::acknowledged)]);
+        any = true;
+      }
+      if (any) metrics::add(family, {{"operation", std::string(kind_names[kind])}, {"table", table}}, sum);
+    }
+  }
+}
+
+void fill_errors(MetricFamily& family, const View& view) {
+  for (std::size_t kind = 0; kind < kind_count; ++kind) {
+    for (std::size_t i = 0; i < sqlstate_classes.size(); ++i) {
+      metrics::add(family,
+                   {{"operation", std::string(kind_names[kind])}, {"sqlstate_class", std::string(sqlstate_classes[i])}},
+                   static_cast<double>(view.totals.refusals[kind][i]));
+    }
+  }
+}
+
+void fill_durations(MetricFamily& family, const View& view) {
+  for (std::size_t kind = 0; kind < kind_count; ++kind) {
+    const Histogram& latency = view.totals.latency[kind];
+    prometheus::ClientMetric& metric = family.metric.emplace_back();
+    metric.label.push_back({"operation", std::string(kind_names[kind])});
+    metric.histogram.sample_count = latency.count();
+    metric.histogram.sample_sum = to_seconds(latency.sum());
+    for (const double bound : bounds) metric.histogram.bucket.push_back({latency.at_most(from_seconds(bound)), bound});
+    metric.histogram.bucket.push_back({latency.count(), std::numeric_limits<double>::infinity()});
+  }
+}
+
+struct Row {
+  const char* name;
+  MetricType type;
+  const char* help;
+  void (*fill)(MetricFamily&, const View&);
+};
+
+constexpr std::array rows{
+    Row{"pgrm_loadgen_operations_total", MetricType::Counter, "Acknowledged operations", fill_operations},
+    Row{"pgrm_loadgen_operation_errors_total", MetricType::Counter,
+        "Attempts that the server refused, or that found or lost no connection (08), by class of SQLSTATE",
+        fill_errors},
+    Row{"pgrm_loadgen_operation_duration_seconds", MetricType::Histogram,
+        "Time from when an acknowledged operation was due to its acknowledgement", fill_durations},
+    Row{"pgrm_loadgen_inflight_operations", MetricType::Gauge, "Operations that were begun and have not ended",
+        [](MetricFamily& family, const View& view) { one(family, view.in_flight); }},
+    Row{"pgrm_loadgen_target_ops_per_second", MetricType::Gauge, "Rate asked for; 0 is as fast as it goes",
+        [](MetricFamily& family, const View& view) { one(family, view.rate); }},
+    Row{"pgrm_loadgen_acknowledged_writes_total", MetricType::Counter,
+        "Operations whose commit the server acknowledged, and that the ledger holds when there is one",
+        [](MetricFamily& family, const View& view) {
+          one(family, static_cast<double>(view.totals.count(Result::acknowledged)));
+        }},
+    Row{"pgrm_loadgen_failed_writes_total", MetricType::Counter, "Operations that were certainly not committed",
+        [](MetricFamily& family, const View& view) {
+          one(family, static_cast<double>(view.totals.count(Result::failed)));
+        }},
+    Row{"pgrm_loadgen_in_doubt_writes_total", MetricType::Counter,
+        "Operations whose connection was lost after they were sent: committed or not",
+        [](MetricFamily& family, const View& view) {
+          one(family, static_cast<double>(view.totals.count(Result::in_doubt)));
+        }},
+    Row{"pgrm_loadgen_longest_write_gap_seconds", MetricType::Gauge,
+        "Longest time between two consecutive acknowledged commits of all clients, or since the last one if longer",
+        [](MetricFamily& family, const View& view) { one(family, view.gap ? to_seconds(view.gap->length) : 0); }},
+    Row{"pgrm_loadgen_connections_opened_total", MetricType::Counter, "Connections that were established",
+        [](MetricFamily& family, const View& view) {
+          one(family, static_cast<double>(view.totals.connections_opened));
+        }},
+    Row{"pgrm_loadgen_paused", MetricType::Gauge, "1 while the control API holds all operations back",
+        [](MetricFamily& family, const View& view) { one(family, view.paused); }},
+};
+
+}  // namespace
+
+std::vector<MetricFamily> Metrics::Collect() const {
+  const View view{stats_.totals(), write_gap_.longest(WriteGap::Window::run), static_cast<double>(pacer_.in_flight()),
+                  pacer_.rate(), pacer_.paused() ? 1.0 : 0.0};
+  std::vector<MetricFamily> families;
+  families.reserve(rows.size());
+  for (const Row& row : rows) row.fill(families.emplace_back(metrics::family(row.name, row.help, row.type)), view);
+  return families;
+}
+
+}  // namespace pgrm::loadgen

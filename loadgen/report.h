@@ -1,0 +1,29 @@
+// The numbers of a run as a person and as a program reads them.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "core/base/clock.h"
+#include "loadgen/stats.h"
+
+namespace pgrm::loadgen {
+
+/// "12345678": with commas, "12,345,678".
+std::string with_commas(std::uint64_t number);
+
+/// One line about `part`, the totals of an interval of length `length` that ended `elapsed` after the start.
+std::string interval_line(const Totals& part, Duration length, Duration elapsed,
+                          const std::optional<WriteGap::Gap>& gap, bool paused);
+
+/// The whole run, in a few lines. `length`: without pauses or with them, as the caller counts.
+std::string summary(const Totals& totals, Duration length, const std::optional<WriteGap::Gap>& gap);
+
+/// Counts by kind and result, latencies in seconds.
+nlohmann::json to_json(const Totals& totals, Duration length);
+/// null when there is none.
+nlohmann::json to_json(const std::optional<WriteGap::Gap>& gap);
+
+}  // namespace pgrm::loadgen

@@ -1,0 +1,211 @@
+#include "loadgen/run.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <deque>
+#include <exception>
+#include <latch>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <random>
+#include <thread>
+
+#include "core/metrics/endpoint.h"
+#include "loadgen/client.h"
+#include "loadgen/control.h"
+#include "loadgen/database.h"
+#include "loadgen/ledger.h"
+#include "loadgen/metrics.h"
+#include "loadgen/pacer.h"
+#include "loadgen/report.h"
+#include "loadgen/stats.h"
+
+namespace pgrm::loadgen {
+namespace {
+
+constexpr auto connect_deadline = std::chrono::seconds(5);
+constexpr auto drain_budget = std::chrono::seconds(30);
+
+/// Positive, and never the same twice: it is a key in the database, and it begins the names of what is inserted.
+std::int64_t new_run() {
+  std::random_device device;
+  const std::uint64_t bits = (std::uint64_t{device()} << 32) | device();
+  return static_cast<std::int64_t>(bits >> 1);
+}
+
+std::string identity_of(const Pair& pair) {
+  Session session(writable_one_of(pair), "pgrm-loadgen");
+  session.open(connect_deadline);
+  return seeded_database(session).identity;
+}
+
+class Run {
+ public:
+  Run(const RunOptions& options, const Clock& clock, std::ostream& out)
+      : options_(options),
+        clock_(clock),
+        out_(out),
+        workload_(new_run(), options.seed, options.mix),
+        pacer_(clock, options.ops_per_second),
+        write_gap_(clock),
+        complaints_(clock),
+        metrics_(stats_, write_gap_, pacer_),
+        shared_{clock,      workload_,   pacer_,     stats_,
+                write_gap_, complaints_, turnstile_, [this](Outcome&& outcome) {
+                  finish(std::move(outcome)); }},
+        server_(options.listen) {
+    identity_ = identity_of(options.pair);
+    add_controls(server_, controls(), options.control_token);
+    if (!options.ledger.empty()) {
+      ledger_ = std::make_unique<Ledger>(
+          options.ledger, identity_, workload_.run(), clock,
+          [this](std::span<const Outcome> outcomes) { stats_.add(outcomes); }, [this] { end(); });
+    }
+    for (int id = 0; id < options.connections; ++id) {
+      clients_.emplace_back(shared_, options.pair, static_cast<std::uint64_t>(id));
+    }
+  }
+
+  ~Run() { end(); }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+
+  void go(const std::stop_token& stop) {
+    const std::stop_callback told_to_stop(stop, [this] { end(); });
+    begin_clients();
+    began_ = clock_.now();
+    server_.start();
+    pacer_.resume();
+    spdlog::info("run {}: {} on {} connections, mix {}, listening on port {}", workload_.run(), rate_in_words(),
+                 options_.connections, fmt::join(options_.mix, "/"), server_.port());
+    report_until_end();
+    end();
+    threads_.clear();  // joins them
+    const Mono ended = clock_.now();
+    if (failure_) std::rethrow_exception(failure_);
+    if (ledger_) ledger_->finish();
+    const Totals totals = stats_.totals();
+    out_ << summary(totals, ended - began_, write_gap_.longest(WriteGap::Window::run)) << state(ended).dump()
+         << std::endl;
+  }
+
+ private:
+  void end() {
+    pacer_.end();
+    ending_.request_stop();
+  }
+
+  void finish(Outcome&& outcome) {
+    if (ledger_) {
+      ledger_->record(std::move(outcome));  // counted when it is on the disk
+    } else {
+      stats_.add({&outcome, 1});
+    }
+  }
+
+  /// Returns when each has tried to connect.
+  void begin_clients() {
+    const auto warm = std::make_shared<std::latch>(static_cast<std::ptrdiff_t>(clients_.size()));
+    for (Client& client : clients_) {
+      threads_.emplace_back([this, &client, warm] {
+        client.warm_up();
+        warm->count_down();
+        try {
+          client.run(ending_.get_token());
+        } catch (...) {
+          const std::lock_guard lock(failure_mutex_);
+          failure_ = std::current_exception();
+          end();
+        }
+      });
+    }
+    warm->wait();
+  }
+
+  void report_until_end() {
+    const Mono ends = options_.duration ? began_ + *options_.duration : Mono::max();
+    Totals last = stats_.totals();
+    for (Mono from = began_; from < ends;) {
+      if (clock_.sleep_until(std::min(ends, from + options_.report_interval), ending_.get_token())) return;
+      const Mono now = clock_.now();
+      const Totals totals = stats_.totals();
+      out_ << interval_line(totals.since(last), now - from, now - began_, write_gap_.longest(WriteGap::Window::report),
+                            pacer_.paused())
+           << std::endl;
+      write_gap_.restart(WriteGap::Window::report);
+      last = totals;
+      from = now;
+    }
+  }
+
+  std::string rate_in_words() const {
+    return options_.ops_per_second > 0 ? fmt::format("{} operations per second", options_.ops_per_second)
+                                       : "as many operations as go";
+  }
+
+  Controls controls() {
+    return {
+        .pause =
+            [this] {
+              write_gap_.restart(WriteGap::Window::pause);
+              if (!pacer_.pause(drain_budget)) return false;
+              if (ledger_) ledger_->flush();
+              return true;
+            },
+        .resume = [this] { pacer_.resume(); },
+        .set_rate = [this](double rate) { pacer_.set_rate(rate); },
+        .state = [this] { return state(clock_.now()); },
+        .metrics = [this] { return metrics::response({&metrics_}); },
+    };
+  }
+
+  nlohmann::json state(Mono now) const {
+    const auto gap = write_gap_.longest(WriteGap::Window::run);
+    return {{"program", "loadgen"},
+            {"version", PGRM_VERSION},
+            {"run", std::to_string(workload_.run())},
+            {"database", identity_},
+            {"ledger", options_.ledger.empty() ? nlohmann::json() : nlohmann::json(options_.ledger)},
+            {"paused", pacer_.paused()},
+            {"in_flight", pacer_.in_flight()},
+            {"target_ops_per_second", pacer_.rate()},
+            {"connections", options_.connections},
+            {"totals", to_json(stats_.totals(), now - began_)},
+            {"longest_write_gap_seconds", gap ? to_seconds(gap->length) : 0},
+            {"longest_write_gap", to_json(gap)},
+            {"longest_write_gap_since_pause", to_json(write_gap_.longest(WriteGap::Window::pause))}};
+  }
+
+  const RunOptions& options_;
+  const Clock& clock_;
+  std::ostream& out_;
+  std::string identity_;
+  Workload workload_;
+  Pacer pacer_;
+  Stats stats_;
+  WriteGap write_gap_;
+  Complaints complaints_;
+  Turnstile turnstile_;
+  Metrics metrics_;
+  std::stop_source ending_;
+  Mono began_{};
+  std::mutex failure_mutex_;
+  std::exception_ptr failure_;
+  // From here on, threads: each is stopped before what it uses.
+  std::unique_ptr<Ledger> ledger_;
+  Shared shared_;
+  std::deque<Client> clients_;
+  std::deque<std::jthread> threads_;
+  http::Server server_;
+};
+
+}  // namespace
+
+void run(const RunOptions& options, const Clock& clock, const std::stop_token& stop, std::ostream& out) {
+  Run(options, clock, out).go(stop);
+}
+
+}  // namespace pgrm::loadgen

@@ -1,0 +1,613 @@
+// loadgen on a real pair: the schema's promises, the seed, runs that are disturbed, and every finding of verify.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <csignal>
+#include <deque>
+#include <filesystem>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <stop_token>
+#include <string>
+#include <thread>
+
+#include "core/base/error.h"
+#include "core/base/wait.h"
+#include "core/http/client.h"
+#include "core/http/server.h"
+#include "core/pg/session.h"
+#include "loadgen/database.h"
+#include "loadgen/ledger.h"
+#include "loadgen/run.h"
+#include "loadgen/seed.h"
+#include "loadgen/verify.h"
+#include "tests/integration/lab_pair.h"
+
+namespace pgrm::loadgen {
+namespace {
+
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr auto soon = std::chrono::seconds(20);
+constexpr auto tick = std::chrono::milliseconds(5);
+constexpr auto database_name = "loadgen_test";
+
+Pair pair() { return LabPair::get().as("pgrm_app", database_name); }
+
+std::string seed_small(const SeedOptions& options = {.users = 30, .products = 20, .orders = 40}) {
+  std::ostringstream out;
+  EXPECT_TRUE(seed(writable_one_of(pair()), options, system_clock(), {}, out, false));
+  return out.str();
+}
+
+/// A database of its own, seeded with a little.
+class LoadgenOnAPair : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    superuser().script(std::string("DROP DATABASE IF EXISTS ") + database_name, soon);
+    superuser().script(std::string("CREATE DATABASE ") + database_name + " OWNER pgrm_app", soon);
+  }
+
+  void SetUp() override {
+    // Each test begins with a database that no ledger is about yet.
+    seed_small({.users = 30, .products = 20, .orders = 40, .reset = true});
+    session_.open(soon);
+    std::string name = testing::TempDir() + "loadgen.XXXXXX";
+    directory_ = mkdtemp(name.data());
+    ledger_ = directory_ / "ledger";
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  static Session superuser() {
+    Session session(LabPair::get().as("postgres", "postgres").primary, "loadgen_test");
+    session.open(soon);
+    return session;
+  }
+
+  std::int64_t number(const std::string& sql) { return std::stoll(session_.script(sql, soon).one().text("n").value()); }
+  std::string text(const std::string& sql) { return session_.script(sql, soon).one().text("n").value(); }
+
+  /// What verify says, and whether it is content.
+  std::pair<bool, std::string> verified(std::vector<Conninfo> against = {}) {
+    std::ostringstream out;
+    const bool holds = verify({.ledger = ledger_, .pair = pair(), .against = std::move(against)}, {}, out);
+    return {holds, out.str()};
+  }
+
+  Session session_{pair().primary, "loadgen_test"};
+  std::filesystem::path directory_;
+  std::string ledger_;
+};
+
+/// `loadgen run` in a thread, as its callers see it: over HTTP.
+class Running {
+ public:
+  explicit Running(RunOptions options) : options_(std::move(options)) {
+    {
+      http::Server probe("127.0.0.1:0");
+      probe.start();
+      options_.listen = "127.0.0.1:" + std::to_string(probe.port());
+    }
+    options_.pair = pair();
+    client_ = http::make_client("http://" + options_.listen);
+    result_ = std::async(std::launch::async, [this] { run(options_, system_clock(), stop_.get_token(), out_); });
+  }
+  ~Running() { stop_.request_stop(); }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+
+  json state() const { return json::parse(http::get_ok(*client_, "/api/v1/state", soon)); }
+  std::int64_t count(const char* what) const { return state().at("totals").at(what).get<std::int64_t>(); }
+  http::Reply order(const char* path) const { return client_->post(path, soon); }
+
+  void wait_until_acknowledged(std::int64_t wanted) const {
+    std::int64_t acknowledged = -1;
+    const WaitEnd end = wait_until(system_clock(), soon, tick, {}, [&] {
+      try {
+        acknowledged = count("acknowledged");
+      } catch (const Error&) {  // it does not listen yet
+      }
+      return acknowledged >= wanted;
+    });
+    ASSERT_EQ(end, WaitEnd::reached) << acknowledged << " of " << wanted << " acknowledged";
+  }
+  void wait_for_more(std::int64_t more) const { wait_until_acknowledged(count("acknowledged") + more); }
+
+  /// Ends it; returns the JSON of its last line. Throws what run() threw.
+  json finish() {
+    client_.reset();  // its connection would hold up the end
+    stop_.request_stop();
+    return wait();
+  }
+  json wait() {
+    result_.get();
+    std::string last;
+    std::istringstream lines(out_.str());
+    for (std::string line; std::getline(lines, line);) last = line;
+    return json::parse(last);
+  }
+
+ private:
+  RunOptions options_;
+  std::ostringstream out_;
+  std::stop_source stop_;
+  std::unique_ptr<http::Client> client_;
+  std::future<void> result_;
+};
+
+// ---- The schema's promises
+
+TEST_F(LoadgenOnAPair, ATotalIsTheSumOfItsItemsWhateverIsDone) {
+  const auto total = [this] { return text("SELECT total_amount AS n FROM orders WHERE id = 1"); };
+  const auto sum = [this] {
+    return text("SELECT COALESCE(sum(subtotal), 0.00) AS n FROM order_items WHERE order_id = 1");
+  };
+  session_.script("DELETE FROM order_items WHERE order_id = 1", soon);
+  EXPECT_EQ(total(), "0.00");
+  session_.script(
+      "INSERT INTO order_items (order_id, product_id, quantity, unit_price) VALUES (1, 1, 2, 1.25), (1, 2, 1, 3)",
+      soon);
+  EXPECT_EQ(total(), "5.50");
+  session_.script("UPDATE order_items SET quantity = 4 WHERE order_id = 1 AND product_id = 1", soon);
+  EXPECT_EQ(total(), "8.00");
+  session_.script("UPDATE orders SET total_amount = 1000000 WHERE id = 1", soon);
+  EXPECT_EQ(total(), "8.00") << "nobody can say otherwise";
+  session_.script("DELETE FROM order_items WHERE order_id = 2", soon);
+  session_.script("UPDATE order_items SET order_id = 2 WHERE order_id = 1 AND product_id = 2", soon);
+  EXPECT_EQ(total(), "5.00");
+  EXPECT_EQ(text("SELECT total_amount AS n FROM orders WHERE id = 2"), "3.00");
+  EXPECT_EQ(total(), sum());
+  EXPECT_THROW(session_.script("UPDATE order_items SET subtotal = 1 WHERE order_id = 1", soon), SqlError);
+}
+
+TEST_F(LoadgenOnAPair, ATotalIsRightWhenManyChangeOneOrder) {
+  constexpr int clients = 4;
+  {
+    std::deque<std::jthread> threads;
+    for (int client = 0; client < clients; ++client) {
+      threads.emplace_back([client] {
+        Session session(pair().primary, "loadgen_test");
+        session.open(soon);
+        const std::string product = std::to_string(15 + client);
+        session.script("DELETE FROM order_items WHERE order_id = 3 AND product_id = " + product, soon);
+        for (int round = 0; round < 25; ++round) {
+          session.script(
+              "INSERT INTO order_items (order_id, product_id, quantity, unit_price) VALUES (3, " + product + ", 1, 2)",
+              soon);
+          if (round == 24) break;
+          session.script("DELETE FROM order_items WHERE order_id = 3 AND product_id = " + product, soon);
+        }
+      });
+    }
+  }
+  EXPECT_EQ(number("SELECT count(*) AS n FROM order_items WHERE order_id = 3 AND unit_price = 2"), clients);
+  EXPECT_EQ(text("SELECT total_amount AS n FROM orders WHERE id = 3"),
+            text("SELECT sum(subtotal) AS n FROM order_items WHERE order_id = 3"));
+}
+
+TEST_F(LoadgenOnAPair, EveryChangedRowHasItsAuditRow) {
+  const auto audited = [this](const std::string& table, const std::string& operation) {
+    return number("SELECT count(*) AS n FROM audit_log WHERE table_name = '" + table + "' AND operation = '" +
+                  operation + "' AND changed_at > now() - interval '1 minute'");
+  };
+  EXPECT_EQ(number("SELECT count(*) AS n FROM audit_log"),
+            number("SELECT (SELECT count(*) FROM users) + "
+                   "(SELECT count(*) FROM products) + (SELECT count(*) FROM orders) + "
+                   "(SELECT count(*) FROM order_items) AS n"))
+      << "the seed too";
+  session_.script("UPDATE users SET city = 'Quito'", soon);
+  EXPECT_EQ(audited("users", "UPDATE"), 30);
+  session_.script(
+      "INSERT INTO products (sku, name, category, price, stock) VALUES ('x', 'x', 'toys', 1, 1), ('y', 'y', 'toys', 1, "
+      "1)",
+      soon);
+  EXPECT_EQ(audited("products", "INSERT"), 2);
+  session_.script("DELETE FROM products WHERE sku IN ('x', 'y')", soon);
+  EXPECT_EQ(audited("products", "DELETE"), 2);
+  EXPECT_EQ(number("SELECT count(*) AS n FROM users u JOIN audit_log a ON a.table_name = 'users' AND a.row_id = u.id "
+                   "AND a.changed_at = u.updated_at WHERE u.updated_at > now() - interval '1 minute'"),
+            30)
+      << "updated_at moved, and is the time in audit_log";
+}
+
+TEST_F(LoadgenOnAPair, StockIsNeverNegative) {
+  EXPECT_THROW(session_.script("UPDATE products SET stock = -1 WHERE id = 1", soon), SqlError);
+}
+
+// ---- Operations
+
+TEST_F(LoadgenOnAPair, EveryOperationHasItsEffectAndItsProof) {
+  const auto audited = [this] { return number("SELECT count(*) AS n FROM audit_log"); };
+  std::uint64_t proof = 0;
+  for (const Operation& operation : operations) {
+    Random random(1, ++proof);
+    Params params{"77", std::to_string(proof)};
+    operation.bind(random, params);
+    const std::int64_t before = audited();
+    EXPECT_GE(session_.execute(operation.statement, params, soon).affected(), 1) << operation.name;
+    EXPECT_EQ(
+        number("SELECT count(*) AS n FROM loadgen_operations WHERE run = 77 AND operation = " + std::to_string(proof)),
+        1)
+        << operation.name;
+    const std::int64_t changed = audited() - before;
+    if (std::string_view(operation.table) == "audit_log") {
+      EXPECT_EQ(changed, -50);
+    } else if (std::string_view(operation.name) == "insert_order") {
+      const std::int64_t items =
+          number("SELECT count(*) AS n FROM order_items WHERE order_id = (SELECT max(id) FROM orders)");
+      EXPECT_GE(items, 1);
+      EXPECT_EQ(changed, 1 + items) << "the order is written once, with its total";
+    } else {
+      EXPECT_EQ(changed, 1) << operation.name;
+    }
+    // The same once more is refused as a whole: an operation cannot happen twice.
+    const std::int64_t after = audited();
+    EXPECT_THROW(session_.execute(operation.statement, params, soon), SqlError) << operation.name;
+    EXPECT_EQ(audited(), after) << operation.name;
+  }
+}
+
+TEST_F(LoadgenOnAPair, YoungAuditRowsAreNotPurged) {
+  session_.script("DELETE FROM audit_log; UPDATE users SET city = 'Quito'", soon);
+  Params params{"77", "1"};
+  for (const Operation& operation : operations) {
+    if (std::string_view(operation.table) == "audit_log") session_.execute(operation.statement, params, soon);
+  }
+  EXPECT_EQ(number("SELECT count(*) AS n FROM audit_log"), 30);
+}
+
+// ---- Seed
+
+TEST_F(LoadgenOnAPair, TheSeedHasExactlyTheCountsAskedFor) {
+  EXPECT_EQ(number("SELECT count(*) AS n FROM users"), 30);
+  EXPECT_EQ(number("SELECT count(*) AS n FROM products"), 20);
+  EXPECT_EQ(number("SELECT count(*) AS n FROM orders"), 40);
+  EXPECT_EQ(number("SELECT count(*) AS n FROM (SELECT count(*) AS c FROM order_items GROUP BY order_id) AS x "
+                   "WHERE c BETWEEN 1 AND 5"),
+            40);
+  EXPECT_THAT(seed_small(), HasSubstr("already"));
+  EXPECT_EQ(number("SELECT count(*) AS n FROM users"), 30) << "the second time changes nothing";
+  seed_small({.users = 500, .products = 200, .orders = 1000, .reset = true});
+  EXPECT_EQ(number("SELECT count(DISTINCT category) AS n FROM products"), 6);
+  EXPECT_EQ(number("SELECT count(DISTINCT c) AS n FROM (SELECT count(*) AS c FROM order_items GROUP BY order_id) AS x"),
+            5);
+}
+
+TEST_F(LoadgenOnAPair, TheSameSeedMakesTheSameRows) {
+  const auto fingerprint = [this] {
+    return text(
+        "SELECT md5(string_agg(r, '|' ORDER BY r)) AS n FROM (SELECT u::text AS r FROM users u UNION ALL "
+        "SELECT p::text FROM products p UNION ALL SELECT o::text FROM orders o UNION ALL "
+        "SELECT i::text FROM order_items i) AS x");
+  };
+  const std::string first = fingerprint();
+  seed_small({.users = 30, .products = 20, .orders = 40, .reset = true});
+  EXPECT_EQ(fingerprint(), first);
+  seed_small({.users = 30, .products = 20, .orders = 40, .seed = 2, .reset = true});
+  EXPECT_NE(fingerprint(), first);
+}
+
+TEST_F(LoadgenOnAPair, AnInterruptedSeedGoesOnWhereItStopped) {
+  std::stop_source stopped;
+  stopped.request_stop();
+  const SeedOptions options{.users = 10, .products = 10, .orders = 10, .reset = true};
+  std::ostringstream out;
+  EXPECT_FALSE(seed(writable_one_of(pair()), options, system_clock(), stopped.get_token(), out, false));
+  EXPECT_THAT(out.str(), HasSubstr("interrupted"));
+  try {
+    seeded_database(session_);
+    ADD_FAILURE() << "it is not complete";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::configuration);
+    EXPECT_THAT(error.what(), HasSubstr("in part"));
+  }
+  seed_small({.users = 10, .products = 10, .orders = 10});
+  EXPECT_EQ(number("SELECT count(*) AS n FROM orders"), 10);
+}
+
+TEST_F(LoadgenOnAPair, AnotherSeedIsRefused) {
+  try {
+    seed_small({.users = 31, .products = 20, .orders = 40});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::configuration);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("30 users"), HasSubstr("31 users")));
+  }
+  EXPECT_THROW(seed_small({.users = 0, .products = 1, .orders = 1, .reset = true}), Error);
+}
+
+// ---- Runs
+
+TEST_F(LoadgenOnAPair, ARunKeepsItsRateAndProvesItself) {
+  Running load({.ops_per_second = 200,
+                .connections = 4,
+                .report_interval = std::chrono::milliseconds(500),
+                .duration = std::chrono::seconds(2),
+                .ledger = ledger_});
+  const json result = load.wait();
+  EXPECT_NEAR(result.at("totals").at("acknowledged").get<int>(), 400, 4);
+  EXPECT_EQ(result.at("totals").at("failed"), 0);
+  EXPECT_EQ(result.at("totals").at("in_doubt"), 0);
+  const auto [holds, report] = verified();
+  EXPECT_TRUE(holds) << report;
+  EXPECT_THAT(report, AllOf(HasSubstr("missing 0"), HasSubstr("proven")));
+  EXPECT_EQ(number("SELECT count(*) AS n FROM loadgen_operations"),
+            result.at("totals").at("acknowledged").get<std::int64_t>());
+}
+
+TEST_F(LoadgenOnAPair, ManyClientsOnAFewRowsNeitherDeadlockNorBreakAnything) {
+  seed_small({.users = 3, .products = 2, .orders = 3, .reset = true});
+  Running load({.ops_per_second = 0, .connections = 16, .duration = std::chrono::seconds(3), .ledger = ledger_});
+  const json totals = load.wait().at("totals");
+  EXPECT_GT(totals.at("acknowledged").get<int>(), 500);
+  EXPECT_EQ(totals.at("refusals_by_sqlstate_class"), json::object()) << "no deadlock, nothing else";
+  const auto [holds, report] = verified();
+  EXPECT_TRUE(holds) << report;
+}
+
+TEST_F(LoadgenOnAPair, APauseIsExact) {
+  Running load({.ops_per_second = 2000, .connections = 8, .ledger = ledger_});
+  load.wait_until_acknowledged(300);
+  const auto there = [this] { return number("SELECT count(*) AS n FROM loadgen_operations"); };
+  for (int round = 0; round < 5; ++round) {
+    ASSERT_EQ(load.order("/api/v1/pause").status, 200);
+    const json state = load.state();
+    EXPECT_TRUE(state.at("paused").get<bool>());
+    EXPECT_EQ(state.at("in_flight"), 0);
+    const std::int64_t count = there();
+    EXPECT_EQ(count, state.at("totals").at("acknowledged").get<std::int64_t>())
+        << "acknowledged is recorded and counted";
+    EXPECT_EQ(number("SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen' AND "
+                     "state <> 'idle'"),
+              0);
+    EXPECT_EQ(there(), count);
+    ASSERT_EQ(load.order("/api/v1/resume").status, 200);
+    load.wait_for_more(100);
+  }
+  load.finish();
+}
+
+/// What a fence does to sessions.
+void end_sessions(Session& superuser) {
+  superuser.script("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen'",
+                   soon);
+  const WaitEnd end = wait_until(system_clock(), soon, tick, {}, [&] {
+    return superuser.script("SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen'", soon)
+               .one()
+               .integer("n") == 0;
+  });
+  ASSERT_EQ(end, WaitEnd::reached);
+}
+
+TEST_F(LoadgenOnAPair, SessionsEndedInAPauseLeaveNoDoubt) {
+  Session admin = superuser();
+  Running load({.ops_per_second = 1000, .connections = 8, .ledger = ledger_});
+  load.wait_until_acknowledged(300);
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_EQ(load.order("/api/v1/pause").status, 200);
+    end_sessions(admin);
+    ASSERT_EQ(load.order("/api/v1/resume").status, 200);
+    load.wait_for_more(200);
+  }
+  const json totals = load.finish().at("totals");
+  EXPECT_EQ(totals.at("failed"), 0);
+  EXPECT_EQ(totals.at("in_doubt"), 0);
+  EXPECT_GT(totals.at("connections_opened").get<int>(), 8);
+  EXPECT_TRUE(verified().first);
+}
+
+TEST_F(LoadgenOnAPair, SessionsEndedWhileTheyWriteLoseNothing) {
+  Session admin = superuser();
+  Running load({.ops_per_second = 0, .connections = 8, .ledger = ledger_});
+  load.wait_until_acknowledged(300);
+  for (int round = 0; round < 10; ++round) {
+    admin.script("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen'",
+                 soon);
+    load.wait_for_more(100);
+  }
+  const json totals = load.finish().at("totals");
+  EXPECT_EQ(totals.at("failed"), 0) << "a lost session is in doubt, or was not used";
+  EXPECT_GT(totals.at("in_doubt").get<int>(), 0) << "otherwise this test is too gentle";
+  const auto [holds, report] = verified();
+  EXPECT_TRUE(holds) << report;
+}
+
+TEST_F(LoadgenOnAPair, AServerThatTurnsReadOnlyIsNoticedAndNothingFails) {
+  Session admin = superuser();
+  const auto read_only = [&](const char* value) {
+    admin.script(std::string("ALTER SYSTEM SET default_transaction_read_only = ") + value, soon);
+    admin.script("SELECT pg_reload_conf()", soon);
+  };
+  Running load({.ops_per_second = 500, .connections = 4, .ledger = ledger_});
+  load.wait_until_acknowledged(100);
+  read_only("on");
+  const WaitEnd noticed = wait_until(system_clock(), soon, tick, {}, [&] {
+    return load.state().at("totals").at("refusals_by_sqlstate_class").contains("08");  // no server takes writes
+  });
+  const std::int64_t written = load.count("acknowledged");
+  read_only("off");
+  EXPECT_EQ(noticed, WaitEnd::reached);
+  load.wait_until_acknowledged(written + 200);
+  const json result = load.finish();
+  EXPECT_EQ(result.at("totals").at("failed"), 0) << "a refused write is tried again where writes are taken";
+  EXPECT_EQ(result.at("totals").at("in_doubt"), 0);
+  EXPECT_TRUE(result.at("totals").at("refusals_by_sqlstate_class").contains("25"));
+  EXPECT_GT(result.at("longest_write_gap_seconds").get<double>(), 0);
+  EXPECT_TRUE(verified().first);
+}
+
+TEST_F(LoadgenOnAPair, WhatWasNeverSentFailsAndIsNotThere) {
+  Session admin = superuser();
+  Running load({.ops_per_second = 500, .connections = 4, .ledger = ledger_});
+  load.wait_until_acknowledged(100);
+  admin.script("ALTER SYSTEM SET default_transaction_read_only = on", soon);
+  admin.script("SELECT pg_reload_conf()", soon);
+  wait_until(system_clock(), soon, tick, {},
+             [&] { return load.state().at("totals").at("refusals_by_sqlstate_class").contains("08"); });
+  const json totals = load.finish().at("totals");
+  admin.script("ALTER SYSTEM SET default_transaction_read_only = off", soon);
+  admin.script("SELECT pg_reload_conf()", soon);
+  EXPECT_GT(totals.at("failed").get<int>(), 0);
+  const auto [holds, report] = verified();
+  EXPECT_TRUE(holds) << report;
+}
+
+TEST_F(LoadgenOnAPair, ARunNeedsASeed) {
+  session_.script("DROP TABLE loadgen_database", soon);
+  std::ostringstream out;
+  try {
+    run({.pair = pair(), .listen = "127.0.0.1:0"}, system_clock(), {}, out);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::configuration);
+    EXPECT_THAT(error.hint(), HasSubstr("loadgen seed"));
+  }
+}
+
+TEST_F(LoadgenOnAPair, AFullDiskEndsTheRunWithAnError) {
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit limit{4096, before.rlim_max};
+  setrlimit(RLIMIT_FSIZE, &limit);
+  Running load({.ops_per_second = 1000, .connections = 4, .ledger = ledger_});
+  try {
+    load.wait();
+    ADD_FAILURE() << "it must not end well";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::file_failed);
+    EXPECT_THAT(error.what(), HasSubstr(ledger_));
+  }
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, SIG_DFL);
+  const auto [holds, report] = verified();
+  EXPECT_TRUE(holds) << report;
+  EXPECT_THAT(report, HasSubstr("unrecorded"));
+}
+
+// ---- Verify finds what is wrong
+
+class Verify : public LoadgenOnAPair {
+ protected:
+  void SetUp() override {
+    LoadgenOnAPair::SetUp();
+    Running load(
+        {.ops_per_second = 0, .connections = 4, .duration = std::chrono::milliseconds(300), .ledger = ledger_});
+    run_ = load.wait().at("run").get<std::string>();
+    ASSERT_TRUE(verified().first);
+  }
+  void expect_finding(const std::string& finding, std::vector<Conninfo> against = {}) {
+    const auto [holds, report] = verified(std::move(against));
+    EXPECT_FALSE(holds);
+    EXPECT_THAT(report, AllOf(HasSubstr(finding), HasSubstr("NOT proven")));
+  }
+
+  std::string run_;
+};
+
+TEST_F(Verify, FindsAnAcknowledgedWriteThatIsMissing) {
+  session_.script("DELETE FROM loadgen_operations WHERE operation IN (3, 4, 7)", soon);
+  expect_finding("LOST, acknowledged but missing: run " + run_ + ", operations 3-4, 7\n");
+}
+
+TEST_F(Verify, FindsThatEverythingIsMissing) {
+  session_.script("TRUNCATE loadgen_operations", soon);
+  expect_finding("LOST, acknowledged but missing: run " + run_ + ", operations 0-");
+}
+
+TEST_F(Verify, FindsAFailedWriteThatIsThere) {
+  const Database database = seeded_database(session_);
+  Ledger ledger(ledger_, database.identity, 99, system_clock(), {}, {});
+  ledger.record({.number = 5, .operation = 0, .result = Result::failed, .sqlstate = "23505"});
+  ledger.finish();
+  session_.script("INSERT INTO loadgen_operations (run, operation) VALUES (99, 5)", soon);
+  expect_finding("WRONG, failed but present: run 99, operations 5\n");
+}
+
+TEST_F(Verify, FindsAWriteThatNobodyRecorded) {
+  session_.script("INSERT INTO loadgen_operations (run, operation) VALUES (" + run_ + ", 1000000)", soon);
+  expect_finding("WRONG, present but in no ledger: run " + run_ + ", operations 1000000\n");
+}
+
+TEST_F(Verify, CountsWhatIsInDoubtBothWays) {
+  const Database database = seeded_database(session_);
+  Ledger ledger(ledger_, database.identity, 99, system_clock(), {}, {});
+  for (std::uint64_t number = 0; number < 3; ++number) {
+    ledger.record({.number = number, .operation = 0, .result = Result::in_doubt});
+  }
+  ledger.finish();
+  session_.script("INSERT INTO loadgen_operations (run, operation) VALUES (99, 1)", soon);
+  const auto [holds, report] = verified();
+  EXPECT_TRUE(holds) << report;
+  EXPECT_THAT(report, HasSubstr("present 1, absent 2"));
+}
+
+TEST_F(Verify, FindsAWriteThatWentToTheWrongServer) {
+  // A copy has the same identity, as the old primary has after a promotion.
+  session_.close();
+  superuser().script("DROP DATABASE IF EXISTS loadgen_test_copy", soon);
+  superuser().script(std::string("CREATE DATABASE loadgen_test_copy OWNER pgrm_app TEMPLATE ") + database_name, soon);
+  const Conninfo here = pair().primary;
+  const Conninfo copy = here.with("dbname", "loadgen_test_copy");
+  EXPECT_TRUE(verified({here, copy}).first);
+  Session other(copy, "loadgen_test");
+  other.open(soon);
+  other.script("INSERT INTO loadgen_operations (run, operation) VALUES (" + run_ + ", 1000000)", soon);
+  expect_finding("WRONG, only on " + copy.describe() + ": run " + run_ + ", operations 1000000\n", {here, copy});
+  other.close();
+  superuser().script("DROP DATABASE loadgen_test_copy", soon);
+}
+
+TEST_F(Verify, LooksAtTheStandbyToo) {
+  const auto [holds, report] = verified();
+  EXPECT_THAT(report, HasSubstr("only on " + pair().replica.describe() + ": 0\n"));
+}
+
+TEST_F(Verify, FindsBrokenInvariants) {
+  session_.script("ALTER TABLE orders DISABLE TRIGGER USER", soon);
+  session_.script("UPDATE orders SET total_amount = total_amount + 1 WHERE id IN (1, 2)", soon);
+  expect_finding("BROKEN  every total is the sum of its items, and every order has some: not so in 2 rows");
+  session_.script("UPDATE orders SET total_amount = total_amount - 1 WHERE id IN (1, 2)", soon);
+  EXPECT_TRUE(verified().first);
+  session_.script("UPDATE orders SET updated_at = now() WHERE id = 3", soon);
+  expect_finding("BROKEN  every change has its row in audit_log: not so in 1 rows");
+}
+
+TEST_F(Verify, RefusesTheLedgerOfAnotherDatabase) {
+  seed_small({.users = 30, .products = 20, .orders = 40, .reset = true});
+  try {
+    verified();
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::configuration);
+    EXPECT_THAT(error.what(), HasSubstr("ledger"));
+  }
+}
+
+TEST_F(Verify, SaysTheSameAsJson) {
+  session_.script("DELETE FROM loadgen_operations WHERE operation = 3", soon);
+  std::ostringstream out;
+  EXPECT_FALSE(verify({.ledger = ledger_, .pair = pair(), .against = {}, .json = true}, {}, out));
+  const json report = json::parse(out.str());
+  EXPECT_FALSE(report.at("proven").get<bool>());
+  EXPECT_EQ(report.at("missing"), 1);
+  EXPECT_EQ(report.at("found").get<int>(), report.at("acknowledged").get<int>() - 1);
+  EXPECT_EQ(report.at("runs").at(0).at("missing"), (json{{"count", 1}, {"ranges", {{3, 3}}}}));
+}
+
+TEST_F(Verify, CanBeInterrupted) {
+  std::stop_source stop;
+  stop.request_stop();
+  std::ostringstream out;
+  EXPECT_THROW(verify({.ledger = ledger_, .pair = pair()}, stop.get_token(), out), Error);
+  EXPECT_THAT(out.str(), Not(HasSubstr("proven")));
+}
+
+}  // namespace
+}  // namespace pgrm::loadgen

@@ -1,0 +1,239 @@
+#include "core/pg/server_node.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/base/error.h"
+#include "core/base/wait.h"
+#include "core/pg/session.h"
+#include "tests/integration/lab_pair.h"
+
+namespace pgrm {
+namespace {
+
+using testing::AnyOf;
+using testing::HasSubstr;
+
+constexpr auto soon = std::chrono::seconds(10);
+constexpr auto tick = std::chrono::milliseconds(1);
+
+std::unique_ptr<Node> agent_on(const Conninfo& server) {
+  return make_server_node(server, {.application_name = "pgrm-agent/test", .observer_timeout = std::nullopt});
+}
+
+class ServerNodeTest : public testing::Test {
+ protected:
+  const LabPair& lab_ = LabPair::get();
+  Pair admin_ = lab_.as("pgrm_agent", "postgres");
+  Pair application_ = lab_.as("pgrm_agent");
+  std::unique_ptr<Node> primary_ = agent_on(admin_.primary);
+  std::unique_ptr<Node> replica_ = agent_on(admin_.replica);
+};
+
+TEST_F(ServerNodeTest, ObservesAPrimaryAndItsStandby) {
+  const auto streaming = [&] {
+    const ServerState state = primary_->observe(soon);
+    return state.standbys.size() == 1 && state.standbys.front().state == "streaming" &&
+           state.standbys.front().replay >= state.wal_flush;
+  };
+  ASSERT_EQ(wait_until(system_clock(), soon, tick, {}, streaming), WaitEnd::reached);
+  const ServerState primary = primary_->observe(soon);
+  const ServerState replica = replica_->observe(soon);
+  EXPECT_FALSE(primary.in_recovery);
+  EXPECT_TRUE(replica.in_recovery);
+  EXPECT_GE(primary.version, 130000);
+  EXPECT_EQ(primary.system_identifier, replica.system_identifier);
+  EXPECT_EQ(primary.timeline, 1U);
+  EXPECT_EQ(replica.timeline, 1U);
+  EXPECT_TRUE(primary.full_view);
+  EXPECT_FALSE(primary.default_read_only);
+  EXPECT_EQ(primary.standbys.front().name, "replica_slot");
+  ASSERT_EQ(primary.slots.size(), 1U);
+  EXPECT_TRUE(primary.slots.front().active);
+  EXPECT_EQ(primary.slots.front().type, "physical");
+  EXPECT_FALSE(primary.wal_replay || primary.receiver || primary.replay_paused);
+  EXPECT_FALSE(replica.wal_insert || replica.wal_flush);
+  ASSERT_TRUE(replica.receiver && replica.wal_replay);
+  EXPECT_EQ(replica.receiver->status, "streaming");
+  EXPECT_EQ(replica.receiver->slot, "replica_slot");
+  EXPECT_EQ(replica.replay_paused, false);
+  EXPECT_GT(primary.connections, 0);
+}
+
+TEST_F(ServerNodeTest, WithoutPgMonitorItSaysSoInsteadOfZero) {
+  const auto blind = make_server_node(lab_.as("pgrm_app").primary,
+                                      {.application_name = "blind", .observer_timeout = std::chrono::seconds(1)});
+  const ServerState state = blind->observe(soon);
+  EXPECT_FALSE(state.full_view);
+  ASSERT_EQ(state.standbys.size(), 1U);
+  EXPECT_FALSE(state.standbys.front().state || state.standbys.front().replay);
+}
+
+TEST_F(ServerNodeTest, TheAgentsRoleHasEveryRightAndIsNoSuperuserWhereThatIsPossible) {
+  const ServerFacts facts = primary_->facts(soon);
+  for (const auto& [right, held] : facts.rights) EXPECT_TRUE(held) << right;
+  EXPECT_EQ(facts.superuser, primary_->observe(soon).version < 150000);
+  EXPECT_TRUE(agent_on(application_.primary)->may_write_probe(soon));
+  EXPECT_EQ(facts.settings.at("recovery_min_apply_delay"), "0");
+}
+
+TEST_F(ServerNodeTest, AnObserverCannotWrite) {
+  const auto observer = make_server_node(application_.primary,
+                                         {.application_name = "observer", .observer_timeout = std::chrono::seconds(1)});
+  EXPECT_THAT(observer->write_probe("observer", soon).refusal, HasSubstr("25006"));
+}
+
+TEST_F(ServerNodeTest, ALockOnACatalogDoesNotHoldAnObserver) {
+  const auto observer = make_server_node(
+      admin_.primary, {.application_name = "observer", .observer_timeout = std::chrono::milliseconds(100)});
+  ASSERT_GT(observer->observe(soon).version, 0);
+  Session locker(lab_.as("postgres", "postgres").primary, "locker");
+  locker.open(soon);
+  locker.script("BEGIN; LOCK TABLE pg_catalog.pg_authid IN ACCESS EXCLUSIVE MODE", soon);
+  try {
+    observer->observe(soon);
+    FAIL() << "the lock did not block what it should";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::timeout);
+  }
+  locker.script("ROLLBACK", soon);
+  EXPECT_GT(observer->observe(soon).version, 0) << "the same session, nothing left behind";
+}
+
+TEST_F(ServerNodeTest, OverridesTheReadOnlyDefaultForEveryNewSessionAndResets) {
+  const auto application = agent_on(application_.primary);
+  EXPECT_EQ(primary_->read_only_override(soon), std::nullopt);
+  primary_->override_read_only("on", soon);
+  EXPECT_EQ(primary_->read_only_override(soon), "on");
+  EXPECT_TRUE(primary_->observe(soon).default_read_only);
+  const WriteProbe refused = application->write_probe("fenced", soon);
+  EXPECT_FALSE(refused.accepted);
+  EXPECT_THAT(refused.refusal, HasSubstr("25006"));
+  EXPECT_FALSE(agent_on(application_.primary)->write_probe("fenced", soon).accepted) << "a new session";
+  primary_->override_read_only(std::nullopt, soon);
+  EXPECT_EQ(primary_->read_only_override(soon), std::nullopt);
+  EXPECT_TRUE(application->write_probe("open", soon).accepted);
+  EXPECT_TRUE(application->probe_present("open", soon));
+  EXPECT_FALSE(application->probe_present("fenced", soon));
+}
+
+TEST_F(ServerNodeTest, FindsAndEndsOtherSessionsButNotItsOwn) {
+  Session client(lab_.as("pgrm_app").primary, "a_client");
+  client.open(soon);
+  const auto mine = agent_on(application_.primary);
+  ASSERT_TRUE(mine->may_write_probe(soon));
+  const auto find = [&](std::optional<WallTime> before) {
+    int found = 0;
+    for (const ClientSession& session : primary_->client_sessions(before, soon)) {
+      EXPECT_NE(session.application_name, "pgrm-agent/test");
+      if (session.pid == client.backend_pid()) ++found;
+    }
+    return found;
+  };
+  EXPECT_EQ(find(std::nullopt), 1);
+  EXPECT_EQ(find(primary_->observe(soon).server_time), 1);
+  EXPECT_EQ(find(from_unix(0)), 0);
+  primary_->terminate(client.backend_pid(), soon);
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return find(std::nullopt) == 0; }), WaitEnd::reached);
+}
+
+TEST_F(ServerNodeTest, ReadsTheNextTransactionIdWithoutUsingOne) {
+  const WalEnd first = primary_->wal_end(soon);
+  const WalEnd second = primary_->wal_end(soon);
+  EXPECT_EQ(first.next_xid, second.next_xid);
+  EXPECT_LE(first.flush, first.insert);
+  ASSERT_TRUE(agent_on(application_.primary)->write_probe("xid", soon).accepted);
+  EXPECT_EQ(primary_->wal_end(soon).next_xid, second.next_xid + 1);
+}
+
+TEST_F(ServerNodeTest, FlushesWalWithOneTransactionIdEvenBehindAReadOnlyDefault) {
+  Session client(lab_.as("pgrm_app").primary, "asynchronous");
+  client.open(soon);
+  primary_->override_read_only("on", soon);
+  client.script("BEGIN READ WRITE; SET LOCAL synchronous_commit = off; CREATE TABLE unflushed (i int); COMMIT", soon);
+  const WalEnd before = primary_->wal_end(soon);
+  primary_->flush_wal(soon);
+  const WalEnd after = primary_->wal_end(soon);
+  EXPECT_GE(after.flush, before.insert);
+  EXPECT_EQ(after.next_xid, before.next_xid + 1);
+  client.script("BEGIN READ WRITE; DROP TABLE unflushed; COMMIT", soon);
+  primary_->override_read_only(std::nullopt, soon);
+}
+
+TEST_F(ServerNodeTest, AnObserverCallsAgainWhenTheServerHasHungUp) {
+  const auto observer = make_server_node(
+      admin_.primary, {.application_name = "hung_up_observer", .observer_timeout = std::chrono::seconds(1)});
+  observer->observe(soon);
+  const auto count = [&] {
+    int found = 0;
+    for (const ClientSession& session : primary_->client_sessions(std::nullopt, soon)) {
+      if (session.application_name != "hung_up_observer") continue;
+      primary_->terminate(session.pid, soon);
+      ++found;
+    }
+    return found;
+  };
+  ASSERT_EQ(count(), 1);
+  ASSERT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return count() == 0; }), WaitEnd::reached);
+  EXPECT_GT(observer->observe(soon).version, 0);
+}
+
+TEST_F(ServerNodeTest, AStandbyRefusesAWriteAndReplaysWhatThePrimaryFlushed) {
+  EXPECT_TRUE(replica_->in_recovery(soon));
+  EXPECT_THAT(agent_on(application_.replica)->write_probe("standby", soon).refusal, HasSubstr("25006"));
+  const Lsn end = primary_->wal_end(soon).flush;
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return replica_->wal_replayed(soon) >= end; }),
+            WaitEnd::reached);
+}
+
+TEST_F(ServerNodeTest, OneAgentHoldsTheLock) {
+  ASSERT_TRUE(primary_->try_lock(soon));
+  const auto second = agent_on(admin_.primary);
+  EXPECT_FALSE(second->try_lock(soon));
+  primary_->disconnect();
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return second->try_lock(soon); }), WaitEnd::reached);
+}
+
+TEST_F(ServerNodeTest, SeesTransactionsOfEverybody) {
+  const auto idle = [&] { return primary_->wal_end(soon).idle; };
+  ASSERT_EQ(wait_until(system_clock(), soon, tick, {}, idle), WaitEnd::reached);
+  Session client(lab_.as("pgrm_app").primary, "a_writer");
+  client.open(soon);
+  client.script("BEGIN; CREATE TABLE open_transaction (i int)", soon);
+  EXPECT_FALSE(idle());
+  client.script("ROLLBACK", soon);
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, idle), WaitEnd::reached);
+}
+
+TEST_F(ServerNodeTest, FindsReadOnlySettingsOfRolesAndDatabases) {
+  EXPECT_THAT(primary_->read_only_exceptions(soon), testing::IsEmpty());
+  Session owner(lab_.as("postgres").primary, "owner");
+  owner.open(soon);
+  owner.script("ALTER ROLE pgrm_app IN DATABASE testdb SET default_transaction_read_only = off", soon);
+  EXPECT_THAT(primary_->read_only_exceptions(soon), testing::ElementsAre("pgrm_app in testdb"));
+  owner.script("ALTER ROLE pgrm_app IN DATABASE testdb RESET default_transaction_read_only", soon);
+}
+
+TEST_F(ServerNodeTest, AWalsenderThatSpeaksSqlIsASessionToEnd) {
+  Session walsender(lab_.as("postgres").primary.with("replication", "database"), "sql_walsender");
+  walsender.open(soon);
+  std::vector<std::string> found;
+  for (const ClientSession& session : primary_->client_sessions(std::nullopt, soon)) {
+    found.push_back(session.application_name);
+  }
+  EXPECT_THAT(found, testing::Contains("sql_walsender"));
+  EXPECT_THAT(found, testing::Not(testing::Contains("replica")));
+}
+
+TEST_F(ServerNodeTest, KnowsWhetherTheServerAcceptsConnections) {
+  EXPECT_TRUE(replica_->accepts_connections(soon));
+  EXPECT_FALSE(agent_on(admin_.replica.with("port", "1"))->accepts_connections(soon));
+}
+
+TEST_F(ServerNodeTest, WritesCheckpoints) {
+  primary_->checkpoint(soon);
+  replica_->checkpoint(soon);
+}
+
+}  // namespace
+}  // namespace pgrm

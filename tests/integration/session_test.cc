@@ -1,0 +1,101 @@
+#include "core/pg/session.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/integration/lab_pair.h"
+
+namespace pgrm {
+namespace {
+
+constexpr auto soon = std::chrono::seconds(10);
+
+class SessionTest : public testing::Test {
+ protected:
+  void SetUp() override { session_.open(soon); }
+
+  Session session_{LabPair::get().as("postgres").primary, "session_test"};
+};
+
+ErrorCode code_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.code();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return ErrorCode::internal;
+}
+
+TEST_F(SessionTest, CarriesValuesBothWays) {
+  const Statement statement{"values",
+                            "SELECT $1::text AS t, $2::text AS n, $3::int8 AS i, $4::float8 AS f, "
+                            "'16/B374D848'::pg_lsn AS l, true AS b, extract(epoch FROM $5::timestamptz) AS at"};
+  const Rows rows =
+      session_.execute(statement, {"o'hara \\", std::nullopt, "-5", "0.25", "2026-01-31 09:05:07.123+00"}, soon);
+  const auto row = rows.one();
+  EXPECT_EQ(row.text("t"), "o'hara \\");
+  EXPECT_EQ(row.text("n"), std::nullopt);
+  EXPECT_EQ(row.integer("n"), std::nullopt);
+  EXPECT_EQ(row.integer("i"), -5);
+  EXPECT_EQ(row.real("f"), 0.25);
+  EXPECT_EQ(row.lsn("l"), Lsn::parse("16/B374D848"));
+  EXPECT_EQ(row.boolean("b"), true);
+  EXPECT_EQ(to_iso8601(row.time("at").value()), "2026-01-31T09:05:07.123Z");
+  EXPECT_THROW(row.text("nothing"), Error);
+  EXPECT_THROW(row.integer("t"), Error);
+}
+
+TEST_F(SessionTest, CountsWhatWasAffected) {
+  session_.script("CREATE TEMP TABLE t (i int)", soon);
+  EXPECT_EQ(session_.execute({"fill", "INSERT INTO t SELECT generate_series(1, $1::int)"}, {"7"}, soon).affected(), 7);
+  EXPECT_THROW(session_.execute({"all", "SELECT i FROM t"}, {}, soon).one(), Error);
+}
+
+TEST_F(SessionTest, ARefusalKeepsTheSession) {
+  try {
+    session_.execute({"nonsense", "SELECT * FROM nothing"}, {}, soon);
+    FAIL();
+  } catch (const SqlError& refusal) {
+    EXPECT_EQ(refusal.sqlstate(), "42P01");
+    EXPECT_THAT(refusal.what(), testing::HasSubstr("relation \"nothing\" does not exist"));
+  }
+  EXPECT_TRUE(session_.is_open());
+  EXPECT_EQ(session_.execute({"one", "SELECT 1 AS one"}, {}, soon).one().integer("one"), 1);
+}
+
+TEST_F(SessionTest, ADeadlineEndsItAndTheSession) {
+  EXPECT_EQ(code_of([&] {
+              session_.execute({"sleep", "SELECT pg_sleep(60)"}, {}, std::chrono::milliseconds(50));
+            }),
+            ErrorCode::timeout);
+  EXPECT_FALSE(session_.is_open());
+  EXPECT_EQ(code_of([&] {
+              session_.execute({"one", "SELECT 1"}, {}, soon);
+            }),
+            ErrorCode::unreachable)
+      << "never reconnects by itself";
+  session_.open(soon);
+  EXPECT_EQ(session_.execute({"one", "SELECT 1 AS one"}, {}, soon).one().integer("one"), 1);
+}
+
+TEST_F(SessionTest, ALostSessionIsSeen) {
+  Session other(LabPair::get().as("postgres").primary, "session_test_killer");
+  other.open(soon);
+  other.execute({"kill", "SELECT pg_terminate_backend($1::int)"}, {std::to_string(session_.backend_pid())}, soon);
+  EXPECT_EQ(code_of([&] {
+              for (;;) session_.execute({"one", "SELECT 1"}, {}, soon);
+            }),
+            ErrorCode::connection_lost);
+  EXPECT_FALSE(session_.is_open());
+}
+
+TEST(SessionOpen, SaysWhyItCannot) {
+  const Conninfo good = LabPair::get().as("postgres").primary;
+  EXPECT_EQ(code_of([&] { Session(good.with("password", "wrong"), "x").open(soon); }), ErrorCode::authentication);
+  EXPECT_EQ(code_of([&] { Session(good.with("port", "1"), "x").open(soon); }), ErrorCode::unreachable);
+  EXPECT_EQ(code_of([&] { Session(good.with("dbname", "nothing"), "x").open(soon); }), ErrorCode::unreachable);
+}
+
+}  // namespace
+}  // namespace pgrm

@@ -1,0 +1,166 @@
+// A whole cutover on fakes: two servers, an exporter, one application, a journal.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/cutover.h"
+#include "tests/fakes/fake_clock.h"
+#include "tests/fakes/fake_cluster.h"
+
+namespace pgrm::agent {
+
+/// An exporter that watches the fake cluster and is as fresh as it can be.
+class FakeExporter final : public http::Client {
+ public:
+  explicit FakeExporter(FakeCluster& cluster) : cluster_(cluster) {}
+
+  http::Reply get(const std::string&, Duration) override {
+    if (!up) throw Error(ErrorCode::unreachable, "no exporter");
+    SyncStreak streak(policy);
+    Sample sample;
+    for (int i = 0; i < streak_length; ++i) {
+      sample = look(static_cast<std::uint64_t>(i + 1));
+      streak.add(sample);
+    }
+    return {200, state_to_json(sample, streak, sample.sampled_mono + age)};
+  }
+  http::Reply post(const std::string&, Duration) override { return {405, ""}; }
+  std::string describe() const override { return "http://exporter"; }
+
+  bool up = true;
+  int streak_length = 3;
+  Duration age = std::chrono::milliseconds(100);
+  SyncPolicy policy{.thresholds = {}, .required = 3, .interval = std::chrono::seconds(1)};
+
+ private:
+  Sample look(std::uint64_t generation) {
+    Sample sample;
+    sample.generation = generation;
+    sample.sampled_mono = Mono(std::chrono::seconds(generation));
+    sample.sampled_at = from_unix(1'800'000'000 + static_cast<double>(generation));
+    sample.primary.address = "old:5432";
+    sample.replica.address = "new:5432";
+    if (cluster_.primary.up) sample.primary.state = cluster_.primary.state;
+    if (cluster_.replica.up) sample.replica.state = cluster_.replica.state;
+    return sample;
+  }
+
+  FakeCluster& cluster_;
+};
+
+/// An application that can be paused.
+class FakeTraffic final : public Traffic {
+ public:
+  std::string name() const override { return "fake"; }
+  std::string problem() override { return trouble; }
+  void stop(Duration) override { order("stop", true); }
+  void after_fence(Duration) override {
+    if (on_fence) on_fence();
+  }
+  void resume_on_new(Duration) override { order("resume_on_new", false); }
+  void resume_on_old(Duration) override { order("resume_on_old", false); }
+
+  bool paused = false;
+  std::string trouble;
+  std::string fails;  // the order that fails, after its effect
+  std::function<void()> on_fence;
+  std::vector<std::string> orders;
+
+ private:
+  void order(const std::string& name, bool pause) {
+    orders.push_back(name);
+    paused = pause;
+    if (fails == name) throw Error(ErrorCode::http_failed, "the application does not answer");
+  }
+};
+
+/// No std::exception, see recover_test.cc.
+struct RecordKilled {};
+
+/// Lines in memory. Which one cannot be written, and which one the agent does not live to write, stand in the rig.
+class FakeJournalFile final : public JournalFile {
+ public:
+  FakeJournalFile(std::vector<std::string>& lines, const int& fails_at, const std::optional<std::size_t>& killed_at)
+      : lines_(lines), fails_at_(fails_at), killed_at_(killed_at) {}
+  void append(const std::string& line) override {
+    if (lines_.size() == killed_at_) throw RecordKilled();
+    if (static_cast<int>(lines_.size()) == fails_at_) throw Error(ErrorCode::file_failed, "no space left on device");
+    lines_.push_back(line);
+  }
+
+ private:
+  std::vector<std::string>& lines_;
+  const int& fails_at_;
+  const std::optional<std::size_t>& killed_at_;
+};
+
+struct Rig {
+  Rig() {
+    options.pair = {Conninfo::parse("host=old port=5432 dbname=testdb user=agent"),
+                    Conninfo::parse("host=new port=5432 dbname=testdb user=agent")};
+    options.sync_timeout = std::chrono::seconds(300);
+    options.promote_timeout = std::chrono::seconds(30);
+    options.state_dir = testing::TempDir();
+    auto application = std::make_unique<FakeTraffic>();
+    traffic = application.get();
+    drivers.push_back(std::move(application));
+  }
+
+  Cutover context() {
+    return {options, servers, exporter, drivers, clock, progress, stop.get_token(), "20270115T080000Z-test"};
+  }
+
+  Outcome run() {
+    Cutover cutover = context();
+    const Outcome outcome = run_cutover(cutover, [this](const Cutover&) {
+      return std::make_unique<Journal>(journal_file(), clock, nlohmann::json::object());
+    });
+    warnings = cutover.warnings;
+    return outcome;
+  }
+
+  std::unique_ptr<JournalFile> journal_file() {
+    return std::make_unique<FakeJournalFile>(journal, journal_fails_at, killed_at_record);
+  }
+
+  /// What a new agent finds: the journal as text, and everybody where they were left.
+  Outcome recover(Decision decision = Decision::by_looking) {
+    std::string text;
+    for (const std::string& line : journal) text += line + "\n";
+    Cutover cutover = context();
+    cutover.system_identifier = cluster.primary.state.system_identifier;
+    cutover.old_timeline = 1;
+    killed_at_record.reset();
+    Journal again(journal_file(), clock);
+    const Outcome outcome = agent::recover(cutover, again, parse_journal(text), decision);
+    warnings = cutover.warnings;
+    return outcome;
+  }
+
+  Outcome dry() {
+    Cutover cutover = context();
+    return dry_run(cutover);
+  }
+
+  FakeCluster cluster;
+  FakeClock clock;
+  Options options;
+  Servers servers{{cluster.node(Side::primary), cluster.node(Side::primary, "testdb")},
+                  {cluster.node(Side::replica), cluster.node(Side::replica, "testdb")},
+                  cluster.node(Side::primary)};
+  FakeExporter exporter{cluster};
+  Traffics drivers;
+  FakeTraffic* traffic = nullptr;
+  Progress progress{nullptr, false, false};
+  std::stop_source stop;
+  std::vector<std::string> journal;
+  int journal_fails_at = -1;
+  std::optional<std::size_t> killed_at_record;
+  std::vector<std::string> warnings;
+};
+
+}  // namespace pgrm::agent

@@ -1,0 +1,249 @@
+#include "core/replication/lag.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "tests/fakes/pair_sample.h"
+
+namespace pgrm {
+namespace {
+
+using fakes::here;
+using fakes::pair_sample;
+using std::chrono::milliseconds;
+using Reasons = std::vector<std::string>;
+
+constexpr LagThresholds thresholds{.bytes = 1024, .seconds = std::chrono::seconds(1)};
+constexpr std::uint64_t mega = 1024 * 1024;
+
+Lsn after_here(std::uint64_t bytes) { return Lsn(here.bytes() + bytes); }
+Lsn before_here(std::uint64_t bytes) { return Lsn(here.bytes() - bytes); }
+
+Reasons reasons_of(const Sample& sample) {
+  Reasons names;
+  for (const SyncReason& reason : out_of_sync(sample, thresholds)) names.push_back(reason.name);
+  return names;
+}
+
+std::string text_of(const Sample& sample) {
+  const auto reasons = out_of_sync(sample, thresholds);
+  return reasons.empty() ? "" : reasons.front().text;
+}
+
+TEST(WalFlow, GoesFromTheServerOutOfRecoveryToTheOneInIt) {
+  const auto flow = wal_flow(pair_sample());
+  ASSERT_TRUE(flow);
+  EXPECT_EQ(flow->from, Side::primary);
+  EXPECT_EQ(flow->to, Side::replica);
+
+  const auto back = wal_flow(pair_sample(fakes::replica_state(), fakes::primary_state()));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->from, Side::replica);
+
+  EXPECT_FALSE(wal_flow(fakes::sample_after_cutover()));
+  EXPECT_FALSE(wal_flow(pair_sample(fakes::replica_state(), fakes::replica_state())));
+  Sample half = pair_sample();
+  half.replica = fakes::unseen("db2:5432");
+  EXPECT_FALSE(wal_flow(half));
+}
+
+TEST(BytesBehind, IsNeverNegativeAndNeverWraps) {
+  constexpr auto most = std::numeric_limits<std::uint64_t>::max();
+  EXPECT_EQ(bytes_behind(Lsn(100), Lsn(300)), 200);
+  EXPECT_EQ(bytes_behind(Lsn(300), Lsn(100)), 0);
+  EXPECT_EQ(bytes_behind(Lsn(most), Lsn(0)), 0);
+  EXPECT_EQ(bytes_behind(Lsn(0), Lsn(most)), std::numeric_limits<std::int64_t>::max());
+  EXPECT_EQ(bytes_behind(std::nullopt, Lsn(1)), std::nullopt);
+  EXPECT_EQ(bytes_behind(Lsn(1), std::nullopt), std::nullopt);
+}
+
+TEST(KnownLag, NullIsZeroOnlyWhenNothingIsBehind) {
+  EXPECT_EQ(known_lag(std::nullopt, 0), Duration::zero());
+  EXPECT_EQ(known_lag(std::nullopt, 1), std::nullopt);
+  EXPECT_EQ(known_lag(std::nullopt, std::nullopt), std::nullopt);
+  EXPECT_EQ(known_lag(milliseconds(30), 500), milliseconds(30));
+  EXPECT_EQ(known_lag(milliseconds(30), 0), milliseconds(30));
+}
+
+TEST(PairLag, IsMeasuredAgainstTheWritersFlushPosition) {
+  Sample sample = pair_sample();
+  sample.primary.state->wal_insert = after_here(900);  // not on disk: nobody can be behind it
+  sample.primary.state->wal_flush = after_here(500);
+  sample.replica.state->wal_receive = after_here(400);
+  sample.replica.state->wal_replay = after_here(100);
+  EXPECT_EQ(pair_lag(sample).receive_bytes, 100);
+  EXPECT_EQ(pair_lag(sample).replay_bytes, 400);
+}
+
+TEST(PairLag, IsTheSameInTheOtherDirection) {
+  ServerState standby = fakes::replica_state();
+  standby.wal_replay = before_here(10);
+  const Sample rejoined = pair_sample(standby, fakes::primary_state());
+  EXPECT_EQ(pair_lag(rejoined).replay_bytes, 10);
+  EXPECT_EQ(reasons_of(rejoined), Reasons{});
+}
+
+TEST(PairLag, SeesAStandbyThatRestartedAndReplayedMoreThanItReceived) {
+  Sample sample = pair_sample();
+  sample.replica.state->wal_receive = before_here(5 * mega);
+  EXPECT_EQ(pair_lag(sample).receive_bytes, 0);
+  sample.replica.state->wal_receive = std::nullopt;  // nothing received yet
+  EXPECT_EQ(pair_lag(sample).receive_bytes, 0);
+  EXPECT_EQ(pair_lag(sample).replay_bytes, 0);
+}
+
+TEST(PairLag, IsUnknownAfterAPromotion) {
+  const PairLag lag = pair_lag(fakes::sample_after_cutover());
+  EXPECT_FALSE(lag.receive_bytes);
+  EXPECT_FALSE(lag.replay_bytes);
+  EXPECT_FALSE(lag.replay);
+}
+
+TEST(PairLag, IsUnknownBetweenServersThatCannotBeCompared) {
+  Sample other_cluster = pair_sample();
+  other_cluster.replica.state->system_identifier = "7300000000000000002";
+  EXPECT_FALSE(pair_lag(other_cluster).replay_bytes);
+  Sample other_timeline = pair_sample();
+  other_timeline.primary.state->timeline = 2;
+  EXPECT_FALSE(pair_lag(other_timeline).replay_bytes);
+  Sample timeline_unknown = pair_sample();
+  timeline_unknown.replica.state->timeline = std::nullopt;
+  EXPECT_EQ(pair_lag(timeline_unknown).replay_bytes, 0);
+}
+
+TEST(PairLag, TakesSecondsFromThePairedStandby) {
+  Sample sample = pair_sample();
+  EXPECT_EQ(pair_lag(sample).replay, Duration::zero()) << "idle, and nothing is behind";
+  sample.primary.state->standbys.front().replay_lag = milliseconds(250);
+  EXPECT_EQ(pair_lag(sample).replay, milliseconds(250));
+  sample.primary.state->standbys.front().replay_lag = std::nullopt;
+  sample.primary.state->wal_flush = after_here(1);
+  EXPECT_FALSE(pair_lag(sample).replay) << "NULL with bytes behind";
+}
+
+TEST(PairedStandby, IsFoundByTheSlotOfItsReceiver) {
+  Sample sample = pair_sample();
+  auto& rows = sample.primary.state->standbys;
+  rows.insert(rows.begin(), fakes::standby_row("replica", "other_slot"));
+  ASSERT_NE(paired_standby(sample), nullptr);
+  EXPECT_EQ(paired_standby(sample)->slot, fakes::slot_name);
+  rows.pop_back();
+  EXPECT_EQ(paired_standby(sample), nullptr) << "the only row is somebody else's";
+}
+
+TEST(PairedStandby, WithoutASlotIsTheOnlyOneWithout) {
+  Sample sample = pair_sample();
+  sample.replica.state->receiver->slot.clear();
+  auto& rows = sample.primary.state->standbys;
+  Standby backup = fakes::standby_row("pg_basebackup", std::nullopt);
+  backup.state = "backup";
+  rows = {backup, fakes::standby_row("archive", "archive_slot"), fakes::standby_row("replica", std::nullopt)};
+  ASSERT_NE(paired_standby(sample), nullptr);
+  EXPECT_EQ(paired_standby(sample)->application_name, "replica");
+  rows.push_back(fakes::standby_row("replica", std::nullopt));
+  EXPECT_EQ(paired_standby(sample), nullptr) << "two could be it";
+}
+
+TEST(PairedStandby, IsNobodyWhileTheReplicaHasNoReceiver) {
+  Sample sample = pair_sample();
+  sample.replica.state->receiver = std::nullopt;
+  sample.primary.state->standbys = {fakes::standby_row("pg_receivewal", std::nullopt)};
+  EXPECT_EQ(paired_standby(sample), nullptr) << "what is connected is somebody else";
+  sample.replica.state->full_view = false;
+  EXPECT_NE(paired_standby(sample), nullptr) << "without pg_monitor the receiver is hidden, not missing";
+}
+
+TEST(OutOfSync, HasNoObjectionToAHealthyPair) { EXPECT_EQ(reasons_of(pair_sample()), Reasons{}); }
+
+struct Case {
+  const char* description;
+  void (*change)(Sample&);
+  Reasons expected;
+};
+
+std::vector<Case> cases() {
+  return {
+      {"primary down", [](Sample& s) { s.primary = fakes::unseen("db1:5432"); }, {"primary_unreachable"}},
+      {"replica down", [](Sample& s) { s.replica = fakes::unseen("db2:5432"); }, {"replica_unreachable"}},
+      {"no pg_monitor: rows without state and positions, and no error",
+       [](Sample& s) {
+         s.primary.state->full_view = false;
+         Standby hidden;
+         hidden.name = hidden.application_name = "replica";
+         hidden.slot = fakes::slot_name;
+         s.primary.state->standbys = {hidden};
+       },
+       {"missing_privilege"}},
+      {"two standbys", [](Sample& s) { s.primary.state->in_recovery = true; }, {"roles"}},
+      {"after the cutover", [](Sample& s) { s = fakes::sample_after_cutover(); }, {"roles"}},
+      {"another cluster",
+       [](Sample& s) { s.replica.state->system_identifier = "7300000000000000002"; },
+       {"system_identifier"}},
+      {"timelines apart", [](Sample& s) { s.primary.state->timeline = 2; }, {"timeline"}},
+      {"standby gone, receiver still there", [](Sample& s) { s.primary.state->standbys.clear(); }, {"no_standby"}},
+      {"link cut with 19 MB behind: received is replayed, and both views are empty",
+       [](Sample& s) {
+         s.primary.state->wal_flush = after_here(19 * mega);
+         s.primary.state->standbys.clear();
+         s.replica.state->receiver = std::nullopt;
+       },
+       {"no_standby", "lag_bytes"}},
+      {"catching up", [](Sample& s) { s.primary.state->standbys.front().state = "catchup"; }, {"not_streaming"}},
+      {"nothing replayed yet", [](Sample& s) { s.replica.state->wal_replay = std::nullopt; }, {"lag_unknown"}},
+      {"exactly the threshold behind", [](Sample& s) { s.primary.state->wal_flush = after_here(1024); }, {"lag_bytes"}},
+      {"one byte less than the threshold", [](Sample& s) { s.primary.state->wal_flush = after_here(1023); }, {}},
+      {"exactly the threshold in seconds",
+       [](Sample& s) { s.primary.state->standbys.front().replay_lag = std::chrono::seconds(1); },
+       {"lag_seconds"}},
+      {"a little less", [](Sample& s) { s.primary.state->standbys.front().replay_lag = milliseconds(999); }, {}},
+      {"paused", [](Sample& s) { s.replica.state->replay_paused = true; }, {"replay_paused"}},
+      {"the standby's last reply is old, but both ends agree",
+       [](Sample& s) { s.primary.state->standbys.front().replay = before_here(5000); },
+       {}},
+      {"restarted standby: received less than replayed",
+       [](Sample& s) { s.replica.state->wal_receive = before_here(5000); },
+       {}},
+  };
+}
+
+TEST(OutOfSync, NamesWhatIsWrongAndNothingElse) {
+  for (const Case& c : cases()) {
+    Sample sample = pair_sample();
+    c.change(sample);
+    EXPECT_EQ(reasons_of(sample), c.expected) << c.description;
+  }
+}
+
+TEST(OutOfSync, EveryReasonHasACase) {
+  Reasons covered{"gap", "restart"};  // the streak's
+  for (const Case& c : cases()) covered.insert(covered.end(), c.expected.begin(), c.expected.end());
+  for (const char* const name : sync_reason_names) {
+    EXPECT_NE(std::ranges::find(covered, name), covered.end()) << name;
+  }
+  for (const std::string& name : covered) {
+    EXPECT_NE(std::ranges::find(sync_reason_names, name), sync_reason_names.end()) << name;
+  }
+}
+
+TEST(OutOfSync, QuotesObservedAndRequired) {
+  Sample behind = pair_sample();
+  behind.primary.state->wal_flush = after_here(2048);
+  EXPECT_EQ(text_of(behind), "the replica is 2048 bytes behind, required is fewer than 1024");
+  Sample down = pair_sample();
+  down.replica = fakes::unseen("db2:5432");
+  EXPECT_EQ(text_of(down), "replica (db2:5432) is not reachable: connection refused");
+}
+
+TEST(OutOfSync, SaysPlainlyWhoTakesWritesWhenNothingReplicates) {
+  EXPECT_NE(text_of(fakes::sample_after_cutover()).find("the replica has been promoted and takes writes"),
+            std::string::npos);
+  const Sample split = pair_sample(fakes::primary_state(), fakes::promoted_state());
+  EXPECT_EQ(text_of(split), "both servers are out of recovery and take writes: nothing replicates");
+  const Sample none = pair_sample(fakes::replica_state(), fakes::replica_state());
+  EXPECT_EQ(text_of(none), "both servers are in recovery: there is no primary");
+}
+
+}  // namespace
+}  // namespace pgrm

@@ -1,0 +1,8 @@
+list(APPEND UNIT_SOURCES
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/config_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/conninfo_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/error_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/http_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/log_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/lsn_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/wait_test.cc)

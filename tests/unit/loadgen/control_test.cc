@@ -1,0 +1,108 @@
+#include "loadgen/control.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "core/http/client.h"
+
+namespace pgrm::loadgen {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr auto soon = std::chrono::seconds(10);
+
+class ControlTest : public testing::Test {
+ protected:
+  void start(const Secret& token = {}) {
+    add_controls(server_,
+                 {.pause =
+                      [this] {
+                        paused_ = true;
+                        return drained_.load();
+                      },
+                  .resume = [this] { paused_ = false; },
+                  .set_rate = [this](double rate) { rate_ = rate; },
+                  .state =
+                      [this] {
+                        return json{{"paused", paused_.load()}};
+                      },
+                  .metrics =
+                      [] {
+                        return http::Response{200, "metrics", "text/plain"};
+                      }},
+                 token);
+    server_.start();
+  }
+  std::unique_ptr<http::Client> client(const Secret& token = {}) const {
+    return http::make_client("http://127.0.0.1:" + std::to_string(server_.port()), token);
+  }
+
+  std::atomic<bool> paused_ = false;
+  std::atomic<bool> drained_ = true;
+  std::atomic<double> rate_ = 0;
+  http::Server server_{"127.0.0.1:0"};
+};
+
+TEST_F(ControlTest, PausesAndResumes) {
+  start();
+  const auto caller = client();
+  const http::Reply paused = caller->post("/api/v1/pause", soon);
+  EXPECT_EQ(paused.status, 200);
+  EXPECT_TRUE(json::parse(paused.body).at("paused").get<bool>());
+  EXPECT_TRUE(paused_);
+  const http::Reply resumed = caller->post("/api/v1/resume", soon);
+  EXPECT_EQ(resumed.status, 200);
+  EXPECT_FALSE(json::parse(resumed.body).at("paused").get<bool>());
+  EXPECT_FALSE(paused_);
+}
+
+TEST_F(ControlTest, SaysWhenSomethingIsStillInFlight) {
+  drained_ = false;
+  start();
+  const http::Reply reply = client()->post("/api/v1/pause", soon);
+  EXPECT_EQ(reply.status, 503);
+  EXPECT_THAT(json::parse(reply.body).at("error").get<std::string>(), HasSubstr("in flight"));
+}
+
+TEST_F(ControlTest, TakesOrdersOnlyWithTheToken) {
+  start(Secret("open sesame"));
+  for (const char* const wrong : {"", "open", "open sesamf", "open sesame!"}) {
+    for (const char* const order : {"/api/v1/pause", "/api/v1/resume", "/api/v1/rate"}) {
+      EXPECT_EQ(client(Secret(wrong))->post(order, soon).status, 401) << wrong << order;
+    }
+  }
+  EXPECT_FALSE(paused_);
+  EXPECT_EQ(client(Secret("open sesame"))->post("/api/v1/pause", soon).status, 200);
+  EXPECT_TRUE(paused_);
+}
+
+TEST_F(ControlTest, ReadingNeedsNoToken) {
+  start(Secret("open sesame"));
+  const auto anybody = client();
+  EXPECT_EQ(http::get_ok(*anybody, "/metrics", soon), "metrics");
+  EXPECT_EQ(json::parse(http::get_ok(*anybody, "/healthz", soon)).at("status"), "ok");
+  EXPECT_FALSE(json::parse(http::get_ok(*anybody, "/api/v1/state", soon)).at("paused").get<bool>());
+}
+
+TEST_F(ControlTest, OrdersAreNotTakenByGet) {
+  start();
+  EXPECT_NE(client()->get("/api/v1/pause", soon).status, 200);
+  EXPECT_FALSE(paused_);
+}
+
+TEST_F(ControlTest, ARateNeedsANumber) {
+  start();
+  const http::Reply reply = client()->post("/api/v1/rate", soon);  // without a body
+  EXPECT_EQ(reply.status, 400);
+  EXPECT_THAT(json::parse(reply.body).at("error").get<std::string>(), HasSubstr("ops_per_second"));
+  EXPECT_EQ(rate_, 0);
+}
+
+}  // namespace
+}  // namespace pgrm::loadgen
