@@ -231,21 +231,29 @@ TEST_F(ExporterTest, WithoutPgMonitorItSaysSoAndKnowsNothing) {
 }
 
 TEST_F(ExporterTest, ARestartedStandbyIsNotBehindAndTheStreakStartsAnew) {
-  const std::string started = replica_.value("pg_postmaster_start_time()");
-  // Some of a segment, because a restarted standby streams from the start of one: what it received is then less than
-  // what it has replayed.
+  // Some of a segment: a restarted standby streams from the start of one, and says that it has received no more than
+  // that until something new comes in (XLogWalRcvFlush), which is less than what it has replayed.
   primary_.write_wal(300'000);
-  ASSERT_TRUE(comes([](const View& view) { return view.streak().consecutive() >= 2; })) << reasons();
-  replica_.start(replica_.bin("pg_ctl") + " restart -m immediate -l /dev/null -D " +
-                 replica_.value("current_setting('data_directory')"));
-  ASSERT_TRUE(comes([](const View& view) { return !in_sync(view); }));
-  ASSERT_TRUE(comes(in_sync)) << reasons();
-  EXPECT_LT(sampler_.view().streak().consecutive(), 3);
-
-  Operator restarted(superuser_.replica);
-  EXPECT_NE(restarted.value("pg_postmaster_start_time()"), started);
-  EXPECT_EQ(restarted.value("pg_last_wal_receive_lsn() < pg_last_wal_replay_lsn()"), "true") << "the trap";
-  EXPECT_EQ(series(sampler_.view()).at("pgrm_pair_receive_lag_bytes"), 0);
+  const auto received_less_than_replayed = [](const View& view) {
+    const ServerState* const replica = view.server(Side::replica);
+    return replica != nullptr && replica->wal_receive < replica->wal_replay;
+  };
+  // Whatever the primary writes by itself meanwhile (a checkpoint, autovacuum) springs the trap too early.
+  bool trapped = false;
+  for (int attempt = 0; attempt < 5 && !trapped; ++attempt) {
+    ASSERT_TRUE(comes([](const View& view) { return view.streak().consecutive() >= 2; })) << reasons();
+    Operator before(superuser_.replica);
+    const std::string started = before.value("pg_postmaster_start_time()");
+    before.start(before.bin("pg_ctl") + " restart -m immediate -l /dev/null -D " +
+                 before.value("current_setting('data_directory')"));
+    ASSERT_TRUE(comes([](const View& view) { return !in_sync(view); }));
+    ASSERT_TRUE(comes(in_sync)) << reasons();
+    EXPECT_LT(sampler_.view().streak().consecutive(), 3);
+    EXPECT_NE(Operator(superuser_.replica).value("pg_postmaster_start_time()"), started);
+    trapped = received_less_than_replayed(sampler_.view());
+  }
+  ASSERT_TRUE(trapped);
+  EXPECT_TRUE(comes([](const View& view) { return series(view).at("pgrm_pair_receive_lag_bytes") == 0; }));
 }
 
 /// Stops every process of a server that an observer meets, and lets them go on at the end.
