@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <vector>
 
 #include "core/pg/session.h"
 
@@ -27,5 +30,15 @@ std::optional<Database> find_database(Session& session);
 
 /// A database that loadgen can run on. Throws Error(configuration) with the command that makes it one.
 Database seeded_database(Session& session);
+
+/// Tells `found` which operations of `run` from number `from` on the server holds: ranges of consecutive numbers, in
+/// ascending order. Memory does not grow with their number; `deadline` is for each piece of them. Throws
+/// Error(proof_failed) when `stop` came first.
+void read_operations(Session& session, std::int64_t run, std::uint64_t from, Duration deadline,
+                     const std::stop_token& stop,
+                     const std::function<void(std::uint64_t first, std::uint64_t last)>& found);
+
+/// The runs of which the server holds any operation.
+std::vector<std::int64_t> read_runs(Session& session, Duration deadline);
 
 }  // namespace pgrm::loadgen

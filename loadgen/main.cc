@@ -7,6 +7,7 @@
 #include "core/base/command_line.h"
 #include "core/base/signals.h"
 #include "loadgen/control.h"
+#include "loadgen/metrics.h"
 #include "loadgen/run.h"
 #include "loadgen/seed.h"
 #include "loadgen/verify.h"
@@ -86,7 +87,15 @@ int run_command(int argc, const char* const* argv) {
       "Conninfo of the server that must hold every write, then of others that must not hold more (default: the pair)");
   verifying->add_flag("--json", verify_options.json, "Print one JSON object");
 
+  CLI::App* const explain = app.add_subcommand("explain", "Print the catalogue of metrics");
+  bool markdown = false;
+  explain->add_flag("--markdown", markdown, "As a Markdown table");
+
   return command_line.run(argc, argv, [&] {
+    if (explain->parsed()) {
+      std::cout << catalogue(markdown ? CatalogueFormat::markdown : CatalogueFormat::text);
+      return 0;
+    }
     const Settings settings = command_line.settings();
     const Pair pair = pair_from(settings);
     command_line.set_up_logging();

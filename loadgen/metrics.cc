@@ -1,5 +1,7 @@
 #include "loadgen/metrics.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -18,6 +20,7 @@ constexpr std::array bounds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 struct View {
   Totals totals;
+  std::optional<std::uint64_t> lost;
   std::optional<WriteGap::Gap> gap;
   double in_flight, rate, paused;
 };
@@ -65,55 +68,89 @@ void fill_durations(MetricFamily& family, const View& view) {
 struct Row {
   const char* name;
   MetricType type;
+  const char* labels;
   const char* help;
   void (*fill)(MetricFamily&, const View&);
 };
 
 constexpr std::array rows{
-    Row{"pgrm_loadgen_operations_total", MetricType::Counter, "Acknowledged operations", fill_operations},
-    Row{"pgrm_loadgen_operation_errors_total", MetricType::Counter,
+    Row{"pgrm_loadgen_operations_total", MetricType::Counter, "operation, table", "Acknowledged operations",
+        fill_operations},
+    Row{"pgrm_loadgen_operation_errors_total", MetricType::Counter, "operation, sqlstate_class",
         "Attempts that the server refused, or that found or lost no connection (08), by class of SQLSTATE",
         fill_errors},
-    Row{"pgrm_loadgen_operation_duration_seconds", MetricType::Histogram,
+    Row{"pgrm_loadgen_operation_duration_seconds", MetricType::Histogram, "operation",
         "Time from when an acknowledged operation was due to its acknowledgement", fill_durations},
-    Row{"pgrm_loadgen_inflight_operations", MetricType::Gauge, "Operations that were begun and have not ended",
+    Row{"pgrm_loadgen_inflight_operations", MetricType::Gauge, "", "Operations that were begun and have not ended",
         [](MetricFamily& family, const View& view) { one(family, view.in_flight); }},
-    Row{"pgrm_loadgen_target_ops_per_second", MetricType::Gauge, "Rate asked for; 0 is as fast as it goes",
+    Row{"pgrm_loadgen_target_ops_per_second", MetricType::Gauge, "", "Rate asked for; 0 is as fast as it goes",
         [](MetricFamily& family, const View& view) { one(family, view.rate); }},
-    Row{"pgrm_loadgen_acknowledged_writes_total", MetricType::Counter,
+    Row{"pgrm_loadgen_acknowledged_writes_total", MetricType::Counter, "",
         "Operations whose commit the server acknowledged, and that the ledger holds when there is one",
         [](MetricFamily& family, const View& view) {
           one(family, static_cast<double>(view.totals.count(Result::acknowledged)));
         }},
-    Row{"pgrm_loadgen_failed_writes_total", MetricType::Counter, "Operations that were certainly not committed",
+    Row{"pgrm_loadgen_failed_writes_total", MetricType::Counter, "", "Operations that were certainly not committed",
         [](MetricFamily& family, const View& view) {
           one(family, static_cast<double>(view.totals.count(Result::failed)));
         }},
-    Row{"pgrm_loadgen_in_doubt_writes_total", MetricType::Counter,
+    Row{"pgrm_loadgen_in_doubt_writes_total", MetricType::Counter, "",
         "Operations whose connection was lost after they were sent: committed or not",
         [](MetricFamily& family, const View& view) {
           one(family, static_cast<double>(view.totals.count(Result::in_doubt)));
         }},
-    Row{"pgrm_loadgen_longest_write_gap_seconds", MetricType::Gauge,
+    Row{"pgrm_loadgen_lost_writes", MetricType::Gauge, "",
+        "Of the latest 100,000 acknowledged writes, the most that a look every 5 s found missing on the server that "
+        "takes writes; none before the first look",
+        [](MetricFamily& family, const View& view) {
+          if (view.lost) one(family, static_cast<double>(*view.lost));
+        }},
+    Row{"pgrm_loadgen_longest_write_gap_seconds", MetricType::Gauge, "",
         "Longest time between two consecutive acknowledged commits of all clients, or since the last one if longer",
         [](MetricFamily& family, const View& view) { one(family, view.gap ? to_seconds(view.gap->length) : 0); }},
-    Row{"pgrm_loadgen_connections_opened_total", MetricType::Counter, "Connections that were established",
+    Row{"pgrm_loadgen_connections_opened_total", MetricType::Counter, "", "Connections that were established",
         [](MetricFamily& family, const View& view) {
           one(family, static_cast<double>(view.totals.connections_opened));
         }},
-    Row{"pgrm_loadgen_paused", MetricType::Gauge, "1 while the control API holds all operations back",
+    Row{"pgrm_loadgen_paused", MetricType::Gauge, "", "1 while the control API holds all operations back",
         [](MetricFamily& family, const View& view) { one(family, view.paused); }},
 };
+
+const char* type_name(MetricType type) {
+  switch (type) {
+    case MetricType::Counter:
+      return "counter";
+    case MetricType::Histogram:
+      return "histogram";
+    default:
+      return "gauge";
+  }
+}
 
 }  // namespace
 
 std::vector<MetricFamily> Metrics::Collect() const {
-  const View view{stats_.totals(), write_gap_.longest(WriteGap::Window::run), static_cast<double>(pacer_.in_flight()),
-                  pacer_.rate(), pacer_.paused() ? 1.0 : 0.0};
+  const View view{stats_.totals(),
+                  loss_check_.lost(),
+                  write_gap_.longest(WriteGap::Window::run),
+                  static_cast<double>(pacer_.in_flight()),
+                  pacer_.rate(),
+                  pacer_.paused() ? 1.0 : 0.0};
   std::vector<MetricFamily> families;
   families.reserve(rows.size());
   for (const Row& row : rows) row.fill(families.emplace_back(metrics::family(row.name, row.help, row.type)), view);
   return families;
+}
+
+std::string catalogue(CatalogueFormat format) {
+  const bool markdown = format == CatalogueFormat::markdown;
+  std::string text = markdown ? "| name | type | labels | meaning |\n|---|---|---|---|\n" : "";
+  for (const Row& row : rows) {
+    const char* const type = type_name(row.type);
+    text += markdown ? fmt::format("| `{}` | {} | {} | {} |\n", row.name, type, row.labels, row.help)
+                     : fmt::format("{:40}  {:9}  {:25}  {}\n", row.name, type, row.labels, row.help);
+  }
+  return text;
 }
 
 }  // namespace pgrm::loadgen

@@ -3,8 +3,11 @@
 
 #include <prometheus/collectable.h>
 
+#include <cstdint>
+#include <string>
 #include <vector>
 
+#include "loadgen/loss_check.h"
 #include "loadgen/pacer.h"
 #include "loadgen/stats.h"
 
@@ -13,14 +16,20 @@ namespace pgrm::loadgen {
 /// Built anew for every scrape; a scrape touches no database. Thread-safe. Everything outlives it.
 class Metrics final : public prometheus::Collectable {
  public:
-  Metrics(const Stats& stats, const WriteGap& write_gap, const Pacer& pacer)
-      : stats_(stats), write_gap_(write_gap), pacer_(pacer) {}
+  Metrics(const Stats& stats, const WriteGap& write_gap, const Pacer& pacer, const LossCheck& loss_check)
+      : stats_(stats), write_gap_(write_gap), pacer_(pacer), loss_check_(loss_check) {}
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
   const Stats& stats_;
   const WriteGap& write_gap_;
   const Pacer& pacer_;
+  const LossCheck& loss_check_;
 };
+
+enum class CatalogueFormat : std::uint8_t { text, markdown };
+
+/// Name, type, labels and meaning of every metric, one per line.
+std::string catalogue(CatalogueFormat format);
 
 }  // namespace pgrm::loadgen

@@ -18,6 +18,7 @@
 #include "loadgen/control.h"
 #include "loadgen/database.h"
 #include "loadgen/ledger.h"
+#include "loadgen/loss_check.h"
 #include "loadgen/metrics.h"
 #include "loadgen/pacer.h"
 #include "loadgen/report.h"
@@ -28,6 +29,7 @@ namespace {
 
 constexpr auto connect_deadline = std::chrono::seconds(5);
 constexpr auto drain_budget = std::chrono::seconds(30);
+constexpr auto look_interval = std::chrono::seconds(5);  // for lost writes
 
 /// Positive, and never the same twice: it is a key in the database, and it begins the names of what is inserted.
 std::int64_t new_run() {
@@ -52,7 +54,8 @@ class Run {
         pacer_(clock, options.ops_per_second),
         write_gap_(clock),
         complaints_(clock),
-        metrics_(stats_, write_gap_, pacer_),
+        loss_check_(writable_one_of(options.pair), workload_.run()),
+        metrics_(stats_, write_gap_, pacer_, loss_check_),
         shared_{clock,      workload_,   pacer_,     stats_,
                 write_gap_, complaints_, turnstile_, [this](Outcome&& outcome) {
                   finish(std::move(outcome)); }},
@@ -62,7 +65,7 @@ class Run {
     if (!options.ledger.empty()) {
       ledger_ = std::make_unique<Ledger>(
           options.ledger, identity_, workload_.run(), clock,
-          [this](std::span<const Outcome> outcomes) { stats_.add(outcomes); }, [this] { end(); });
+          [this](std::span<const Outcome> outcomes) { count(outcomes); }, [this] { end(); });
     }
     for (int id = 0; id < options.connections; ++id) {
       clients_.emplace_back(shared_, options.pair, static_cast<std::uint64_t>(id));
@@ -81,6 +84,8 @@ class Run {
     pacer_.resume();
     spdlog::info("run {}: {} on {} connections, mix {}, listening on port {}", workload_.run(), rate_in_words(),
                  options_.connections, fmt::join(options_.mix, "/"), server_.port());
+    threads_.emplace_back([this] { look_until_end(); });
+    if (options_.started) options_.started(server_.port());
     report_until_end();
     end();
     threads_.clear();  // joins them
@@ -102,8 +107,13 @@ class Run {
     if (ledger_) {
       ledger_->record(std::move(outcome));  // counted when it is on the disk
     } else {
-      stats_.add({&outcome, 1});
+      count({&outcome, 1});
     }
+  }
+
+  void count(std::span<const Outcome> outcomes) {
+    stats_.add(outcomes);
+    loss_check_.add(outcomes);
   }
 
   /// Returns when each has tried to connect.
@@ -141,6 +151,13 @@ class Run {
     }
   }
 
+  /// A pause is for somebody who wants to see no session at work.
+  void look_until_end() {
+    while (!clock_.sleep_for(look_interval, ending_.get_token())) {
+      if (!pacer_.paused()) loss_check_.look(ending_.get_token());
+    }
+  }
+
   std::string rate_in_words() const {
     return options_.ops_per_second > 0 ? fmt::format("{} operations per second", options_.ops_per_second)
                                        : "as many operations as go";
@@ -164,6 +181,7 @@ class Run {
 
   nlohmann::json state(Mono now) const {
     const auto gap = write_gap_.longest(WriteGap::Window::run);
+    const auto lost = loss_check_.lost();
     return {{"program", "loadgen"},
             {"version", PGRM_VERSION},
             {"run", std::to_string(workload_.run())},
@@ -174,6 +192,7 @@ class Run {
             {"target_ops_per_second", pacer_.rate()},
             {"connections", options_.connections},
             {"totals", to_json(stats_.totals(), now - began_)},
+            {"lost_writes", lost ? nlohmann::json(*lost) : nlohmann::json()},
             {"longest_write_gap_seconds", gap ? to_seconds(gap->length) : 0},
             {"longest_write_gap", to_json(gap)},
             {"longest_write_gap_since_pause", to_json(write_gap_.longest(WriteGap::Window::pause))}};
@@ -189,6 +208,7 @@ class Run {
   WriteGap write_gap_;
   Complaints complaints_;
   Turnstile turnstile_;
+  LossCheck loss_check_;
   Metrics metrics_;
   std::stop_source ending_;
   Mono began_{};

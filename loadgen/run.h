@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <optional>
 #include <stop_token>
@@ -25,6 +26,7 @@ struct RunOptions {
   std::uint64_t seed = 1;
   std::string listen{};
   Secret control_token{};
+  std::function<void(int port)> started{};  // called when operations have begun and HTTP is answered; may be empty
 };
 
 /// Runs until `stop` or the end of the duration, through whatever happens to the servers. Prints a line per report

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/wait.h"
 #include "core/pg/session.h"
 #include "loadgen/database.h"
 #include "loadgen/ledger.h"
@@ -28,15 +29,17 @@ constexpr std::uint8_t present_bit = 0x80;
 constexpr std::size_t most_ranges_shown = 20;
 constexpr std::size_t most_ranges_in_json = 1000;
 
-// Runs of consecutive numbers among the next $3 operations: a few rows instead of many.
-constexpr Statement read_operations{"read_operations", R"sql(
-SELECT min(operation) AS first, max(operation) AS last
-  FROM (SELECT operation, operation - row_number() OVER (ORDER BY operation) AS island
-          FROM (SELECT operation FROM loadgen_operations WHERE run = $1 AND operation >= $2
-                 ORDER BY operation LIMIT $3) AS piece) AS numbered
- GROUP BY island ORDER BY first
+constexpr auto catch_up_budget = std::chrono::seconds(30);
+constexpr auto catch_up_poll = std::chrono::milliseconds(20);
+
+constexpr Statement written{"written", R"sql(
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS lsn
 )sql"};
-constexpr int piece = 100'000;
+
+constexpr Statement behind{"behind", R"sql(
+SELECT CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= $1::pg_lsn THEN 0
+            ELSE ($1::pg_lsn - pg_last_wal_replay_lsn())::bigint END AS bytes
+)sql"};
 
 constexpr Statement role{"role", R"sql(
 SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off' AS writable
@@ -80,21 +83,19 @@ Server open_server(const Conninfo& conninfo) {
   return server;
 }
 
-/// Tells `found` which operations of `run` from number `from` on the server holds.
-void read_present(Session& session, std::int64_t run, std::uint64_t from, const std::stop_token& stop,
-                  const std::function<void(std::uint64_t first, std::uint64_t last)>& found) {
-  for (;;) {
-    if (stop.stop_requested()) throw Error(ErrorCode::proof_failed, "interrupted: nothing is proven");
-    const Rows rows = session.execute(
-        read_operations, {std::to_string(run), std::to_string(from), std::to_string(piece)}, statement_deadline);
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const auto first = static_cast<std::uint64_t>(rows[i].integer("first").value());
-      const auto last = static_cast<std::uint64_t>(rows[i].integer("last").value());
-      found(first, last);
-      from = last + 1;
-    }
-    if (rows.size() == 0) return;
-  }
+/// Waits until a standby has replayed what `authority` has written by now: before that it may not even hold the tables.
+/// Throws Error(timeout) when it does not come so far.
+void catch_up(Server& standby, Session& authority, const std::stop_token& stop) {
+  const auto lsn = authority.execute(written, {}, question_deadline).one().text("lsn");
+  std::optional<std::int64_t> bytes;
+  const WaitEnd end = wait_until(system_clock(), catch_up_budget, catch_up_poll, stop, [&] {
+    bytes = standby.session.execute(behind, {lsn}, question_deadline).one().integer("bytes");
+    return bytes == 0;
+  });
+  if (end == WaitEnd::reached) return;
+  throw Error(ErrorCode::timeout,
+              fmt::format("{} is {} bytes behind after {}", standby.name,
+                          bytes ? std::to_string(*bytes) : "an unknown number of", human(catch_up_budget)));
 }
 
 /// What `other` holds of `run` and `authority` does not. A write that reached both between the two looks is no finding:
@@ -102,15 +103,15 @@ void read_present(Session& session, std::int64_t run, std::uint64_t from, const 
 Ranges only_on(Session& other, Session& authority, std::int64_t run, const RunProof& proof,
                const std::stop_token& stop) {
   Ranges suspects;
-  read_present(other, run, 0, stop, [&](std::uint64_t first, std::uint64_t last) {
+  read_operations(other, run, 0, statement_deadline, stop, [&](std::uint64_t first, std::uint64_t last) {
     for (std::uint64_t number = first; number <= last; ++number) {
       if (!proof.present(number)) suspects.add(number);
     }
   });
   if (suspects.count() == 0) return suspects;
   Ranges there_by_now;
-  read_present(authority, run, suspects.all().front().first, stop,
-               [&](std::uint64_t first, std::uint64_t last) { there_by_now.add(first, last); });
+  read_operations(authority, run, suspects.all().front().first, statement_deadline, stop,
+                  [&](std::uint64_t first, std::uint64_t last) { there_by_now.add(first, last); });
   Ranges extra;
   for (const Ranges::Range& range : suspects.all()) {
     for (std::uint64_t number = range.first; number <= range.last; ++number) {
@@ -118,6 +119,34 @@ Ranges only_on(Session& other, Session& authority, std::int64_t run, const RunPr
     }
   }
   return extra;
+}
+
+/// The same for every run that `other` knows, also those that the ledger does not: somebody else may have written
+/// there.
+std::map<std::int64_t, Ranges> only_on(Session& other, Session& authority, const Proof& proof,
+                                       const std::stop_token& stop) {
+  std::map<std::int64_t, Ranges> by_run;
+  for (const std::int64_t run : read_runs(other, statement_deadline)) {
+    RunProof unknown;
+    const auto known = proof.find(run);
+    if (known == proof.end()) {
+      read_operations(authority, run, 0, statement_deadline, stop,
+                      [&](std::uint64_t first, std::uint64_t last) { unknown.found(first, last); });
+    }
+    Ranges extra = only_on(other, authority, run, known == proof.end() ? unknown : known->second, stop);
+    if (extra.count() > 0) by_run.emplace(run, std::move(extra));
+  }
+  return by_run;
+}
+
+/// Throws Error(configuration) when `server` does not hold the database that the ledger is about.
+void demand_identity(Server& server, const std::string& ledger, const std::string& identity) {
+  const std::string observed = seeded_database(server.session).identity;
+  if (observed == identity) return;
+  throw Error(ErrorCode::configuration,
+              fmt::format("ledger {} is about database {}, {} is {}", ledger,
+                          identity.empty() ? "(nothing recorded)" : identity, server.name, observed),
+              "name the ledger that was written to this database");
 }
 
 std::string in_words(const Ranges& ranges) {
@@ -361,34 +390,28 @@ bool verify(const VerifyOptions& options, const std::stop_token& stop, std::ostr
                                                });
 
   std::vector<Server> servers = open_servers(options, report.others);
-  for (Server& server : servers) {
-    const std::string identity = seeded_database(server.session).identity;
-    if (identity == report.content.identity) continue;
-    throw Error(ErrorCode::configuration,
-                fmt::format("ledger {} is about database {}, {} is {}", options.ledger,
-                            report.content.identity.empty() ? "(nothing recorded)" : report.content.identity,
-                            server.name, identity),
-                "name the ledger that was written to this database");
-  }
-
-  Session& authority = servers.front().session;
-  report.authority = servers.front().name;
+  Server& authority = servers.front();
+  report.authority = authority.name;
+  demand_identity(authority, options.ledger, report.content.identity);
   for (auto& entry : proof) {
     RunProof& of_run = entry.second;
-    read_present(authority, entry.first, 0, stop,
-                 [&](std::uint64_t first, std::uint64_t last) { of_run.found(first, last); });
+    read_operations(authority.session, entry.first, 0, statement_deadline, stop,
+                    [&](std::uint64_t first, std::uint64_t last) { of_run.found(first, last); });
     report.runs.emplace(entry.first, of_run.verdict());
   }
   for (std::size_t i = 1; i < servers.size(); ++i) {
-    Extra other{servers[i].name, {}, {}};
-    for (const auto& [run, of_run] : proof) {
-      Ranges extra = only_on(servers[i].session, authority, run, of_run, stop);
-      if (extra.count() > 0) other.by_run.emplace(run, std::move(extra));
+    try {
+      catch_up(servers[i], authority.session, stop);
+    } catch (const Error& error) {
+      if (!options.against.empty()) throw;
+      report.others.push_back({servers[i].name, {}, error.what()});
+      continue;
     }
-    report.others.push_back(std::move(other));
+    demand_identity(servers[i], options.ledger, report.content.identity);
+    report.others.push_back({servers[i].name, only_on(servers[i].session, authority.session, proof, stop), {}});
   }
   for (const Invariant& invariant : invariants) {
-    const Rows rows = authority.execute(invariant.statement, {}, statement_deadline);
+    const Rows rows = authority.session.execute(invariant.statement, {}, statement_deadline);
     report.broken.emplace_back(invariant.name, rows.one().integer("broken").value());
   }
 

@@ -17,13 +17,14 @@
 #include "core/base/error.h"
 #include "core/base/wait.h"
 #include "core/http/client.h"
-#include "core/http/server.h"
 #include "core/pg/session.h"
 #include "loadgen/database.h"
 #include "loadgen/ledger.h"
+#include "loadgen/loss_check.h"
 #include "loadgen/run.h"
 #include "loadgen/seed.h"
 #include "loadgen/verify.h"
+#include "tests/fakes/raw_http.h"
 #include "tests/integration/lab_pair.h"
 
 namespace pgrm::loadgen {
@@ -52,6 +53,16 @@ class LoadgenOnAPair : public testing::Test {
   static void SetUpTestSuite() {
     superuser().script(std::string("DROP DATABASE IF EXISTS ") + database_name, soon);
     superuser().script(std::string("CREATE DATABASE ") + database_name + " OWNER pgrm_app", soon);
+    // By its OID: an older one of the same name may still be there.
+    Session standby(LabPair::get().as("postgres", "postgres").replica, "loadgen_test");
+    standby.open(soon);
+    const std::string oid = std::string("SELECT oid FROM pg_database WHERE datname = '") + database_name + "'";
+    const auto wanted = superuser().script(oid, soon).one().text("oid");
+    const WaitEnd end = wait_until(system_clock(), soon, tick, {}, [&] {
+      const Rows there = standby.script(oid, soon);
+      return there.size() == 1 && there.one().text("oid") == wanted;
+    });
+    ASSERT_EQ(end, WaitEnd::reached);
   }
 
   void SetUp() override {
@@ -89,35 +100,41 @@ class LoadgenOnAPair : public testing::Test {
 class Running {
  public:
   explicit Running(RunOptions options) : options_(std::move(options)) {
-    {
-      http::Server probe("127.0.0.1:0");
-      probe.start();
-      options_.listen = "127.0.0.1:" + std::to_string(probe.port());
-    }
+    options_.listen = "127.0.0.1:0";
+    options_.started = [this](int port) { port_.set_value(port); };
     options_.pair = pair();
-    client_ = http::make_client("http://" + options_.listen);
     result_ = std::async(std::launch::async, [this] { run(options_, system_clock(), stop_.get_token(), out_); });
+    std::future<int> started = port_.get_future();
+    while (started.wait_for(tick) != std::future_status::ready) {
+      if (result_.wait_for(tick) == std::future_status::ready) result_.get();  // throws why it could not begin
+    }
+    listening_ = started.get();
+    client_ = http::make_client("http://127.0.0.1:" + std::to_string(listening_));
   }
   ~Running() { stop_.request_stop(); }
   Running(const Running&) = delete;
   Running& operator=(const Running&) = delete;
 
   json state() const { return json::parse(http::get_ok(*client_, "/api/v1/state", soon)); }
-  std::int64_t count(const char* what) const { return state().at("totals").at(what).get<std::int64_t>(); }
+  json totals() const { return state().at("totals"); }
+  std::int64_t count(const char* what) const { return totals().at(what).get<std::int64_t>(); }
   http::Reply order(const char* path) const { return client_->post(path, soon); }
 
+  template <typename Condition>
+  void wait_for(const char* what, Condition&& condition) const {
+    ASSERT_EQ(wait_until(system_clock(), soon, tick, {}, condition), WaitEnd::reached) << what << ": " << state();
+  }
   void wait_until_acknowledged(std::int64_t wanted) const {
-    std::int64_t acknowledged = -1;
-    const WaitEnd end = wait_until(system_clock(), soon, tick, {}, [&] {
-      try {
-        acknowledged = count("acknowledged");
-      } catch (const Error&) {  // it does not listen yet
-      }
-      return acknowledged >= wanted;
-    });
-    ASSERT_EQ(end, WaitEnd::reached) << acknowledged << " of " << wanted << " acknowledged";
+    wait_for("acknowledged", [&] { return count("acknowledged") >= wanted; });
   }
   void wait_for_more(std::int64_t more) const { wait_until_acknowledged(count("acknowledged") + more); }
+
+  /// Returns when every operation that was begun has ended by itself, also those that are between two attempts.
+  void settle() const {
+    ASSERT_TRUE(
+        http::raw_post(listening_, "/api/v1/rate", R"({"ops_per_second": 0.0001})").starts_with("HTTP/1.1 200"));
+    wait_for("settled", [&] { return state().at("in_flight") == 0; });
+  }
 
   /// Ends it; returns the JSON of its last line. Throws what run() threw.
   json finish() {
@@ -137,8 +154,36 @@ class Running {
   RunOptions options_;
   std::ostringstream out_;
   std::stop_source stop_;
+  std::promise<int> port_;
+  int listening_ = 0;
   std::unique_ptr<http::Client> client_;
   std::future<void> result_;
+};
+
+/// While it lives, the primary takes no writes, as behind the weakest of fences.
+class ReadOnlyPrimary {
+ public:
+  ReadOnlyPrimary() { set("on"); }
+  ~ReadOnlyPrimary() { set("off"); }
+  ReadOnlyPrimary(const ReadOnlyPrimary&) = delete;
+  ReadOnlyPrimary& operator=(const ReadOnlyPrimary&) = delete;
+
+ private:
+  /// Returns when new sessions have it.
+  static void set(const std::string& value) {
+    const Conninfo server = LabPair::get().as("postgres", "postgres").primary;
+    Session admin(server, "loadgen_test");
+    admin.open(soon);
+    admin.script("ALTER SYSTEM SET default_transaction_read_only = " + value, soon);
+    admin.script("SELECT pg_reload_conf()", soon);
+    const WaitEnd end = wait_until(system_clock(), soon, tick, {}, [&] {
+      Session session(server, "loadgen_test");
+      session.open(soon);
+      return session.script("SHOW default_transaction_read_only", soon).one().text("default_transaction_read_only") ==
+             value;
+    });
+    EXPECT_EQ(end, WaitEnd::reached);
+  }
 };
 
 // ---- The schema's promises
@@ -325,27 +370,33 @@ TEST_F(LoadgenOnAPair, AnotherSeedIsRefused) {
 // ---- Runs
 
 TEST_F(LoadgenOnAPair, ARunKeepsItsRateAndProvesItself) {
-  Running load({.ops_per_second = 200,
-                .connections = 4,
-                .report_interval = std::chrono::milliseconds(500),
-                .duration = std::chrono::seconds(2),
-                .ledger = ledger_});
-  const json result = load.wait();
-  EXPECT_NEAR(result.at("totals").at("acknowledged").get<int>(), 400, 4);
+  constexpr double rate = 200;
+  Running load({.ops_per_second = rate, .connections = 4, .ledger = ledger_});
+  load.wait_until_acknowledged(400);
+  load.settle();
+  const json result = load.finish();
+  const auto acknowledged = result.at("totals").at("acknowledged").get<double>();
+  EXPECT_LE(acknowledged, result.at("totals").at("seconds").get<double>() * rate + 1 + 1) << "never ahead of schedule";
   EXPECT_EQ(result.at("totals").at("failed"), 0);
   EXPECT_EQ(result.at("totals").at("in_doubt"), 0);
   const auto [holds, report] = verified();
   EXPECT_TRUE(holds) << report;
   EXPECT_THAT(report, AllOf(HasSubstr("missing 0"), HasSubstr("proven")));
-  EXPECT_EQ(number("SELECT count(*) AS n FROM loadgen_operations"),
-            result.at("totals").at("acknowledged").get<std::int64_t>());
+  EXPECT_EQ(number("SELECT count(*) AS n FROM loadgen_operations"), acknowledged);
+}
+
+TEST_F(LoadgenOnAPair, ARunEndsAfterItsDuration) {
+  Running load({.connections = 1,
+                .report_interval = std::chrono::milliseconds(100),
+                .duration = std::chrono::milliseconds(250)});
+  EXPECT_GE(load.wait().at("totals").at("seconds").get<double>(), 0.25);
 }
 
 TEST_F(LoadgenOnAPair, ManyClientsOnAFewRowsNeitherDeadlockNorBreakAnything) {
   seed_small({.users = 3, .products = 2, .orders = 3, .reset = true});
-  Running load({.ops_per_second = 0, .connections = 16, .duration = std::chrono::seconds(3), .ledger = ledger_});
-  const json totals = load.wait().at("totals");
-  EXPECT_GT(totals.at("acknowledged").get<int>(), 500);
+  Running load({.ops_per_second = 0, .connections = 16, .ledger = ledger_});
+  load.wait_until_acknowledged(5000);
+  const json totals = load.finish().at("totals");
   EXPECT_EQ(totals.at("refusals_by_sqlstate_class"), json::object()) << "no deadlock, nothing else";
   const auto [holds, report] = verified();
   EXPECT_TRUE(holds) << report;
@@ -395,6 +446,7 @@ TEST_F(LoadgenOnAPair, SessionsEndedInAPauseLeaveNoDoubt) {
     ASSERT_EQ(load.order("/api/v1/resume").status, 200);
     load.wait_for_more(200);
   }
+  load.settle();
   const json totals = load.finish().at("totals");
   EXPECT_EQ(totals.at("failed"), 0);
   EXPECT_EQ(totals.at("in_doubt"), 0);
@@ -406,54 +458,49 @@ TEST_F(LoadgenOnAPair, SessionsEndedWhileTheyWriteLoseNothing) {
   Session admin = superuser();
   Running load({.ops_per_second = 0, .connections = 8, .ledger = ledger_});
   load.wait_until_acknowledged(300);
-  for (int round = 0; round < 10; ++round) {
+  // At the least ten times, and until it has hit somebody between a statement and its answer.
+  int rounds = 0;
+  load.wait_for("in doubt", [&] {
     admin.script("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen'",
                  soon);
     load.wait_for_more(100);
-  }
+    return ++rounds >= 10 && load.count("in_doubt") > 0;
+  });
+  load.settle();
   const json totals = load.finish().at("totals");
   EXPECT_EQ(totals.at("failed"), 0) << "a lost session is in doubt, or was not used";
-  EXPECT_GT(totals.at("in_doubt").get<int>(), 0) << "otherwise this test is too gentle";
   const auto [holds, report] = verified();
   EXPECT_TRUE(holds) << report;
 }
 
+bool finds_no_server(const Running& load) { return load.totals().at("refusals_by_sqlstate_class").contains("08"); }
+
 TEST_F(LoadgenOnAPair, AServerThatTurnsReadOnlyIsNoticedAndNothingFails) {
-  Session admin = superuser();
-  const auto read_only = [&](const char* value) {
-    admin.script(std::string("ALTER SYSTEM SET default_transaction_read_only = ") + value, soon);
-    admin.script("SELECT pg_reload_conf()", soon);
-  };
   Running load({.ops_per_second = 500, .connections = 4, .ledger = ledger_});
   load.wait_until_acknowledged(100);
-  read_only("on");
-  const WaitEnd noticed = wait_until(system_clock(), soon, tick, {}, [&] {
-    return load.state().at("totals").at("refusals_by_sqlstate_class").contains("08");  // no server takes writes
-  });
-  const std::int64_t written = load.count("acknowledged");
-  read_only("off");
-  EXPECT_EQ(noticed, WaitEnd::reached);
-  load.wait_until_acknowledged(written + 200);
+  {
+    const ReadOnlyPrimary fence;
+    load.wait_for("no server takes writes", [&] { return finds_no_server(load); });
+  }
+  load.wait_for_more(200);
+  load.settle();
   const json result = load.finish();
   EXPECT_EQ(result.at("totals").at("failed"), 0) << "a refused write is tried again where writes are taken";
   EXPECT_EQ(result.at("totals").at("in_doubt"), 0);
   EXPECT_TRUE(result.at("totals").at("refusals_by_sqlstate_class").contains("25"));
   EXPECT_GT(result.at("longest_write_gap_seconds").get<double>(), 0);
-  EXPECT_TRUE(verified().first);
+  const auto [holds, report] = verified();
+  EXPECT_TRUE(holds) << report;
 }
 
 TEST_F(LoadgenOnAPair, WhatWasNeverSentFailsAndIsNotThere) {
-  Session admin = superuser();
-  Running load({.ops_per_second = 500, .connections = 4, .ledger = ledger_});
-  load.wait_until_acknowledged(100);
-  admin.script("ALTER SYSTEM SET default_transaction_read_only = on", soon);
-  admin.script("SELECT pg_reload_conf()", soon);
-  wait_until(system_clock(), soon, tick, {},
-             [&] { return load.state().at("totals").at("refusals_by_sqlstate_class").contains("08"); });
-  const json totals = load.finish().at("totals");
-  admin.script("ALTER SYSTEM SET default_transaction_read_only = off", soon);
-  admin.script("SELECT pg_reload_conf()", soon);
-  EXPECT_GT(totals.at("failed").get<int>(), 0);
+  {
+    Running load({.ops_per_second = 500, .connections = 4, .ledger = ledger_});
+    load.wait_until_acknowledged(100);
+    const ReadOnlyPrimary fence;
+    load.wait_for("no server takes writes", [&] { return finds_no_server(load); });
+    EXPECT_GT(load.finish().at("totals").at("failed").get<int>(), 0);
+  }
   const auto [holds, report] = verified();
   EXPECT_TRUE(holds) << report;
 }
@@ -491,16 +538,61 @@ TEST_F(LoadgenOnAPair, AFullDiskEndsTheRunWithAnError) {
   EXPECT_THAT(report, HasSubstr("unrecorded"));
 }
 
+// ---- Lost writes are noticed while the load runs
+
+std::vector<Outcome> acknowledged(std::uint64_t first, std::uint64_t last) {
+  std::vector<Outcome> outcomes;
+  for (std::uint64_t number = first; number <= last; ++number) {
+    outcomes.push_back({.number = number, .operation = 0, .result = Result::acknowledged});
+  }
+  return outcomes;
+}
+
+TEST_F(LoadgenOnAPair, ALookFindsAcknowledgedWritesThatAreMissing) {
+  LossCheck check(writable_one_of(pair()), 77);
+  check.look({});
+  EXPECT_EQ(check.lost(), std::nullopt) << "nothing was acknowledged yet";
+  session_.script("INSERT INTO loadgen_operations (run, operation) SELECT 77, n FROM generate_series(0, 9) AS n", soon);
+  check.add(acknowledged(0, 9));
+  check.look({});
+  EXPECT_EQ(check.lost(), 0U);
+  session_.script("DELETE FROM loadgen_operations WHERE run = 77 AND operation >= 8", soon);
+  check.look({});
+  EXPECT_EQ(check.lost(), 2U);
+  session_.script("INSERT INTO loadgen_operations (run, operation) VALUES (77, 8), (77, 9)", soon);
+  check.look({});
+  EXPECT_EQ(check.lost(), 2U) << "what was found is not forgotten";
+}
+
+TEST_F(LoadgenOnAPair, ALookAtAServerThatIsNotThereFindsNothing) {
+  LossCheck check(pair().primary.with("port", "1"), 77);
+  check.add(acknowledged(0, 9));
+  check.look({});
+  EXPECT_EQ(check.lost(), std::nullopt);
+}
+
+TEST_F(LoadgenOnAPair, ALookIsAboutTheLatestOperations) {
+  LossCheck check(writable_one_of(pair()), 77);
+  check.add(acknowledged(0, 4));
+  check.add(acknowledged(5, LossCheck::window + 3));  // 0 to 3 are too old by now
+  session_.script("INSERT INTO loadgen_operations (run, operation) SELECT 77, n FROM generate_series(6, " +
+                      std::to_string(LossCheck::window + 3) + ") AS n",
+                  soon);
+  check.look({});
+  EXPECT_EQ(check.lost(), 2U);
+}
+
 // ---- Verify finds what is wrong
 
 class Verify : public LoadgenOnAPair {
  protected:
   void SetUp() override {
     LoadgenOnAPair::SetUp();
-    Running load(
-        {.ops_per_second = 0, .connections = 4, .duration = std::chrono::milliseconds(300), .ledger = ledger_});
-    run_ = load.wait().at("run").get<std::string>();
-    ASSERT_TRUE(verified().first);
+    Running load({.ops_per_second = 0, .connections = 4, .ledger = ledger_});
+    load.wait_until_acknowledged(100);
+    run_ = load.finish().at("run").get<std::string>();
+    const auto [holds, report] = verified();
+    ASSERT_TRUE(holds) << report;
   }
   void expect_finding(const std::string& finding, std::vector<Conninfo> against = {}) {
     const auto [holds, report] = verified(std::move(against));
@@ -560,6 +652,24 @@ TEST_F(Verify, FindsAWriteThatWentToTheWrongServer) {
   other.open(soon);
   other.script("INSERT INTO loadgen_operations (run, operation) VALUES (" + run_ + ", 1000000)", soon);
   expect_finding("WRONG, only on " + copy.describe() + ": run " + run_ + ", operations 1000000\n", {here, copy});
+  other.close();
+  superuser().script("DROP DATABASE loadgen_test_copy", soon);
+}
+
+TEST_F(Verify, FindsAWriteOfARunThatTheLedgerDoesNotKnow) {
+  session_.close();
+  superuser().script("DROP DATABASE IF EXISTS loadgen_test_copy", soon);
+  superuser().script(std::string("CREATE DATABASE loadgen_test_copy OWNER pgrm_app TEMPLATE ") + database_name, soon);
+  const Conninfo here = pair().primary;
+  const Conninfo copy = here.with("dbname", "loadgen_test_copy");
+  Session other(copy, "loadgen_test");
+  other.open(soon);
+  other.script("INSERT INTO loadgen_operations (run, operation) VALUES (99, 0), (99, 1)", soon);
+  expect_finding("WRONG, only on " + copy.describe() + ": run 99, operations 0-1\n", {here, copy});
+  session_.open(soon);
+  session_.script("INSERT INTO loadgen_operations (run, operation) VALUES (99, 0), (99, 1)", soon);
+  const auto [holds, report] = verified({here, copy});
+  EXPECT_TRUE(holds) << "both have them" << report;
   other.close();
   superuser().script("DROP DATABASE loadgen_test_copy", soon);
 }

@@ -1,8 +1,5 @@
 // Client and server against each other, on loopback.
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -10,6 +7,7 @@
 #include "core/base/error.h"
 #include "core/http/client.h"
 #include "core/http/server.h"
+#include "tests/fakes/raw_http.h"
 
 namespace pgrm::http {
 namespace {
@@ -45,23 +43,6 @@ TEST_F(Http, PassesTheTokenAndKnowsLoopback) {
   EXPECT_EQ(make_client(url())->post("/who", soon).body, "nobody here");
 }
 
-/// What the server answers to `bytes`, byte for byte, up to the end of the headers.
-std::string raw_exchange(int port, const std::string& bytes) {
-  const int descriptor = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<std::uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  std::string answer;
-  if (connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 &&
-      send(descriptor, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size())) {
-    for (char byte = 0; answer.find("\r\n\r\n") == std::string::npos && recv(descriptor, &byte, 1, 0) == 1;)
-      answer += byte;
-  }
-  close(descriptor);
-  return answer;
-}
-
 TEST_F(Http, APostWithoutALengthHasNoBodyAndIsAnsweredAtOnce) {
   const auto begun = std::chrono::steady_clock::now();
   const std::string answer = raw_exchange(server_.port(), "POST /who HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -70,10 +51,7 @@ TEST_F(Http, APostWithoutALengthHasNoBodyAndIsAnsweredAtOnce) {
 }
 
 TEST_F(Http, APostBringsItsBodyUpToALimit) {
-  const auto post = [this](const std::string& body) {
-    return raw_exchange(server_.port(), "POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: " +
-                                            std::to_string(body.size()) + "\r\n\r\n" + body);
-  };
+  const auto post = [this](const std::string& body) { return raw_post(server_.port(), "/length", body); };
   EXPECT_TRUE(post("hello").starts_with("HTTP/1.1 205"));
   EXPECT_TRUE(post(std::string(100'000, 'x')).starts_with("HTTP/1.1 413"));
 }

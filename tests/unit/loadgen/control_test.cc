@@ -8,6 +8,7 @@
 #include <string>
 
 #include "core/http/client.h"
+#include "tests/fakes/raw_http.h"
 
 namespace pgrm::loadgen {
 namespace {
@@ -96,12 +97,26 @@ TEST_F(ControlTest, OrdersAreNotTakenByGet) {
   EXPECT_FALSE(paused_);
 }
 
-TEST_F(ControlTest, ARateNeedsANumber) {
+TEST_F(ControlTest, TakesARate) {
+  start();
+  EXPECT_TRUE(
+      http::raw_post(server_.port(), "/api/v1/rate", R"({"ops_per_second": 250.5})").starts_with("HTTP/1.1 200"));
+  EXPECT_EQ(rate_, 250.5);
+  EXPECT_TRUE(http::raw_post(server_.port(), "/api/v1/rate", R"({"ops_per_second": 0})").starts_with("HTTP/1.1 200"));
+  EXPECT_EQ(rate_, 0) << "as fast as it goes";
+}
+
+TEST_F(ControlTest, ARateNeedsANumberInItsBounds) {
   start();
   const http::Reply reply = client()->post("/api/v1/rate", soon);  // without a body
   EXPECT_EQ(reply.status, 400);
   EXPECT_THAT(json::parse(reply.body).at("error").get<std::string>(), HasSubstr("ops_per_second"));
-  EXPECT_EQ(rate_, 0);
+  rate_ = 7;
+  for (const char* const wrong : {R"({"ops_per_second": -1})", R"({"ops_per_second": 1e7})",
+                                  R"({"ops_per_second": "1"})", R"({"rate": 1})", "[]", "{", "1"}) {
+    EXPECT_TRUE(http::raw_post(server_.port(), "/api/v1/rate", wrong).starts_with("HTTP/1.1 400")) << wrong;
+  }
+  EXPECT_EQ(rate_, 7);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <string>
 
 #include "core/metrics/endpoint.h"
@@ -12,6 +14,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using testing::HasSubstr;
+using testing::Not;
 
 class LoadgenMetrics : public testing::Test {
  protected:
@@ -21,7 +24,8 @@ class LoadgenMetrics : public testing::Test {
   Stats stats_;
   WriteGap gap_{clock_};
   Pacer pacer_{clock_, 100};
-  Metrics metrics_{stats_, gap_, pacer_};
+  LossCheck loss_check_{Conninfo::parse("host=127.0.0.1"), 7};
+  Metrics metrics_{stats_, gap_, pacer_, loss_check_};
 };
 
 TEST_F(LoadgenMetrics, AreThereBeforeAnythingHappened) {
@@ -43,6 +47,7 @@ TEST_F(LoadgenMetrics, AreThereBeforeAnythingHappened) {
        }) {
     EXPECT_THAT(text, HasSubstr(line));
   }
+  EXPECT_THAT(text, Not(HasSubstr("pgrm_loadgen_lost_writes"))) << "nobody has looked yet: unknown is not 0";
 }
 
 TEST_F(LoadgenMetrics, FollowTheStats) {
@@ -69,6 +74,13 @@ TEST_F(LoadgenMetrics, FollowTheStats) {
        }) {
     EXPECT_THAT(text, HasSubstr(line));
   }
+}
+
+TEST(LoadgenCatalogue, StandsInTheDocsWordForWord) {
+  std::ifstream file(PGRM_TOP "/docs/metrics.md");
+  const std::string docs{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_THAT(docs, HasSubstr("\n\n" + catalogue(CatalogueFormat::markdown) + "\n"))
+      << "put the output of `loadgen explain --markdown` into docs/metrics.md";
 }
 
 }  // namespace

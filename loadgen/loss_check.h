@@ -1,0 +1,45 @@
+// A look now and then, while the load runs, whether what was acknowledged lately is on the server that takes writes
+// now.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <vector>
+
+#include "core/pg/session.h"
+#include "loadgen/stats.h"
+
+namespace pgrm::loadgen {
+
+/// An alarm, not the proof: it looks at the latest acknowledged operations of one run, of which a server that was
+/// promoted too early lacks the last ones first. The proof is verify(). Thread-safe but for look().
+class LossCheck {
+ public:
+  /// How many of the latest acknowledged operations a look is about.
+  static constexpr std::size_t window = 100'000;
+
+  LossCheck(Conninfo writable, std::int64_t run);
+
+  /// Takes the acknowledged ones among them.
+  void add(std::span<const Outcome> outcomes);
+  /// One look. A server that cannot be asked is no finding: the next look is. One thread at a time.
+  void look(const std::stop_token& stop);
+  /// The most that one look has found missing; nullopt before the first one that could be taken.
+  std::optional<std::uint64_t> lost() const;
+
+ private:
+  std::vector<std::uint64_t> missing(const std::vector<std::uint64_t>& acknowledged, const std::stop_token& stop);
+
+  const std::int64_t run_;
+  Session session_;
+  mutable std::mutex mutex_;
+  std::deque<std::uint64_t> latest_;
+  std::optional<std::uint64_t> lost_;
+};
+
+}  // namespace pgrm::loadgen
