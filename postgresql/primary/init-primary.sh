@@ -33,10 +33,11 @@ psql_variable() {
   printf "\\set %s '%s'\n" "$name" "$value"
 }
 
-# find_sql NAME FOLDER: the file NAME, from FOLDER unless it lies elsewhere.
+# find_sql NAME FOLDER: the file NAME, from FOLDER unless it lies elsewhere. A container has this script alone in
+# /docker-entrypoint-initdb.d, where everything is run, and the whole folder in /etc/postgresql.
 find_sql() {
   local candidate
-  for candidate in "${SQL_DIR:+$SQL_DIR/$1}" "$2/$1" "/etc/postgresql/$1"; do
+  for candidate in "${SQL_DIR:+$SQL_DIR/$1}" "$2/$1" /etc/postgresql/{,primary/}"$1"; do
     if [ -n "$candidate" ] && [ -r "$candidate" ]; then printf '%s' "$candidate"; return; fi
   done
   fail "$1 not found" "set SQL_DIR to where it lies"
