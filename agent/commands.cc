@@ -9,6 +9,9 @@
 #include <iostream>
 #include <utility>
 
+#include "agent/live_view.h"
+#include "agent/metrics.h"
+#include "agent/pair_watch.h"
 #include "agent/report.h"
 #include "agent/state_dir.h"
 #include "agent/status_view.h"
@@ -18,6 +21,15 @@
 
 namespace pgrm::agent {
 namespace {
+
+/// How long the end of a cutover is kept for Prometheus: longer than most scrape intervals, short enough for a script.
+constexpr Duration last_scrape_patience = std::chrono::seconds(20);
+
+/// Between two looks of `status --watch` unless MONITORING_INTERVAL says otherwise.
+constexpr Duration watch_interval = std::chrono::seconds(1);
+
+/// Between two looks at the pair while a cutover runs: for the lag curve.
+constexpr Duration look_interval = std::chrono::milliseconds(100);
 
 /// One invocation: options, connections and drivers, made once for whichever command runs.
 struct Session {
@@ -60,16 +72,16 @@ void confirm(const Options& options) {
 
 /// The write gap of this cutover as loadgen's clients saw it, when loadgen is there to tell. A gap ends with the next
 /// acknowledged write: it is waited for, but not long.
-std::optional<Duration> ask_client_gap(const Options& options) {
-  if (!options.stop_loadgen) return std::nullopt;
-  std::optional<Duration> gap;
+nlohmann::json ask_client_gap(const Options& options) {
+  nlohmann::json gap;
+  if (!options.stop_loadgen) return gap;
   try {
     const auto loadgen = http::make_client(options.loadgen_url, options.loadgen_token);
     const auto closed = [&] {
       const auto state = nlohmann::json::parse(http::get_ok(*loadgen, "/api/v1/state", std::chrono::seconds(2)));
       const auto& seen = state.at("longest_write_gap_since_pause");
       if (seen.is_null() || seen.at("open").get<bool>()) return false;
-      gap = from_seconds(seen.at("seconds").get<double>());
+      gap = seen;
       return true;
     };
     wait_until(pgrm::system_clock(), std::chrono::seconds(5), std::chrono::milliseconds(10), {}, closed);
@@ -79,23 +91,17 @@ std::optional<Duration> ask_client_gap(const Options& options) {
   return gap;
 }
 
-std::optional<ExporterState> ask_exporter(const Options& options) {
-  try {
-    const auto exporter = http::make_client(options.exporter_url);
-    return state_from_json(http::get_ok(*exporter, "/api/v1/state", options.call_deadline));
-  } catch (const Error&) {
-    return std::nullopt;
-  }
-}
-
 /// Writes and prints the report. Never throws Error: the outcome is what it is, whether it can be written down or not.
 int conclude(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory) {
-  const auto gap = outcome.promoted ? ask_client_gap(run.options) : std::nullopt;
+  const nlohmann::json gap = outcome.promoted ? ask_client_gap(run.options) : nlohmann::json();
   std::string path;
   if (!directory.empty()) {
     try {
       path = directory + "/report.json";
-      write_file(path, json_text(make_report(run, outcome, arguments.dry_run, gap), 2) + "\n");
+      const nlohmann::json written = make_report(run, outcome, arguments.dry_run, gap);
+      write_file(path, json_text(written, 2) + "\n");
+      path = directory + "/report.html";
+      write_file(path, report_page(written));
     } catch (const Error& error) {
       run.warnings.push_back(fmt::format("there is no report: {}", error.what()));
       path.clear();
@@ -133,12 +139,32 @@ int preflight(const Settings& settings, const Arguments& arguments) {
   return passed(findings) ? 0 : error_row(ErrorCode::preflight_refused).exit_code;
 }
 
-int status(const Settings& settings, const Arguments& arguments) {
+int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop) {
   Session session(settings, arguments, new_cutover_id(pgrm::system_clock().wall()));
-  const Sample sample = observe_pair(*session.servers.primary.admin, *session.servers.replica.admin, 1,
-                                     pgrm::system_clock(), session.options.call_deadline);
-  print_status(std::cout, sample, ask_exporter(session.options));
-  const bool blind = !sample.primary.state && !sample.replica.state;
+  const Clock& clock = pgrm::system_clock();
+  const Duration interval =
+      settings.given("MONITORING_INTERVAL") ? settings.seconds("MONITORING_INTERVAL", 0.05, 3600) : watch_interval;
+  const bool in_place = arguments.watch && isatty(STDOUT_FILENO) != 0;
+  LagHistory history;
+  Block block(std::cout);
+  bool blind = false;
+  do {
+    const PairLook look = look_at_pair(*session.servers.primary.admin, *session.servers.replica.admin,
+                                       *session.exporter, clock, session.options.call_deadline);
+    blind = !look.sample.primary.state && !look.sample.replica.state;
+    if (const auto behind = pair_lag(look.sample).replay_bytes) history.add(clock.now(), *behind);
+    const Style style = Style::of_terminal();
+    const Lines lines = status_lines(look, history.points(), style);
+    if (arguments.json) {
+      std::cout << json_text(status_to_json(look), arguments.watch ? -1 : 2) << std::endl;
+    } else if (in_place) {
+      block.draw(lines, style);
+    } else if (arguments.watch) {
+      std::cout << status_line(look) << std::endl;
+    } else {
+      for (const Line& line : lines) std::cout << line.render({0, style.colour, style.unicode}) << '\n';
+    }
+  } while (arguments.watch && std::cout && !clock.sleep_for(interval, stop));
   return blind ? error_row(ErrorCode::unreachable).exit_code : 0;
 }
 
@@ -158,10 +184,30 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
     return std::make_unique<Journal>(create_journal_file(directory + "/journal.jsonl"), pgrm::system_clock(),
                                      about(now));
   };
-  session.progress.says(fmt::format("{}: {} -> {}", arguments.dry_run ? "dry run" : "cutover " + session.id,
-                                    options.pair.primary.address(), options.pair.replica.address()));
-  const Outcome outcome = arguments.dry_run ? dry_run(run) : run_cutover(run, open_journal);
-  return conclude(run, outcome, arguments, directory);
+  const PairWatch watch(
+      options, session.id, look_interval, [&] { return on_critical_path(session.progress.standing()); },
+      session.progress.lag(), pgrm::system_clock());
+  const std::string title = fmt::format("{}: {} -> {}", arguments.dry_run ? "dry run" : "cutover " + session.id,
+                                        options.pair.primary.address(), options.pair.replica.address());
+  std::optional<LiveView> view;
+  if (!arguments.json && Style::of_terminal().width > 0 && isatty(STDOUT_FILENO) != 0) {
+    view.emplace(std::cout, title, session.progress, watch, pgrm::system_clock());
+  } else {
+    session.progress.says(title);
+  }
+  if (arguments.dry_run) {
+    const Outcome outcome = dry_run(run);
+    view.reset();
+    return conclude(run, outcome, arguments, directory);
+  }
+  std::optional<MetricsServer> metrics;
+  if (!options.listen.empty()) metrics.emplace(options.listen, session.progress, pgrm::system_clock());
+  const Outcome outcome = run_cutover(run, open_journal);
+  session.progress.concluded(outcome.exit_code);
+  view.reset();
+  const int exit_code = conclude(run, outcome, arguments, directory);
+  if (metrics) metrics->await_last_scrape(last_scrape_patience, run.stop);
+  return exit_code;
 }
 
 int recover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to) {
@@ -208,13 +254,15 @@ int report(const Settings& settings, const Arguments& arguments) {
   if (!directory) {
     throw Error(ErrorCode::file_failed, "no cutover has left a report in " + state_dir, "choose another --state-dir");
   }
-  const std::string path = *directory + "/report.json";
-  const std::string text = read_file(path);
+  const std::string text = read_file(*directory + "/report.json");
   if (arguments.json) {
     std::cout << text;
-  } else {
-    print_summary(std::cout, nlohmann::json::parse(text), path);
+    return 0;
   }
+  const auto written = nlohmann::json::parse(text);
+  const std::string page = *directory + "/report.html";
+  write_file(page, report_page(written));
+  print_summary(std::cout, written, page);
   return 0;
 }
 

@@ -27,11 +27,12 @@ Error as_error(const std::exception& failure) {
 void perform(Cutover& cutover, Outcome& outcome, const Step& step, std::string_view why, std::string_view result,
              const std::function<std::string()>& work) {
   spdlog::info("{}: {}", step.name, why);
-  cutover.progress.begins(step.name, why);
+  cutover.progress.begins(step.name, why, result == "undone" ? "undo" : step.name);
   const Mono start = cutover.clock.now();
   const auto ends = [&](std::string_view end, const std::string& evidence) {
     const Duration took = cutover.clock.now() - start;
     outcome.steps.push_back({&step, took, std::string(end), evidence});
+    cutover.progress.writes(cutover.writes_stopped, cutover.writes_resumed);
     cutover.progress.ends(end, took, evidence);
     spdlog::info("{}: {}, {} ({})", step.name, end, evidence, human(took));
   };
@@ -113,7 +114,10 @@ void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begu
     record(cutover, outcome, [&] { journal->begin(step.name, begun.back().before); });
   }
   perform(cutover, outcome, step, step.why, "done", [&] { return step.run(cutover); });
-  if (step.commits) outcome.promoted = true;
+  if (step.commits) {
+    outcome.promoted = true;
+    cutover.progress.promoted();
+  }
   if (step.mutates) record(cutover, outcome, [&] { journal->done(step.name, outcome.steps.back().evidence); });
 }
 
@@ -193,6 +197,7 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
   try {
     if (ordered) {
       outcome.promoted = was_promoted(cutover, decision == Decision::by_looking);
+      if (outcome.promoted) cutover.progress.promoted();
       if (!outcome.promoted && decision == Decision::by_looking) {
         throw Error(
             ErrorCode::undecided, "a promotion was ordered and has not happened; it may still happen",

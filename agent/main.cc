@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "agent/commands.h"
+#include "agent/metrics.h"
 #include "agent/report.h"
 #include "core/base/command_line.h"
 #include "core/base/signals.h"
@@ -14,7 +15,7 @@ constexpr auto examples = R"(  agent preflight                      is everythin
   agent cutover --dry-run              what would happen, without a single write
   agent cutover                        cut over; asks for the database's name first
   agent cutover --yes --json           the same from a script
-  agent status                         who is the primary right now?
+  agent status --watch                 who is the primary right now, and how far behind is the replica?
   agent recover                        an agent died: go back or forward, whichever is safe
   agent report                         how the last cutover went
 )";
@@ -38,8 +39,10 @@ int main(int argc, char** argv) {
   CLI::App* const on_cutover = command("cutover", "Cut over, or say what would happen with --dry-run");
   CLI::App* const on_recover = command("recover", "Finish or undo what an agent that died has begun");
   CLI::App* const on_report = command("report", "Show the last cutover's report");
-  CLI::App* const on_explain = command("explain", "Print the tables of checks, steps and exit codes");
-  for (CLI::App* const printing : {on_preflight, on_cutover, on_recover, on_report}) {
+  CLI::App* const on_explain = command("explain", "Print the tables of checks, steps, exit codes and metrics");
+  on_status->add_flag("--watch", arguments.watch, "go on looking: a live view, or one line a time in a pipe");
+  line.add_settings(*on_status, {"MONITORING_INTERVAL"});
+  for (CLI::App* const printing : {on_preflight, on_status, on_cutover, on_recover, on_report}) {
     printing->add_flag("--json", arguments.json, "print JSON instead of a table");
   }
   for (CLI::App* const telling : {on_preflight, on_cutover, on_recover}) {
@@ -51,6 +54,7 @@ int main(int argc, char** argv) {
   on_cutover->add_flag("--dry-run", arguments.dry_run, "check and look, change nothing");
   on_cutover->add_flag("--yes", arguments.yes, "do not ask");
   on_cutover->add_flag("--all", arguments.all, "when refused, print the checks that passed too");
+  line.add_settings(*on_cutover, {"AGENT_LISTEN"});
   bool abort = false;
   bool complete = false;
   CLI::Option* const go_back = on_recover->add_flag("--abort", abort, "go back to the old primary if not promoted");
@@ -65,11 +69,14 @@ int main(int argc, char** argv) {
       line.set_up_logging({.level = "info", .file = path, .screen = false});
     };
     if (on_preflight->parsed()) return agent::preflight(settings, arguments);
-    if (on_status->parsed()) return agent::status(settings, arguments);
+    if (on_status->parsed()) return agent::status(settings, arguments, signals.token());
     if (on_cutover->parsed()) return agent::cutover(settings, arguments, signals.token(), log_to);
     if (on_recover->parsed()) return agent::recover(settings, arguments, signals.token(), log_to);
     if (on_report->parsed()) return agent::report(settings, arguments);
-    if (on_explain->parsed()) agent::explain(std::cout);
+    if (on_explain->parsed()) {
+      agent::explain(std::cout);
+      std::cout << "\n### Metrics of a cutover\n\n" << agent::metrics_catalogue();
+    }
     return 0;
   });
 }

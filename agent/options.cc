@@ -14,6 +14,7 @@ Options options_from(const Settings& settings) {
   options.sync_timeout = settings.seconds("SYNC_TIMEOUT", 0, 86400);
   options.promote_timeout = settings.seconds("PROMOTE_TIMEOUT", 0.1, 3600);
   options.state_dir = settings.text("STATE_DIR");
+  options.listen = settings.optional_text("AGENT_LISTEN").value_or("");
   return options;
 }
 

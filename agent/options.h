@@ -24,6 +24,7 @@ struct Options {
   Duration sync_timeout{};
   Duration promote_timeout{};
   std::string state_dir;
+  std::string listen;  // of /metrics during a cutover, empty: off
 
   // Limits that nobody needed to set so far.
   Duration call_deadline = std::chrono::seconds(5);         // one question to a server

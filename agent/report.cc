@@ -6,6 +6,7 @@
 #include <ostream>
 
 #include "core/base/error.h"
+#include "core/base/json_text.h"
 
 namespace pgrm::agent {
 namespace {
@@ -15,15 +16,22 @@ std::string writable_now(const Cutover& cutover, const Outcome& outcome) {
   return outcome.promoted ? cutover.options.pair.replica.address() : cutover.options.pair.primary.address();
 }
 
-nlohmann::json steps_to_json(const Outcome& outcome) {
+nlohmann::json steps_to_json(const Standing& standing) {
   auto steps = nlohmann::json::array();
-  for (const StepRecord& record : outcome.steps) {
-    steps.push_back({{"name", record.step->name},
-                     {"result", record.result},
-                     {"seconds", to_seconds(record.took)},
-                     {"evidence", record.evidence}});
+  for (const StepStanding& step : standing.steps) {
+    steps.push_back({{"name", step.name},
+                     {"result", step.result},
+                     {"began_seconds", to_seconds(step.began - standing.began_mono)},
+                     {"seconds", to_seconds(step.took)},
+                     {"evidence", step.text}});
   }
   return steps;
+}
+
+nlohmann::json lag_to_json(const Progress& progress, Mono began) {
+  auto points = nlohmann::json::array();
+  for (const auto& [at, bytes] : progress.lag().points()) points.push_back({to_seconds(at - began), bytes});
+  return points;
 }
 
 /// The rule that holds whatever the fence was made of.
@@ -40,6 +48,7 @@ nlohmann::json findings_to_json(const std::vector<Finding>& findings) {
   for (const Finding& finding : findings) {
     checks.push_back({{"group", finding.check->group},
                       {"name", finding.check->name},
+                      {"why", finding.check->why},
                       {"level", to_string(finding.verdict.level)},
                       {"reason", finding.verdict.reason},
                       {"hint", finding.verdict.hint}});
@@ -48,11 +57,13 @@ nlohmann::json findings_to_json(const std::vector<Finding>& findings) {
 }
 
 nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool dry_run,
-                           std::optional<Duration> client_gap) {
+                           const nlohmann::json& client_gap) {
+  const Standing standing = cutover.progress.standing();
   nlohmann::json report{
       {"cutover", cutover.id},
       {"program_version", PGRM_VERSION},
       {"written_at", to_iso8601(cutover.clock.wall())},
+      {"began_at", to_iso8601(standing.began)},
       {"dry_run", dry_run},
       {"outcome", outcome.name},
       {"exit_code", outcome.exit_code},
@@ -62,7 +73,7 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
       {"new_primary", cutover.options.pair.replica.address()},
       {"promoted", outcome.promoted},
       {"writable_now", writable_now(cutover, outcome)},
-      {"steps", steps_to_json(outcome)},
+      {"steps", steps_to_json(standing)},
       {"checks", findings_to_json(cutover.findings)},
       {"warnings", cutover.warnings},
   };
@@ -80,9 +91,30 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
   }
   if (cutover.writes_stopped && cutover.writes_resumed) {
     report["write_unavailable_seconds"] = to_seconds(*cutover.writes_resumed - *cutover.writes_stopped);
+    report["writes_stopped_at_seconds"] = to_seconds(*cutover.writes_stopped - standing.began_mono);
   }
-  if (client_gap) report["client_write_gap_seconds"] = to_seconds(*client_gap);
+  if (!client_gap.is_null()) {
+    report["client_write_gap_seconds"] = client_gap.at("seconds");
+    report["client_write_gap_began_at"] = client_gap.at("began_at");
+  }
+  report["lag_bytes"] = lag_to_json(cutover.progress, standing.began_mono);
   return report;
+}
+
+std::string report_page(const nlohmann::json& report) {
+  // Inside a <script> only "</" could end it; in JSON, "<" can stand as an escape.
+  std::string data;
+  for (const char c : json_text(report)) {
+    if (c == '<') {
+      data += "\\u003c";
+    } else {
+      data += c;
+    }
+  }
+  constexpr std::string_view place = "{\"place\": \"of the report\"}";
+  std::string page = report_html;
+  page.replace(page.find(place), place.size(), data);
+  return page;
 }
 
 void print_summary(std::ostream& out, const nlohmann::json& report, const std::string& path) {

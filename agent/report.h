@@ -3,16 +3,22 @@
 
 #include <iosfwd>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 
 #include "agent/cutover.h"
 
 namespace pgrm::agent {
 
-/// Everything a report says, gathered after the fact. `client_gap`: the longest write gap that loadgen measured.
+/// Everything a report says, gathered after the fact. `client_gap`: the longest write gap that loadgen measured, as it
+/// tells it (seconds, began_at); null when nobody did.
 nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool dry_run,
-                           std::optional<Duration> client_gap);
+                           const nlohmann::json& client_gap);
+
+/// The report as a self-contained page; made from report.html.
+std::string report_page(const nlohmann::json& report);
+
+/// The page's template: a <script type="application/json"> in it waits for the report.
+extern const char* const report_html;
 
 /// Verdict first; `path`: where report.json lies, empty when there is none.
 void print_summary(std::ostream& out, const nlohmann::json& report, const std::string& path);

@@ -1,16 +1,30 @@
-// `agent status`: what both servers are right now, as the agent itself sees them.
+// What both servers are right now, for people: `agent status`, `agent status --watch`, and the head of a cutover's
+// view.
 #pragma once
 
 #include <iosfwd>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
 
-#include "core/replication/json.h"
-#include "core/replication/sample.h"
+#include "agent/pair_watch.h"
+#include "agent/progress.h"
+#include "agent/screen.h"
 
 namespace pgrm::agent {
 
-/// `exporter`: nullopt when it does not answer.
-void print_status(std::ostream& out, const Sample& sample, const std::optional<ExporterState>& exporter);
+/// The whole picture: verdict, roles, WAL from insert to replay, lag with its history, slot, what blocks.
+Lines status_lines(const PairLook& look, const std::vector<LagHistory::Point>& history, const Style& style);
+
+/// The same in one line, for pipes and logs.
+std::string status_line(const PairLook& look);
+
+nlohmann::json status_to_json(const PairLook& look);
+
+/// A cutover under way: roles and lag in short, every step with its time, what is still to come.
+/// `look`: nullptr when nobody has looked yet.
+Lines cutover_lines(const std::string& title, const Standing& standing, const PairLook* look,
+                    const std::vector<LagHistory::Point>& history, Mono now, const Style& style);
 
 }  // namespace pgrm::agent

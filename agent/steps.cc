@@ -33,6 +33,7 @@ Look look_preflight(Cutover&) { return {Seen::not_done, "asks both servers, the 
 std::string run_preflight(Cutover& cutover) {
   const Facts facts = gather_facts(cutover.servers, cutover.exporter, cutover.traffic, cutover.options, cutover.clock);
   cutover.findings = judge(facts);
+  cutover.progress.checked(cutover.findings);
   std::vector<std::string_view> refusing, warning;
   for (const Finding& finding : cutover.findings) {
     if (refuses(finding.verdict.level)) refusing.push_back(finding.check->name);
@@ -210,6 +211,8 @@ std::string run_final_verification(Cutover& cutover) {
   std::optional<Lsn> replayed;
   const bool equal = waited(cutover, cutover.options.drain_timeout, tick, [&] {
     replayed = new_admin(cutover).wal_replayed(deadline);
+    if (replayed)
+      cutover.progress.lag().add(cutover.clock.now(), std::max<std::int64_t>(0, distance(*replayed, end.flush)));
     if (!all_flushed(end) || !replayed || *replayed < end.flush) {
       end = old_admin(cutover).wal_end(deadline);
       return false;
