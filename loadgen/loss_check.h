@@ -27,18 +27,23 @@ class LossCheck {
 
   /// Takes the acknowledged ones among them.
   void add(std::span<const Outcome> outcomes);
-  /// One look. A server that cannot be asked is no finding: the next look is. One thread at a time.
+  /// One look: at what is new since the last one, and at all of them when the session is a new one, for then the server
+  /// may be another. A server that cannot be asked is no finding: the next look is. One thread at a time.
   void look(const std::stop_token& stop);
   /// The most that one look has found missing; nullopt before the first one that could be taken.
   std::optional<std::uint64_t> lost() const;
 
  private:
+  /// The operations that a look is about: all, or those that were acknowledged since the last one.
+  std::vector<std::uint64_t> latest(bool all);
+  void found(const std::vector<std::uint64_t>& missing);
   std::vector<std::uint64_t> missing(const std::vector<std::uint64_t>& acknowledged, const std::stop_token& stop);
 
   const std::int64_t run_;
   Session session_;
   mutable std::mutex mutex_;
   std::deque<std::uint64_t> latest_;
+  std::size_t new_ = 0;  // how many of them, at the end, the session that is open has not been asked for
   std::optional<std::uint64_t> lost_;
 };
 

@@ -1,6 +1,7 @@
 #include "loadgen/seed.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <array>
@@ -9,6 +10,7 @@
 #include <string>
 
 #include "core/base/error.h"
+#include "core/base/wait.h"
 #include "core/pg/session.h"
 #include "loadgen/catalogue.h"
 #include "loadgen/database.h"
@@ -19,12 +21,17 @@ namespace pgrm::loadgen {
 namespace {
 
 constexpr auto connect_deadline = std::chrono::seconds(5);
+constexpr auto lock_budget = std::chrono::seconds(5);
 constexpr auto statement_deadline = std::chrono::minutes(10);
 constexpr auto guards_deadline = std::chrono::hours(24);
 // Rows in one transaction: enough to be fast, few enough to show progress and to lose little by an interruption.
 constexpr std::int64_t chunk = 20'000;
 
+constexpr auto interrupted = "interrupted: run it again to go on from here\n";
+
 constexpr Statement lock{"seed_lock", "SELECT pg_try_advisory_lock(hashtext('loadgen seed')) AS locked"};
+
+constexpr Statement cancel{"seed_cancel", "SELECT pg_cancel_backend($1::integer)"};
 
 constexpr auto drop_sql = R"sql(
 DROP TABLE IF EXISTS loadgen_database, loadgen_operations, audit_log, order_items, orders, products, users;
@@ -186,6 +193,24 @@ class Progress {
   Mono next_line_ = began_ + std::chrono::seconds(5);
 };
 
+/// While it lives, a stop also ends what `session` waits for: the keys of many rows take minutes.
+class CancelOnStop {
+ public:
+  CancelOnStop(const Session& session, const std::stop_token& stop)
+      : callback_(stop, [server = session.conninfo(), pid = session.backend_pid()] {
+          try {
+            Session other(server, "pgrm-loadgen-seed");
+            other.open(connect_deadline);
+            other.execute(cancel, {std::to_string(pid)}, statement_deadline);
+          } catch (const Error& error) {
+            spdlog::warn("cannot cancel, so it goes on to its end: {}", error.what());
+          }
+        }) {}
+
+ private:
+  std::stop_callback<std::function<void()>> callback_;
+};
+
 Database find_or_begin(Session& session, const SeedOptions& options) {
   if (options.reset) session.script(drop_sql, statement_deadline);
   auto database = find_database(session);
@@ -216,7 +241,11 @@ bool seed(const Conninfo& server, const SeedOptions& options, const Clock& clock
   }
   Session session(server, "pgrm-loadgen-seed");
   session.open(connect_deadline);
-  if (!session.execute(lock, {}, statement_deadline).one().boolean("locked").value()) {
+  // The one before may have ended, and its session not yet.
+  const WaitEnd locked = wait_until(clock, lock_budget, std::chrono::milliseconds(20), stop, [&session] {
+    return session.execute(lock, {}, statement_deadline).one().boolean("locked").value();
+  });
+  if (locked == WaitEnd::timed_out) {
     throw Error(ErrorCode::configuration, "another loadgen seeds this database", "wait until it is done");
   }
   Database database = find_or_begin(session, options);
@@ -232,7 +261,7 @@ bool seed(const Conninfo& server, const SeedOptions& options, const Clock& clock
     part.bind(database, fixed);
     while (done < wanted) {
       if (stop.stop_requested()) {
-        out << (live ? "\n" : "") << "interrupted: run it again to go on from here\n";
+        out << (live ? "\n" : "") << interrupted;
         return false;
       }
       const std::int64_t last = std::min(wanted, done + chunk);
@@ -248,9 +277,16 @@ bool seed(const Conninfo& server, const SeedOptions& options, const Clock& clock
 
   out << "  keys, indexes and triggers" << std::flush;
   const Mono began = clock.now();
-  if (!database.guarded) session.script(guards_sql, guards_deadline);
-  // Plans and visibility as in a database that lives: the first operations should not be slower than the rest.
-  session.script("VACUUM (ANALYZE) users, products, orders, order_items, audit_log", guards_deadline);
+  try {
+    const CancelOnStop cancelled(session, stop);
+    if (!database.guarded) session.script(guards_sql, guards_deadline);
+    // Plans and visibility as in a database that lives: the first operations should not be slower than the rest.
+    session.script("VACUUM (ANALYZE) users, products, orders, order_items, audit_log", guards_deadline);
+  } catch (const SqlError&) {
+    if (!stop.stop_requested()) throw;
+    out << '\n' << interrupted;
+    return false;
+  }
   out << fmt::format("  {}\n", human(clock.now() - began));
   return true;
 }

@@ -1,7 +1,5 @@
 #include "tests/integration/lab_pair.h"
 
-#include <gtest/gtest.h>
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -74,15 +72,3 @@ Pair LabPair::as(const std::string& role, const std::string& database) const {
 }
 
 }  // namespace pgrm
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  if (testing::GTEST_FLAG(list_tests)) return RUN_ALL_TESTS();
-  try {
-    pgrm::LabPair::get();
-  } catch (const std::exception& failure) {
-    std::fprintf(stderr, "%s\n", failure.what());
-    return 1;
-  }
-  return RUN_ALL_TESTS();
-}

@@ -15,6 +15,8 @@ class LabPair {
   /// `role`: postgres, pgrm_monitor, pgrm_app or pgrm_agent, with its password.
   Pair as(const std::string& role, const std::string& database = "testdb") const;
   const std::string& home() const { return home_; }
+  /// What `lab` remembers under `name` in lab.env, e.g. PG_BIN. Throws std::runtime_error when it has no such line.
+  std::string variable(const std::string& name) const;
   /// Runs `lab …` against this pair. Throws std::runtime_error when it fails.
   void lab(const std::string& arguments) const;
 
@@ -25,7 +27,6 @@ class LabPair {
  private:
   LabPair();
   void remove() const;
-  std::string variable(const std::string& name) const;
 
   std::string top_, home_;
 };

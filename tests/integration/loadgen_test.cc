@@ -356,6 +356,39 @@ TEST_F(LoadgenOnAPair, AnInterruptedSeedGoesOnWhereItStopped) {
   EXPECT_EQ(number("SELECT count(*) AS n FROM orders"), 10);
 }
 
+TEST_F(LoadgenOnAPair, ASeedIsInterruptedAlsoWhileItMakesKeys) {
+  std::stop_source stop;
+  stop.request_stop();
+  SeedOptions options{.users = 10, .products = 10, .orders = 10, .reset = true};
+  std::ostringstream ignored;
+  EXPECT_FALSE(seed(writable_one_of(pair()), options, system_clock(), stop.get_token(), ignored, false));
+  options.reset = false;
+  // Who reads the table does not hold up the rows, but does hold up the keys.
+  session_.script("BEGIN; SELECT FROM users", soon);
+  std::stop_source later;
+  std::ostringstream out;
+  auto seeded = std::async(std::launch::async, [&] {
+    return seed(writable_one_of(pair()), options, system_clock(), later.get_token(), out, false);
+  });
+  Session admin = superuser();
+  const WaitEnd waits = wait_until(system_clock(), soon, tick, {}, [&admin] {
+    return admin
+               .script(
+                   "SELECT FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen-seed' AND "
+                   "wait_event_type = 'Lock'",
+                   soon)
+               .affected() == 1;
+  });
+  later.request_stop();
+  EXPECT_FALSE(seeded.get());
+  EXPECT_EQ(waits, WaitEnd::reached);
+  EXPECT_THAT(out.str(), HasSubstr("interrupted"));
+  session_.script("COMMIT", soon);
+  EXPECT_FALSE(find_database(session_)->guarded);
+  seed_small(options);
+  EXPECT_TRUE(find_database(session_)->complete());
+}
+
 TEST_F(LoadgenOnAPair, AnotherSeedIsRefused) {
   try {
     seed_small({.users = 31, .products = 20, .orders = 40});
@@ -557,11 +590,30 @@ TEST_F(LoadgenOnAPair, ALookFindsAcknowledgedWritesThatAreMissing) {
   check.look({});
   EXPECT_EQ(check.lost(), 0U);
   session_.script("DELETE FROM loadgen_operations WHERE run = 77 AND operation >= 8", soon);
+  check.add(acknowledged(10, 10));
   check.look({});
-  EXPECT_EQ(check.lost(), 2U);
+  EXPECT_EQ(check.lost(), 3U) << "the new one is missing, and so it looks at the others again";
   session_.script("INSERT INTO loadgen_operations (run, operation) VALUES (77, 8), (77, 9)", soon);
   check.look({});
-  EXPECT_EQ(check.lost(), 2U) << "what was found is not forgotten";
+  EXPECT_EQ(check.lost(), 3U) << "what was found is not forgotten";
+}
+
+TEST_F(LoadgenOnAPair, ANewSessionIsAskedForAllOfThem) {
+  LossCheck check(writable_one_of(pair()), 77);
+  session_.script("INSERT INTO loadgen_operations (run, operation) SELECT 77, n FROM generate_series(0, 9) AS n", soon);
+  check.add(acknowledged(0, 9));
+  check.look({});
+  session_.script("DELETE FROM loadgen_operations WHERE run = 77 AND operation = 5", soon);
+  check.look({});
+  EXPECT_EQ(check.lost(), 0U) << "nothing is new";
+  superuser().script(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen-check'", soon);
+  session_.script("INSERT INTO loadgen_operations (run, operation) VALUES (77, 10), (77, 11)", soon);
+  check.add(acknowledged(10, 10));
+  check.look({});  // it notices that its session is gone
+  check.add(acknowledged(11, 11));
+  check.look({});
+  EXPECT_EQ(check.lost(), 1U);
 }
 
 TEST_F(LoadgenOnAPair, ALookAtAServerThatIsNotThereFindsNothing) {

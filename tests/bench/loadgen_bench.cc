@@ -1,0 +1,349 @@
+// loadgen beside pgbench with the same statements, clients and server, in one run: throughput, CPU, pace, latency,
+// seed. What counts is the ratio; both numbers depend on the machine and on what else it does.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/command_line.h"
+#include "core/pg/session.h"
+#include "loadgen/workload.h"
+#include "tests/bench/child.h"
+#include "tests/bench/pgbench.h"
+#include "tests/integration/lab_pair.h"
+
+namespace pgrm::bench {
+namespace {
+
+using nlohmann::json;
+
+constexpr auto window = 10.0;  // seconds over which a rate has to be kept
+constexpr auto patience = std::chrono::minutes(5);
+constexpr int clients = 10;
+
+struct Options {
+  double seconds = 15;        // of each closed loop
+  double paced_seconds = 20;  // of each run at a rate
+  int rounds = 3;
+  int seed_scale = 50;
+  std::string json_file{};
+};
+
+/// What one run of one program came to.
+struct Measure {
+  double per_second = 0;
+  double cpu_us = 0;                              // client CPU per transaction
+  double p50 = 0, p99 = 0;                        // seconds, from the scheduled start
+  double slowest_window = 0, fastest_window = 0;  // transactions per second in the slowest and fastest ten seconds
+};
+
+/// One line of the result. `aim` is on `ratio`, or on `loadgen` where there is nothing to compare with.
+struct Row {
+  std::string name, unit;
+  double loadgen = 0;
+  std::optional<double> peer;
+  std::string aim;
+  bool holds = false;
+};
+
+double median(std::vector<double> values) {
+  std::ranges::sort(values);
+  return values[values.size() / 2];
+}
+
+/// Each figure's own median.
+Measure middle_of(const std::vector<Measure>& measures) {
+  const auto of = [&measures](double Measure::*member) {
+    std::vector<double> values;
+    for (const Measure& measure : measures) values.push_back(measure.*member);
+    return median(values);
+  };
+  return {of(&Measure::per_second), of(&Measure::cpu_us),         of(&Measure::p50),
+          of(&Measure::p99),        of(&Measure::slowest_window), of(&Measure::fastest_window)};
+}
+
+double quantile(const std::vector<double>& sorted, double share) {
+  if (sorted.empty()) return 0;
+  return sorted[std::min(sorted.size() - 1, static_cast<std::size_t>(share * static_cast<double>(sorted.size())))];
+}
+
+class Bench {
+ public:
+  explicit Bench(const Options& options) : options_(options), pair_(LabPair::get()), files_(pair_.home() + "/bench") {
+    std::filesystem::create_directories(files_);
+    pgbench_ = pair_.variable("PG_BIN") + "/pgbench";
+    if (!std::filesystem::exists(pgbench_)) {
+      throw std::runtime_error(pgbench_ + " not found: PG_BIN=... names a PostgreSQL that has it");
+    }
+    say("seeding");
+    run_child({program_, "seed"}, loadgen_environment("testdb"), log("seed"));
+  }
+
+  std::vector<Row> run() {
+    for (const char* const commit : {"on", "off"}) closed_loop(commit);
+    for (const int rate : {100, 2000}) {
+      for (const char* const commit : {"on", "off"}) at_rate(rate, commit);
+    }
+    seed();
+    return rows_;
+  }
+
+ private:
+  void closed_loop(const std::string& commit) {
+    std::vector<Measure> ours;
+    std::vector<Measure> theirs;
+    for (int round = 0; round < options_.rounds; ++round) {
+      say(fmt::format("closed loop, synchronous_commit={}, round {} of {}", commit, round + 1, options_.rounds));
+      theirs.push_back(pgbench(0, commit, options_.seconds));
+      ours.push_back(loadgen(0, commit, options_.seconds));
+    }
+    const auto row = [&](const std::string& what, const std::string& unit, double Measure::*member, bool more,
+                         double aim) {
+      std::vector<double> ratios;  // of the two runs next to each other
+      std::vector<double> mine;
+      std::vector<double> peers;
+      for (std::size_t i = 0; i < ours.size(); ++i) {
+        mine.push_back(ours[i].*member);
+        peers.push_back(theirs[i].*member);
+        ratios.push_back(ours[i].*member / theirs[i].*member);
+      }
+      const double ratio = median(ratios);
+      add({fmt::format("closed loop, sync {}, {}", commit, what), unit, median(mine), median(peers),
+           fmt::format("{} {:g}", more ? ">=" : "<=", aim), more ? ratio >= aim : ratio <= aim});
+    };
+    row("transactions", "/s", &Measure::per_second, true, 0.95);
+    row("client CPU", "us", &Measure::cpu_us, false, 2);
+  }
+
+  void at_rate(int rate, const std::string& commit) {
+    std::vector<Measure> all_ours;
+    std::vector<Measure> all_theirs;
+    for (int round = 0; round < options_.rounds; ++round) {
+      say(fmt::format("{} per second, synchronous_commit={}, round {} of {}", rate, commit, round + 1,
+                      options_.rounds));
+      all_theirs.push_back(pgbench(rate, commit, options_.paced_seconds));
+      all_ours.push_back(loadgen(rate, commit, options_.paced_seconds));
+    }
+    const Measure ours = middle_of(all_ours);
+    const Measure theirs = middle_of(all_theirs);
+    const std::string name = fmt::format("rate {}, sync {}", rate, commit);
+    const auto off = [rate](const Measure& measure) {
+      return 100 * std::max(measure.fastest_window - rate, rate - measure.slowest_window) / rate;
+    };
+    add({name + ", worst 10 s off by", "%", off(ours), off(theirs), "<= 1 %", off(ours) <= 1});
+    add({name + ", p50", "ms", ours.p50 * 1e3, theirs.p50 * 1e3, "<= 1", ours.p50 <= theirs.p50});
+    add({name + ", p99", "ms", ours.p99 * 1e3, theirs.p99 * 1e3, "<= 1", ours.p99 <= theirs.p99});
+  }
+
+  void seed() {
+    const int accounts_scale = std::max(1, options_.seed_scale / 5);  // about as many rows
+    say(fmt::format("loadgen seed --scale {} beside pgbench -i -s {}", options_.seed_scale, accounts_scale));
+    make_database("bench_pgbench");
+    const ChildResult theirs = run_child({pgbench_, "-i", "-q", "-s", std::to_string(accounts_scale)},
+                                         libpq_environment("bench_pgbench", "on"), log("pgbench-i"));
+    make_database("bench_loadgen");
+    const ChildResult ours = run_child({program_, "seed", "--scale", std::to_string(options_.seed_scale)},
+                                       loadgen_environment("bench_loadgen"), log("seed-scale"));
+    const double their_rows = rows_in("bench_pgbench", {"pgbench_accounts", "pgbench_tellers", "pgbench_branches"});
+    const double our_rows = rows_in("bench_loadgen", {"users", "products", "orders", "order_items", "audit_log"});
+    const double mine = our_rows / to_seconds(ours.wall);
+    const double peers = their_rows / to_seconds(theirs.wall);
+    add({fmt::format("seed of {:.0f} rows", our_rows), "/s", mine, peers, ">= 0.5", mine / peers >= 0.5});
+    add({"seed, memory of the client", "MiB", static_cast<double>(ours.max_rss_kib) / 1024, std::nullopt, "<= 64",
+         ours.max_rss_kib <= 65536});
+  }
+
+  Measure loadgen(double rate, const std::string& commit, double seconds) {
+    checkpoint();
+    auto environment = loadgen_environment("testdb");
+    environment["PGOPTIONS"] = "-c synchronous_commit=" + commit;
+    const ChildResult result =
+        run_child({program_, "run", "--ops-per-second", fmt::format("{:g}", rate), "--connections",
+                   std::to_string(clients), "--duration", fmt::format("{:g}", seconds), "--report-interval", "86400",
+                   "--ledger", files_ + "/ledger", "--listen", "127.0.0.1:0"},
+                  environment, log("loadgen"));
+    const json report = json::parse(result.output.substr(result.output.find("\n{") + 1));
+    const json& totals = report.at("totals");
+    Measure measure;
+    measure.per_second = totals.at("ops_per_second").get<double>();
+    measure.cpu_us = to_seconds(result.cpu) * 1e6 / totals.at("acknowledged").get<double>();
+    measure.p50 = totals.at("latency_seconds").at("p50").get<double>();
+    measure.p99 = totals.at("latency_seconds").at("p99").get<double>();
+    if (rate > 0) windows_of(report.at("run").get<std::string>(), measure);
+    return measure;
+  }
+
+  Measure pgbench(int rate, const std::string& commit, double seconds) {
+    checkpoint();
+    const std::string run = std::to_string(++pgbench_runs_);
+    const std::string prefix = files_ + "/pgbench-" + run;
+    std::vector<std::string> arguments{
+        pgbench_, "--no-vacuum", "--protocol=prepared",         "--client", std::to_string(clients), "--jobs",
+        "2",      "--time",      fmt::format("{:.0f}", seconds)};
+    if (rate > 0)
+      arguments.insert(arguments.end(), {"--rate", std::to_string(rate), "--log", "--log-prefix=" + prefix});
+    const std::vector<std::string> defined = constants(run);
+    arguments.insert(arguments.end(), defined.begin(), defined.end());
+    int number = 0;
+    for (const auto& [text, weight] : scripts_of(loadgen::default_mix)) {
+      const std::string file = fmt::format("{}/{}.sql", files_, ++number);
+      std::ofstream(file) << text;
+      arguments.insert(arguments.end(), {"-f", fmt::format("{}@{}", file, weight)});
+    }
+    const ChildResult result = run_child(arguments, libpq_environment("testdb", commit), log("pgbench"));
+    Measure measure;
+    measure.per_second = number_after(result.output, "tps = ");
+    measure.cpu_us =
+        to_seconds(result.cpu) * 1e6 / number_after(result.output, "number of transactions actually processed: ");
+    if (rate > 0) {
+      const std::vector<double> latencies = latencies_in_logs(prefix);
+      measure.p50 = quantile(latencies, 0.5);
+      measure.p99 = quantile(latencies, 0.99);
+      windows_of(run, measure);
+    }
+    return measure;
+  }
+
+  /// From the times at which the server began the transactions of `run`.
+  void windows_of(const std::string& run, Measure& measure) {
+    Session session(pair_.as("pgrm_app").primary, "loadgen_bench");
+    session.open(patience);
+    const Rows rows = session.script(
+        "SELECT extract(epoch FROM at)::float8 AS at FROM loadgen_operations WHERE run = " + run + " ORDER BY at",
+        patience);
+    std::vector<double> times;
+    for (std::size_t i = 0; i < rows.size(); ++i) times.push_back(rows[i].real("at").value());
+    measure.slowest_window = measure.fastest_window = static_cast<double>(times.size());
+    bool first = true;
+    for (std::size_t begin = 0, end = 0; begin < times.size() && times[begin] + window <= times.back(); ++begin) {
+      while (times[end] < times[begin] + window) ++end;
+      const double rate = static_cast<double>(end - begin) / window;
+      measure.slowest_window = first ? rate : std::min(measure.slowest_window, rate);
+      measure.fastest_window = first ? rate : std::max(measure.fastest_window, rate);
+      first = false;
+    }
+  }
+
+  static double number_after(const std::string& text, const std::string& words) {
+    const auto at = text.find(words);
+    if (at == std::string::npos) throw std::runtime_error("pgbench did not say \"" + words + "\":\n" + text);
+    return std::stod(text.substr(at + words.size()));
+  }
+
+  Session superuser(const std::string& database = "postgres") {
+    Session session(pair_.as("postgres", database).primary, "loadgen_bench");
+    session.open(patience);
+    return session;
+  }
+  /// So that no run pays for what the one before it has written.
+  void checkpoint() { superuser().script("CHECKPOINT", patience); }
+  void make_database(const std::string& name) {
+    superuser().script("CREATE DATABASE " + name + " OWNER pgrm_app", patience);
+  }
+  double rows_in(const std::string& database, const std::vector<std::string>& tables) {
+    Session session = superuser(database);
+    double sum = 0;
+    for (const std::string& table : tables) {
+      sum += session.script("SELECT count(*) AS n FROM " + table, patience).one().real("n").value();
+    }
+    return sum;
+  }
+
+  std::map<std::string, std::string> loadgen_environment(const std::string& database) const {
+    return {{"PRIMARY_HOST", "127.0.0.1"},
+            {"PRIMARY_PORT", pair_.variable("PRIMARY_PORT")},
+            {"REPLICA_HOST", "127.0.0.1"},
+            {"REPLICA_PORT", pair_.variable("REPLICA_PORT")},
+            {"POSTGRES_USER", "pgrm_app"},
+            {"POSTGRES_DB", database},
+            {"POSTGRES_PASSWORD_FILE", pair_.home() + "/data/secrets/pgrm_app"},
+            {"LOG_LEVEL", "warn"}};
+  }
+  std::map<std::string, std::string> libpq_environment(const std::string& database, const std::string& commit) const {
+    return {{"PGHOST", "127.0.0.1"},
+            {"PGPORT", pair_.variable("PRIMARY_PORT")},
+            {"PGUSER", "pgrm_app"},
+            {"PGDATABASE", database},
+            {"PGPASSFILE", pair_.variable("PGPASSFILE")},
+            {"PGOPTIONS", "-c synchronous_commit=" + commit}};
+  }
+
+  std::string log(const std::string& name) const { return files_ + "/" + name + ".log"; }
+  static void say(const std::string& text) { std::cerr << "  .. " << text << std::endl; }
+
+  void add(Row row) {
+    const std::string peer = row.peer ? fmt::format("{:12.2f} {:>10.2f}", *row.peer, row.loadgen / *row.peer)
+                                      : fmt::format("{:>12} {:>10}", "-", "-");
+    std::cout << fmt::format("{:42} {:>4} {:12.2f} {}  {:8} {}", row.name, row.unit, row.loadgen, peer, row.aim,
+                             row.holds ? "holds" : "DOES NOT HOLD")
+              << std::endl;
+    rows_.push_back(std::move(row));
+  }
+
+  const Options& options_;
+  const LabPair& pair_;
+  const std::string files_;
+  const std::string program_ = std::string(std::getenv("PGRM_BIN")) + "/loadgen";
+  std::string pgbench_;
+  int pgbench_runs_ = 0;
+  std::vector<Row> rows_;
+};
+
+json to_json(const std::vector<Row>& rows) {
+  json list = json::array();
+  for (const Row& row : rows) {
+    list.push_back({{"name", row.name},
+                    {"unit", row.unit},
+                    {"loadgen", row.loadgen},
+                    {"pgbench", row.peer ? json(*row.peer) : json()},
+                    {"ratio", row.peer ? json(row.loadgen / *row.peer) : json()},
+                    {"aim", row.aim},
+                    {"holds", row.holds}});
+  }
+  return {{"bench", "loadgen"}, {"rows", list}};
+}
+
+int main_of(int argc, char** argv) {
+  Options options;
+  CLI::App app("loadgen beside pgbench, on a pair of its own", "loadgen_bench");
+  app.add_option("--seconds", options.seconds, "Of each closed loop")->capture_default_str();
+  app.add_option("--paced-seconds", options.paced_seconds, "Of each run at a rate; windows are of 10 s")
+      ->check(CLI::Range(12.0, 86400.0))
+      ->capture_default_str();
+  app.add_option("--rounds", options.rounds, "Of everything, in turn; medians count")
+      ->check(CLI::Range(1, 99))
+      ->capture_default_str();
+  app.add_option("--seed-scale", options.seed_scale, "500: a million orders")->capture_default_str();
+  app.add_option("--json", options.json_file, "Write the same as JSON into this file");
+  CLI11_PARSE(app, argc, argv);
+
+  // The programs that lie beside this one, and the lab of this checkout.
+  setenv("PGRM_TOP", PGRM_TOP, 0);
+  setenv("PGRM_BIN", std::filesystem::read_symlink("/proc/self/exe").parent_path().c_str(), 0);
+  std::cout << fmt::format("{:42} {:>4} {:>12} {:>12} {:>10}  {:8}\n", "", "", "loadgen", "pgbench", "ratio", "aim");
+  const std::vector<Row> rows = Bench(options).run();
+  if (!options.json_file.empty()) std::ofstream(options.json_file) << to_json(rows).dump(2) << std::endl;
+  return 0;
+}
+
+}  // namespace
+}  // namespace pgrm::bench
+
+int main(int argc, char** argv) {
+  try {
+    return pgrm::bench::main_of(argc, argv);
+  } catch (const std::exception& failure) {
+    std::fprintf(stderr, "loadgen_bench: %s\n", failure.what());
+    return 1;
+  }
+}
