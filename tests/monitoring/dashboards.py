@@ -10,6 +10,12 @@ import re
 TOP = pathlib.Path(__file__).resolve().parents[2]
 FILES = sorted((TOP / "grafana/dashboards").glob("*.json"))
 WIDTH = 120
+# Metrics that are named already and not yet in the catalogue: a name leaves this list when it gets there.
+PROMISED = {
+    "pgrm:cutover_ready", "pgrm_archive_ready_segments", "pgrm_archiver_last_archived_timestamp_seconds",
+    "pgrm_archiver_last_failed_timestamp_seconds", "pgrm_oldest_transaction_start_timestamp_seconds",
+    "pgrm_prepared_transactions", "pgrm_slot_invalidated",
+}
 
 
 def canonical(value, indent=0, prefix=0):
