@@ -92,6 +92,15 @@ std::string first_line(std::string_view message) {
   return begin == std::string_view::npos ? "no message from the server" : std::string(message.substr(begin));
 }
 
+/// libpqxx 6 has classes without a code for what the server rolled back; later ones are sql_errors and have it.
+std::string_view sqlstate_of(const pqxx::failure& failure) {
+  if (dynamic_cast<const pqxx::deadlock_detected*>(&failure) != nullptr) return "40P01";
+  if (dynamic_cast<const pqxx::serialization_failure*>(&failure) != nullptr) return "40001";
+  if (dynamic_cast<const pqxx::statement_completion_unknown*>(&failure) != nullptr) return "40003";
+  if (dynamic_cast<const pqxx::transaction_rollback*>(&failure) != nullptr) return "40000";
+  return {};
+}
+
 ErrorCode code_of(const std::string& sqlstate) {
   struct Row {
     std::string_view sqlstate;
@@ -209,13 +218,16 @@ struct Session::State {
       return detach(work(transaction));
     } catch (const pqxx::sql_error& refusal) {
       lost_or_late(deadline, refusal.what());
-      throw SqlError(code_of(refusal.sqlstate()),
-                     fmt::format("{} (SQLSTATE {})", first_line(refusal.what()), refusal.sqlstate()),
-                     refusal.sqlstate());
+      refuse(refusal.what(), refusal.sqlstate());
     } catch (const pqxx::failure& failure) {
       lost_or_late(deadline, failure.what());
+      if (const auto sqlstate = sqlstate_of(failure); !sqlstate.empty()) refuse(failure.what(), std::string(sqlstate));
       throw Error(ErrorCode::query_failed, first_line(failure.what()));
     }
+  }
+
+  [[noreturn]] static void refuse(std::string_view message, const std::string& sqlstate) {
+    throw SqlError(code_of(sqlstate), fmt::format("{} (SQLSTATE {})", first_line(message), sqlstate), sqlstate);
   }
 
   /// Throws when the connection is gone; otherwise returns.

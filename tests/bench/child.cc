@@ -29,7 +29,7 @@ Duration duration_of(const timeval& time) {
 }  // namespace
 
 ChildResult run_child(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment,
-                      const std::string& log) {
+                      const std::string& log, int status) {
   const std::string output = log + ".out";
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -46,15 +46,15 @@ ChildResult run_child(const std::vector<std::string>& arguments, const std::map<
     execvp(argv[0], argv.data());
     _exit(127);
   }
-  int status = 0;
+  int ended = 0;
   rusage usage{};
-  wait4(pid, &status, 0, &usage);
+  wait4(pid, &ended, 0, &usage);
   ChildResult result{.output = content_of(output),
                      .wall = std::chrono::steady_clock::now() - begun,
                      .cpu = duration_of(usage.ru_utime) + duration_of(usage.ru_stime),
                      .max_rss_kib = usage.ru_maxrss};
-  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-    throw std::runtime_error(fmt::format("{} ended with status {}\n{}\n{}", fmt::join(arguments, " "), status,
+  if (!WIFEXITED(ended) || WEXITSTATUS(ended) != status) {
+    throw std::runtime_error(fmt::format("{} ended with status {}\n{}\n{}", fmt::join(arguments, " "), ended,
                                          end_of(result.output), end_of(content_of(log))));
   }
   return result;

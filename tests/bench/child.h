@@ -17,8 +17,9 @@ struct ChildResult {
 };
 
 /// Runs `arguments` (the program first, found in PATH when it has no slash) with `environment` on top of this process'
-/// own. Standard error goes to `log`. Throws std::runtime_error with the end of both when it does not exit with 0.
+/// own. Standard error goes to `log`. Throws std::runtime_error with the end of both when it does not exit with
+/// `status`.
 ChildResult run_child(const std::vector<std::string>& arguments, const std::map<std::string, std::string>& environment,
-                      const std::string& log);
+                      const std::string& log, int status = 0);
 
 }  // namespace pgrm::bench

@@ -17,6 +17,8 @@
 
 #include "core/base/command_line.h"
 #include "core/pg/session.h"
+#include "loadgen/database.h"
+#include "loadgen/ledger.h"
 #include "loadgen/workload.h"
 #include "tests/bench/child.h"
 #include "tests/bench/pgbench.h"
@@ -36,6 +38,7 @@ struct Options {
   double paced_seconds = 20;  // of each run at a rate
   int rounds = 3;
   int seed_scale = 50;
+  std::uint64_t verify_operations = 10'000'000;
   std::string json_file{};
 };
 
@@ -95,6 +98,7 @@ class Bench {
       for (const char* const commit : {"on", "off"}) at_rate(rate, commit);
     }
     seed();
+    verify();
     return rows_;
   }
 
@@ -161,6 +165,34 @@ class Bench {
     add({fmt::format("seed of {:.0f} rows", our_rows), "/s", mine, peers, ">= 0.5", mine / peers >= 0.5});
     add({"seed, memory of the client", "MiB", static_cast<double>(ours.max_rss_kib) / 1024, std::nullopt, "<= 64",
          ours.max_rss_kib <= 65536});
+  }
+
+  /// A ledger and a server with as many operations, of which all but ten are there.
+  void verify() {
+    say(fmt::format("verify of {} operations", options_.verify_operations));
+    make_database("bench_verify");
+    run_child({program_, "seed"}, loadgen_environment("bench_verify"), log("seed-verify"));
+    Session session(pair_.as("pgrm_app", "bench_verify").primary, "loadgen_bench");
+    session.open(patience);
+    const std::string path = files_ + "/ledger-verify";
+    loadgen::Ledger ledger(path, loadgen::seeded_database(session).identity, 1, system_clock(), {}, {});
+    for (std::uint64_t number = 0; number < options_.verify_operations; ++number) {
+      ledger.record({.number = number, .operation = 0, .result = loadgen::Result::acknowledged});
+    }
+    ledger.finish();
+    session.script(
+        fmt::format("INSERT INTO loadgen_operations (run, operation) SELECT 1, n FROM generate_series(10, {}) "
+                    "AS n",
+                    options_.verify_operations - 1),
+        patience);
+    const ChildResult result = run_child({program_, "verify", "--ledger", path, "--json"},
+                                         loadgen_environment("bench_verify"), log("verify"), 1);
+    if (json::parse(result.output).at("missing") != 10) throw std::runtime_error("verify did not find what is missing");
+    const auto count = static_cast<double>(options_.verify_operations);
+    add({fmt::format("verify of {:.0f} operations", count), "/s", count / to_seconds(result.wall), std::nullopt, "",
+         true});
+    const double memory = static_cast<double>(result.max_rss_kib) / 1024;
+    add({"verify, memory of the client", "MiB", memory, std::nullopt, "<= 64", memory <= 64});
   }
 
   Measure loadgen(double rate, const std::string& commit, double seconds) {
@@ -324,6 +356,9 @@ int main_of(int argc, char** argv) {
       ->check(CLI::Range(1, 99))
       ->capture_default_str();
   app.add_option("--seed-scale", options.seed_scale, "500: a million orders")->capture_default_str();
+  app.add_option("--verify-operations", options.verify_operations, "In the ledger and on the servers")
+      ->check(CLI::Range(1000, 1'000'000'000))
+      ->capture_default_str();
   app.add_option("--json", options.json_file, "Write the same as JSON into this file");
   CLI11_PARSE(app, argc, argv);
 

@@ -18,6 +18,7 @@
 #include "core/base/wait.h"
 #include "core/http/client.h"
 #include "core/pg/session.h"
+#include "loadgen/client.h"
 #include "loadgen/database.h"
 #include "loadgen/ledger.h"
 #include "loadgen/loss_check.h"
@@ -305,6 +306,25 @@ TEST_F(LoadgenOnAPair, YoungAuditRowsAreNotPurged) {
     if (std::string_view(operation.table) == "audit_log") session_.execute(operation.statement, params, soon);
   }
   EXPECT_EQ(number("SELECT count(*) AS n FROM audit_log"), 30);
+}
+
+TEST_F(LoadgenOnAPair, WhatTheServerRollsBackIsRecognised) {
+  for (const auto& [sqlstate, next] : {std::pair{"40001", Next::retry_here},
+                                       {"40P01", Next::retry_here},
+                                       {"40003", Next::doubt},
+                                       {"25006", Next::retry_elsewhere},
+                                       {"23505", Next::give_up},
+                                       {"40000", Next::give_up}}) {
+    try {
+      session_.script(std::string("DO $$ BEGIN RAISE EXCEPTION SQLSTATE '") + sqlstate + "'; END $$", soon);
+      ADD_FAILURE() << sqlstate;
+    } catch (const Error& error) {
+      const auto* const refusal = dynamic_cast<const SqlError*>(&error);
+      ASSERT_NE(refusal, nullptr) << error.what();
+      EXPECT_EQ(refusal->sqlstate(), sqlstate);
+      EXPECT_EQ(judge(error), next) << sqlstate;
+    }
+  }
 }
 
 // ---- Seed
