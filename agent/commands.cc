@@ -197,6 +197,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   }
   if (arguments.dry_run) {
     const Outcome outcome = dry_run(run);
+    if (outcome.exit_code == 0) run.prediction = try_predict(run);
     view.reset();
     return conclude(run, outcome, arguments, directory);
   }

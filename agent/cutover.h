@@ -12,6 +12,7 @@
 #include "agent/fence.h"
 #include "agent/journal.h"
 #include "agent/options.h"
+#include "agent/prediction.h"
 #include "agent/progress.h"
 #include "agent/servers.h"
 #include "agent/steps.h"
@@ -34,6 +35,7 @@ struct Cutover {
   std::vector<Finding> findings{};
   std::string system_identifier{};  // what the preflight saw, and what must not change
   std::uint32_t old_timeline = 0, new_timeline = 0;
+  std::optional<Prediction> prediction{};  // of the write gap, made before it
   std::optional<Fence> fence{};
   std::optional<WalEnd> fenced_end{};  // of the old primary: fully replayed on the new one
   std::optional<Mono> writes_stopped{}, writes_resumed{};

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <ostream>
 
 #include "core/base/error.h"
@@ -38,6 +39,18 @@ nlohmann::json lag_to_json(const Progress& progress, Mono began) {
 constexpr auto read_only_is_no_wall =
     "a client that asks for READ WRITE by itself can still write to the old primary: stop it, or drop those clients, "
     "before you rely on it being read-only";
+
+/// What an exit code other than 0 means, in a word or two; report.html says the same.
+std::string_view headline(int exit_code) {
+  struct Row {
+    int exit_code;
+    std::string_view words;
+  };
+  static constexpr std::array rows{Row{3, "REFUSED"}, Row{4, "NOT BEGUN"}, Row{5, "UNDONE"}, Row{6, "NOT FINISHED"},
+                                   Row{7, "UNDECIDED"}};
+  const auto* const row = std::ranges::find(rows, exit_code, &Row::exit_code);
+  return row == rows.end() ? "FAILED" : row->words;
+}
 
 std::string in_ms(const nlohmann::json& seconds) { return human(from_seconds(seconds.get<double>())); }
 
@@ -97,6 +110,7 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
     report["client_write_gap_seconds"] = client_gap.at("seconds");
     report["client_write_gap_began_at"] = client_gap.at("began_at");
   }
+  if (cutover.prediction) report["prediction"] = prediction_to_json(*cutover.prediction);
   report["lag_bytes"] = lag_to_json(cutover.progress, standing.began_mono);
   return report;
 }
@@ -124,11 +138,11 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
   const bool good = report.at("exit_code") == 0;
   const bool dry_run = report.at("dry_run");
   out << '\n'
-      << (!good     ? "NOT DONE: " + report.at("message").get<std::string>()
+      << (!good     ? fmt::format("{}: {}", headline(report.at("exit_code")), report.at("message").get<std::string>())
           : dry_run ? "DRY RUN PASSED: every prerequisite holds, nothing was changed"
                     : "DONE: " + report.at("new_primary").get<std::string>() + " is the primary")
       << '\n';
-  if (!good) out << "hint: " << report.at("hint").get<std::string>() << '\n';
+  if (const std::string hint = report.at("hint"); !good && !hint.empty()) out << "hint: " << hint << '\n';
   out << '\n';
   line("writable now", report.at("writable_now"));
   if (!dry_run && good) line("old primary, read-only", report.at("old_primary"));
@@ -138,6 +152,16 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
   }
   if (report.contains("fence")) {
     line("proved at", fmt::format("{}, 0 bytes behind", report.at("fence").at("lsn").get<std::string>()));
+  }
+  if (report.contains("prediction")) {
+    const auto& prediction = report.at("prediction");
+    line(dry_run ? "writes would stop for" : "predicted beforehand", in_ms(prediction.at("seconds")));
+    if (dry_run) {
+      for (const auto& part : prediction.at("parts")) {
+        out << fmt::format("    {:<20} {:>9}  {}\n", part.at("step").get<std::string>(), in_ms(part.at("seconds")),
+                           part.at("from").get<std::string>());
+      }
+    }
   }
   if (report.contains("write_unavailable_seconds"))
     line("writes stopped for", in_ms(report.at("write_unavailable_seconds")));

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdlib>
 #include <ostream>
 #include <utility>
@@ -75,7 +76,7 @@ std::string sparkline(const std::vector<std::int64_t>& values, const Style& styl
   std::string line;
   for (const std::int64_t value : values) {
     const double share = most > 0 ? static_cast<double>(value) / static_cast<double>(most) : 0;
-    const auto level = value <= 0 ? 0 : std::max<std::size_t>(1, static_cast<std::size_t>(share * 7 + 0.5));
+    const auto level = value <= 0 ? 0 : std::max<std::size_t>(1, static_cast<std::size_t>(std::lround(share * 7)));
     line += marks.at(std::min<std::size_t>(level, marks.size() - 1));
   }
   return line;

@@ -115,7 +115,9 @@ std::string run_prepare(Cutover& cutover) {
   for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
     server->application->probe_present(cutover.id, deadline);
   }
-  return "checkpoints written, connections open";
+  cutover.prediction = try_predict(cutover);
+  return fmt::format("checkpoints written, connections open{}",
+                     cutover.prediction ? ", a write gap of " + human(cutover.prediction->total()) + " predicted" : "");
 }
 
 // ---- stop_traffic

@@ -4,6 +4,7 @@ list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/checks_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/cutover_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/journal_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/prediction_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/process_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/progress_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/recover_test.cc

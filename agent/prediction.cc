@@ -1,0 +1,165 @@
+#include "agent/prediction.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+
+#include "agent/cutover.h"
+#include "agent/journal.h"
+#include "agent/state_dir.h"
+#include "core/base/error.h"
+#include "core/replication/lag.h"
+
+namespace pgrm::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+// What each step costs in questions asked one after the other, counted in steps.cc and fence.cc.
+constexpr int fence_questions = 10, fence_syncs = 5;  // ALTER SYSTEM makes its file durable, the journal its records
+constexpr int verification_questions = 4;
+constexpr int promotion_syncs = 2;
+constexpr int validation_questions = 4, validation_syncs = 3;
+// What nobody can measure without doing it: a postmaster telling its children, and backends ending.
+constexpr Duration reload_and_terminate = milliseconds(5);
+// Between pg_promote(wait => false) and the end of recovery on a small idle cluster whose last restartpoint is near;
+// most of it goes into copying the last WAL segment to the new timeline.
+constexpr Duration usual_promotion = milliseconds(40);
+
+/// The middle one of several: one slow answer says little about the next.
+Duration median_of(const Clock& clock, int times, const std::function<void()>& work) {
+  std::vector<Duration> took;
+  for (int i = 0; i < times; ++i) {
+    const Mono start = clock.now();
+    work();
+    took.push_back(clock.now() - start);
+  }
+  std::ranges::sort(took);
+  return took[took.size() / 2];
+}
+
+Duration journal_sync(const Cutover& cutover) {
+  const std::string path = cutover.options.state_dir + "/.prediction-" + cutover.id;
+  try {
+    const auto file = create_journal_file(path);
+    const std::string line(200, 'x');
+    const Duration took = median_of(cutover.clock, 5, [&] { file->append(line); });
+    std::remove(path.c_str());
+    return took;
+  } catch (const Error&) {  // then the cutover itself will be refused, and say why
+    std::remove(path.c_str());
+    return {};
+  }
+}
+
+/// How long the last promotion of this cluster took, going by what it left behind.
+std::optional<Duration> last_promotion(const Cutover& cutover) {
+  const auto directory = newest_with(cutover.options.state_dir, "report.json");
+  if (!directory) return std::nullopt;
+  try {
+    const auto report = nlohmann::json::parse(read_file(*directory + "/report.json"));
+    if (report.value("system_identifier", "") != cutover.system_identifier) return std::nullopt;
+    for (const auto& step : report.at("steps")) {
+      if (step.at("name") == "promote" && step.at("result") == "done") return from_seconds(step.at("seconds"));
+    }
+  } catch (const std::exception&) {  // a report of another version, or a torn one
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Duration Prediction::total() const {
+  Duration sum{};
+  for (const Part& part : parts) sum += part.took;
+  return sum;
+}
+
+Measured measure(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  Node& old_primary = *cutover.servers.primary.admin;
+  Node& new_primary = *cutover.servers.replica.admin;
+  Measured measured;
+  measured.old_round_trip = median_of(cutover.clock, 5, [&] { old_primary.in_recovery(deadline); });
+  measured.new_round_trip = median_of(cutover.clock, 5, [&] { new_primary.in_recovery(deadline); });
+  measured.journal_sync = journal_sync(cutover);
+  measured.traffic = !cutover.traffic.empty();
+  for (const auto& driver : cutover.traffic) {
+    measured.traffic_round_trip += median_of(cutover.clock, 3, [&] { driver->problem(); });
+  }
+  const auto before = new_primary.wal_replayed(deadline);
+  const Mono since = cutover.clock.now();
+  cutover.clock.sleep_for(milliseconds(300), cutover.stop);
+  const auto after = new_primary.wal_replayed(deadline);
+  if (before && after && *before < *after) {
+    measured.replay_rate = static_cast<double>(distance(*before, *after)) / to_seconds(cutover.clock.now() - since);
+  }
+  measured.oldest_transaction = old_primary.facts(deadline).oldest_transaction;
+  const PairLag lag = pair_lag(observe_pair(old_primary, new_primary, 1, cutover.clock, deadline));
+  measured.replay_lag = lag.replay;
+  measured.bytes_behind = lag.replay_bytes;
+  measured.last_promotion = last_promotion(cutover);
+  return measured;
+}
+
+Prediction predict(const Measured& measured) {
+  Prediction prediction;
+  const auto add = [&](std::string_view step, Duration took, std::string from) {
+    prediction.parts.push_back({std::string(step), took, std::move(from)});
+  };
+  const Duration drain = measured.traffic ? measured.oldest_transaction.value_or(Duration::zero()) : Duration::zero();
+  add("stop_traffic", measured.traffic_round_trip + measured.journal_sync + drain,
+      !measured.traffic ? "nobody to tell"
+                        : fmt::format("the drivers answer in {}; {}", human(measured.traffic_round_trip),
+                                      measured.oldest_transaction
+                                          ? "the oldest open transaction is " + human(*measured.oldest_transaction) +
+                                                " old, and its like are waited for"
+                                          : "no transaction is open"));
+  add("fence", fence_questions * measured.old_round_trip + fence_syncs * measured.journal_sync + reload_and_terminate,
+      fmt::format("{} questions of {} to the old primary, {} writes to disk of {}, and {} for reloading and ending "
+                  "sessions",
+                  fence_questions, human(measured.old_round_trip), fence_syncs, human(measured.journal_sync),
+                  human(reload_and_terminate)));
+  const Duration catching_up = measured.bytes_behind && measured.replay_rate && *measured.bytes_behind > 0
+                                   ? from_seconds(static_cast<double>(*measured.bytes_behind) / *measured.replay_rate)
+                                   : Duration::zero();
+  const Duration replay = std::max(measured.replay_lag.value_or(Duration::zero()), catching_up);
+  add("final_verification", replay + verification_questions * (measured.old_round_trip + measured.new_round_trip) / 2,
+      fmt::format("replay is {} behind{}; {} questions",
+                  measured.replay_lag ? human(*measured.replay_lag) : "an unknown time",
+                  measured.replay_rate ? fmt::format(" and goes at {:.1f} MB/s", *measured.replay_rate / 1e6) : "",
+                  verification_questions));
+  add("promote", measured.last_promotion.value_or(usual_promotion) + promotion_syncs * measured.journal_sync,
+      measured.last_promotion
+          ? "what the last promotion of this cluster took: " + human(*measured.last_promotion)
+          : human(usual_promotion) + ", as usual for a standby that is caught up: cannot be measured beforehand");
+  add("validate", validation_questions * measured.new_round_trip + validation_syncs * measured.journal_sync,
+      fmt::format("{} questions of {} to the new primary, {} writes to disk", validation_questions,
+                  human(measured.new_round_trip), validation_syncs));
+  add("open", measured.traffic_round_trip + measured.journal_sync,
+      measured.traffic ? "the drivers answer in " + human(measured.traffic_round_trip) : "nobody to tell");
+  return prediction;
+}
+
+std::optional<Prediction> try_predict(Cutover& cutover) {
+  try {
+    return predict(measure(cutover));
+  } catch (const Error& error) {
+    spdlog::warn("no prediction of the write gap: {}", error.what());
+    return std::nullopt;
+  }
+}
+
+nlohmann::json prediction_to_json(const Prediction& prediction) {
+  auto parts = nlohmann::json::array();
+  for (const auto& [step, took, from] : prediction.parts) {
+    parts.push_back({{"step", step}, {"seconds", to_seconds(took)}, {"from", from}});
+  }
+  return {{"seconds", to_seconds(prediction.total())}, {"parts", parts}};
+}
+
+}  // namespace pgrm::agent

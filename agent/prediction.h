@@ -1,0 +1,50 @@
+// How long writes will be stopped, said beforehand from what can be measured without changing anything.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/clock.h"
+
+namespace pgrm::agent {
+
+struct Cutover;
+
+/// What the critical path is made of, as far as it can be measured now.
+struct Measured {
+  Duration old_round_trip{}, new_round_trip{};  // a question to each server over an open connection
+  Duration journal_sync{};                      // one durable record in STATE_DIR; stands in for the servers' disks too
+  Duration traffic_round_trip{};                // all drivers together; 0 without one
+  bool traffic = false;                         // somebody is told to stop, and so drains
+  std::optional<Duration> oldest_transaction{};  // of clients on the old primary
+  std::optional<Duration> replay_lag{};          // nullopt: unknown
+  std::optional<std::int64_t> bytes_behind{};
+  std::optional<double> replay_rate{};       // bytes/s, over the last moments; nullopt: nothing was replayed
+  std::optional<Duration> last_promotion{};  // in the newest report of this cluster
+};
+
+struct Prediction {
+  struct Part {
+    std::string step;
+    Duration took{};
+    std::string from;  // what it was made of
+  };
+  std::vector<Part> parts;
+  Duration total() const;
+};
+
+/// Asks both servers and the traffic drivers, and writes one file into STATE_DIR; the servers are only read from.
+/// Throws what Node throws.
+Measured measure(Cutover& cutover);
+
+/// Pure.
+Prediction predict(const Measured& measured);
+
+/// Both. nullopt when something could not be asked: a prediction that is missing stops nobody.
+std::optional<Prediction> try_predict(Cutover& cutover);
+
+nlohmann::json prediction_to_json(const Prediction& prediction);
+
+}  // namespace pgrm::agent
