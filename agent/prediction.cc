@@ -84,6 +84,8 @@ Measured measure(Cutover& cutover) {
   Node& old_primary = *cutover.servers.primary.admin;
   Node& new_primary = *cutover.servers.replica.admin;
   Measured measured;
+  const auto before = new_primary.wal_replayed(deadline);
+  const Mono since = cutover.clock.now();
   measured.old_round_trip = median_of(cutover.clock, 5, [&] { old_primary.in_recovery(deadline); });
   measured.new_round_trip = median_of(cutover.clock, 5, [&] { new_primary.in_recovery(deadline); });
   measured.journal_sync = journal_sync(cutover);
@@ -91,14 +93,12 @@ Measured measure(Cutover& cutover) {
   for (const auto& driver : cutover.traffic) {
     measured.traffic_round_trip += median_of(cutover.clock, 3, [&] { driver->problem(); });
   }
-  const auto before = new_primary.wal_replayed(deadline);
-  const Mono since = cutover.clock.now();
-  cutover.clock.sleep_for(milliseconds(300), cutover.stop);
-  const auto after = new_primary.wal_replayed(deadline);
-  if (before && after && *before < *after) {
-    measured.replay_rate = static_cast<double>(distance(*before, *after)) / to_seconds(cutover.clock.now() - since);
-  }
   measured.oldest_transaction = old_primary.facts(deadline).oldest_transaction;
+  const auto after = new_primary.wal_replayed(deadline);
+  const double elapsed = to_seconds(cutover.clock.now() - since);
+  if (before && after && *before < *after && elapsed > 0) {
+    measured.replay_rate = static_cast<double>(distance(*before, *after)) / elapsed;
+  }
   const PairLag lag = pair_lag(observe_pair(old_primary, new_primary, 1, cutover.clock, deadline));
   measured.replay_lag = lag.replay;
   measured.bytes_behind = lag.replay_bytes;

@@ -21,7 +21,7 @@ struct Measured {
   std::optional<Duration> oldest_transaction{};  // of clients on the old primary
   std::optional<Duration> replay_lag{};          // nullopt: unknown
   std::optional<std::int64_t> bytes_behind{};
-  std::optional<double> replay_rate{};       // bytes/s, over the last moments; nullopt: nothing was replayed
+  std::optional<double> replay_rate{};       // bytes/s while the rest was measured; nullopt: nothing was replayed
   std::optional<Duration> last_promotion{};  // in the newest report of this cluster
 };
 

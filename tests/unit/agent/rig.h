@@ -155,7 +155,7 @@ struct Rig {
   FakeExporter exporter{cluster};
   Traffics drivers;
   FakeTraffic* traffic = nullptr;
-  Progress progress{nullptr, false, false};
+  Progress progress{nullptr, false, false, clock};
   std::stop_source stop;
   std::vector<std::string> journal;
   int journal_fails_at = -1;

@@ -105,7 +105,7 @@ TEST(CutoverView, ShowsWhatIsDoneWhatRunsAndWhatIsToCome) {
   std::string view;
   rig.traffic->on_fence = [&] {
     const PairLook now = look(rig);
-    const Lines lines = cutover_lines("cutover x", rig.progress.standing(), &now, {}, system_clock().now(), terminal);
+    const Lines lines = cutover_lines("cutover x", rig.progress.standing(), &now, {}, rig.clock.now(), terminal);
     EXPECT_LT(lines.size(), 24U);
     view = text_of(lines, terminal);
   };
