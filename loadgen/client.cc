@@ -64,8 +64,9 @@ void Complaints::log(const std::string& kind, const std::string& what) {
   said = {now + std::chrono::seconds(5), 0};
 }
 
-Client::Client(Shared& shared, const Pair& pair, std::uint64_t id)
+Client::Client(Shared& shared, const Pair& pair, std::size_t id)
     : shared_(shared),
+      id_(id),
       orders_{writable_one_of(pair), writable_one_of({pair.replica, pair.primary})},
       session_(orders_[0], application_name),
       backoff_(Random(static_cast<std::uint64_t>(shared.workload.run()), id)) {}
@@ -100,7 +101,7 @@ void Client::disconnect() {
 void Client::carry_out(const Pacer::Turn& turn, const std::stop_token& stop) {
   const Workload::Work work = shared_.workload.make(turn.number);
   const Operation& operation = operations[work.operation];
-  Outcome outcome{.number = turn.number, .operation = work.operation};
+  Outcome outcome{.number = turn.number, .operation = work.operation, .client = id_};
   const auto finish = [&](Result result, Mono at) {
     outcome.result = result;
     outcome.latency = at - turn.due;

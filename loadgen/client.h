@@ -100,7 +100,8 @@ struct Shared {
 /// One thread at a time.
 class Client {
  public:
-  Client(Shared& shared, const Pair& pair, std::uint64_t id);
+  /// `id`: 0, 1, 2, …
+  Client(Shared& shared, const Pair& pair, std::size_t id);
 
   /// Tries once to connect, so that the first operations do not pay for it; a failure is logged.
   void warm_up();
@@ -113,6 +114,7 @@ class Client {
   void disconnect();
 
   Shared& shared_;
+  std::size_t id_;
   // Both orders of the pair's hosts: libpq tries them in turn, but a server whose database is closed ends its search.
   std::array<Conninfo, 2> orders_;
   std::size_t order_ = 0;

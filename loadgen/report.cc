@@ -64,23 +64,28 @@ std::string summary(const Totals& totals, Duration length, const std::optional<W
   return text + "\n";
 }
 
+nlohmann::json to_json(const Histogram& latency) {
+  nlohmann::json json = {{"count", latency.count()}};
+  if (latency.count() == 0) return json;
+  for (const auto& [name, share] :
+       {std::pair{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}, {"max", 1.0}}) {
+    json[name] = to_seconds(latency.quantile(share));
+  }
+  return json;
+}
+
 nlohmann::json to_json(const Totals& totals, Duration length) {
-  const auto latency_of = [](const Histogram& latency) {
-    nlohmann::json json = {{"count", latency.count()}};
-    if (latency.count() == 0) return json;
-    for (const auto& [name, share] :
-         {std::pair{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}, {"max", 1.0}}) {
-      json[name] = to_seconds(latency.quantile(share));
-    }
-    return json;
-  };
   nlohmann::json by_kind;
   for (std::size_t i = 0; i < kind_count; ++i) {
     nlohmann::json& kind = by_kind[std::string(kind_names[i])];
+    kind["percent"] = totals.count(Result::acknowledged) == 0
+                          ? 0
+                          : 100.0 * static_cast<double>(totals.count(static_cast<Kind>(i), Result::acknowledged)) /
+                                static_cast<double>(totals.count(Result::acknowledged));
     for (std::size_t result = 0; result < result_count; ++result) {
       kind[std::string(result_names[result])] = totals.count(static_cast<Kind>(i), static_cast<Result>(result));
     }
-    kind["latency_seconds"] = latency_of(totals.latency[i]);
+    kind["latency_seconds"] = to_json(totals.latency[i]);
   }
   nlohmann::json refusals = nlohmann::json::object();
   for (std::size_t i = 0; i < sqlstate_classes.size(); ++i) {
@@ -95,7 +100,7 @@ nlohmann::json to_json(const Totals& totals, Duration length) {
           {"in_doubt", totals.count(Result::in_doubt)},
           {"refusals_by_sqlstate_class", refusals},
           {"connections_opened", totals.connections_opened},
-          {"latency_seconds", latency_of(totals.all_latencies())},
+          {"latency_seconds", to_json(totals.all_latencies())},
           {"by_operation", by_kind}};
 }
 

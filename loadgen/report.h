@@ -21,6 +21,8 @@ std::string interval_line(const Totals& part, Duration length, Duration elapsed,
 /// The whole run, in a few lines. `length`: without pauses or with them, as the caller counts.
 std::string summary(const Totals& totals, Duration length, const std::optional<WriteGap::Gap>& gap);
 
+/// How many, and percentiles in seconds.
+nlohmann::json to_json(const Histogram& latency);
 /// Counts by kind and result, latencies in seconds.
 nlohmann::json to_json(const Totals& totals, Duration length);
 /// null when there is none.

@@ -52,6 +52,7 @@ class Run {
         out_(out),
         workload_(new_run(), options.seed, options.mix),
         pacer_(clock, options.ops_per_second),
+        stats_(static_cast<std::size_t>(options.connections)),
         write_gap_(clock),
         complaints_(clock),
         loss_check_(writable_one_of(options.pair), workload_.run()),
@@ -67,8 +68,8 @@ class Run {
           options.ledger, identity_, workload_.run(), clock,
           [this](std::span<const Outcome> outcomes) { count(outcomes); }, [this] { end(); });
     }
-    for (int id = 0; id < options.connections; ++id) {
-      clients_.emplace_back(shared_, options.pair, static_cast<std::uint64_t>(id));
+    for (std::size_t id = 0; id < static_cast<std::size_t>(options.connections); ++id) {
+      clients_.emplace_back(shared_, options.pair, id);
     }
   }
 
@@ -93,8 +94,9 @@ class Run {
     if (failure_) std::rethrow_exception(failure_);
     if (ledger_) ledger_->finish();
     const Totals totals = stats_.totals();
-    out_ << summary(totals, ended - began_, write_gap_.longest(WriteGap::Window::run)) << state(ended).dump()
-         << std::endl;
+    nlohmann::json last = state(ended);
+    for (const Histogram& latency : stats_.by_client()) last["by_connection"].push_back(to_json(latency));
+    out_ << summary(totals, ended - began_, write_gap_.longest(WriteGap::Window::run)) << last.dump() << std::endl;
   }
 
  private:

@@ -57,6 +57,7 @@ void Stats::add(std::span<const Outcome> outcomes) {
     ++totals_.outcomes[outcome.operation][index_of(outcome.result)];
     if (outcome.result == Result::acknowledged) {
       totals_.latency[index_of(operations[outcome.operation].kind)].record(outcome.latency);
+      by_client_[outcome.client].record(outcome.latency);
     }
   }
 }
@@ -74,6 +75,11 @@ void Stats::connected() {
 Totals Stats::totals() const {
   const std::lock_guard lock(mutex_);
   return totals_;
+}
+
+std::vector<Histogram> Stats::by_client() const {
+  const std::lock_guard lock(mutex_);
+  return by_client_;
 }
 
 Mono WriteGap::commit() {

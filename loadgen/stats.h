@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/clock.h"
 #include "loadgen/histogram.h"
@@ -28,6 +29,7 @@ constexpr std::size_t index_of(Result result) { return static_cast<std::size_t>(
 struct Outcome {
   std::uint64_t number = 0;   // of the operation in its run
   std::size_t operation = 0;  // index into operations
+  std::size_t client = 0;     // who carried it out
   Result result = Result::failed;
   Duration latency{};      // from when it was due
   std::string sqlstate{};  // why it failed; empty: it was never sent
@@ -66,15 +68,20 @@ struct Totals {
 /// Thread-safe.
 class Stats {
  public:
+  explicit Stats(std::size_t clients = 1) : by_client_(clients) {}
+  /// REQUIRES: their clients are below the number that there are.
   void add(std::span<const Outcome> outcomes);
   /// An attempt that was refused or that lost its connection; the operation itself may go on to a better end.
   void refused(Kind kind, std::string_view sqlstate);
   void connected();
   Totals totals() const;
+  /// Latencies of the acknowledged operations of each client: a straggler does not show in those of all.
+  std::vector<Histogram> by_client() const;
 
  private:
   mutable std::mutex mutex_;
   Totals totals_;
+  std::vector<Histogram> by_client_;
 };
 
 /// The longest time between two consecutive acknowledged commits of all clients together. Thread-safe.

@@ -449,7 +449,9 @@ TEST_F(LoadgenOnAPair, ManyClientsOnAFewRowsNeitherDeadlockNorBreakAnything) {
   seed_small({.users = 3, .products = 2, .orders = 3, .reset = true});
   Running load({.ops_per_second = 0, .connections = 16, .ledger = ledger_});
   load.wait_until_acknowledged(5000);
-  const json totals = load.finish().at("totals");
+  const json result = load.finish();
+  const json& totals = result.at("totals");
+  EXPECT_EQ(result.at("by_connection").size(), 16U);
   EXPECT_EQ(totals.at("refusals_by_sqlstate_class"), json::object()) << "no deadlock, nothing else";
   const auto [holds, report] = verified();
   EXPECT_TRUE(holds) << report;

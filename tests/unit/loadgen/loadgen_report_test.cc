@@ -60,6 +60,8 @@ TEST(ReportJson, HasTheSameNumbers) {
   EXPECT_EQ(json.at("in_doubt"), 1);
   EXPECT_EQ(json.at("ops_per_second"), 10.0);
   EXPECT_EQ(json.at("by_operation").at("insert").at("acknowledged"), 80);
+  EXPECT_EQ(json.at("by_operation").at("insert").at("percent"), 80.0);
+  EXPECT_EQ(json.at("by_operation").at("delete").at("percent"), 0.0);
   EXPECT_EQ(json.at("refusals_by_sqlstate_class"), (nlohmann::json{{"25", 3}}));
   EXPECT_NEAR(json.at("latency_seconds").at("p50").get<double>(), 0.001, 0.00001);
   EXPECT_TRUE(to_json(std::optional<WriteGap::Gap>()).is_null());

@@ -36,6 +36,24 @@ TEST(Stats, CountsByKindAndResult) {
   EXPECT_LT(totals.all_latencies().max(), 4ms);
 }
 
+TEST(Stats, KeepsTheLatenciesOfEachClient) {
+  Stats stats(2);
+  const std::array outcomes{
+      Outcome{.operation = 0, .client = 0, .result = Result::acknowledged, .latency = 1ms},
+      Outcome{.operation = 0, .client = 1, .result = Result::acknowledged, .latency = 9ms},
+      Outcome{.operation = 0, .client = 1, .result = Result::failed, .latency = 9s},
+  };
+  stats.add(outcomes);
+  const std::vector<Histogram> by_client = stats.by_client();
+  ASSERT_EQ(by_client.size(), 2U);
+  EXPECT_EQ(by_client[0].count(), 1U);
+  EXPECT_LT(by_client[0].max(), 2ms);
+  EXPECT_EQ(by_client[1].count(), 1U);
+  EXPECT_GE(by_client[1].max(), 9ms);
+  EXPECT_LT(by_client[1].max(), 10ms);
+  EXPECT_EQ(stats.totals().all_latencies().count(), 2U);
+}
+
 TEST(Stats, TellsAnIntervalFromTheWhole) {
   Stats stats;
   const Outcome outcome{.operation = operation("insert_user"), .result = Result::acknowledged, .latency = 1ms};
