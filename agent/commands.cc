@@ -44,7 +44,7 @@ struct Session {
       : options(options_from(settings)),
         id(std::move(cutover_id)),
         servers(make_servers(options.pair, id)),
-        exporter(http::make_client(options.exporter_url)),
+        exporter(http::make_client(options.exporter_url, options.exporter_access)),
         progress(arguments.json ? nullptr : &std::cout, isatty(STDOUT_FILENO) != 0,
                  isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr) {
     options.stop_loadgen = std::ranges::find(arguments.traffic, "loadgen") != arguments.traffic.end();

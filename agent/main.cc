@@ -28,9 +28,10 @@ int main(int argc, char** argv) {
   CLI::App& app = line.app();
   app.require_subcommand(1);
   line.add_settings(
-      app, {"POSTGRES_USER", "POSTGRES_DB", "PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT",
-            "PRIMARY_DSN", "REPLICA_DSN", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS", "REQUIRED_SYNC_CHECKS",
-            "SYNC_TIMEOUT", "PROMOTE_TIMEOUT", "EXPORTER_URL", "LOADGEN_URL", "STATE_DIR", "LOG_LEVEL", "LOG_FORMAT"});
+      app, {"POSTGRES_USER",        "POSTGRES_DB",  "PRIMARY_HOST",    "PRIMARY_PORT",        "REPLICA_HOST",
+            "REPLICA_PORT",         "PRIMARY_DSN",  "REPLICA_DSN",     "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
+            "REQUIRED_SYNC_CHECKS", "SYNC_TIMEOUT", "PROMOTE_TIMEOUT", "EXPORTER_URL",        "EXPORTER_USER",
+            "EXPORTER_CA_FILE",     "LOADGEN_URL",  "STATE_DIR",       "LOG_LEVEL",           "LOG_FORMAT"});
 
   agent::Arguments arguments;
   const auto command = [&](const char* name, const char* help) { return app.add_subcommand(name, help); };

@@ -6,6 +6,9 @@ Options options_from(const Settings& settings) {
   Options options;
   options.pair = pair_from(settings);
   options.exporter_url = settings.text("EXPORTER_URL");
+  options.exporter_access = {.user = settings.optional_text("EXPORTER_USER").value_or(""),
+                             .password = settings.secret("EXPORTER_PASSWORD"),
+                             .ca_file = settings.optional_text("EXPORTER_CA_FILE").value_or("")};
   options.loadgen_url = settings.text("LOADGEN_URL");
   options.loadgen_token = settings.secret("LOADGEN_CONTROL_TOKEN");
   options.thresholds.bytes = settings.integer("LAG_THRESHOLD_BYTES", 1, 1L << 40);

@@ -7,6 +7,7 @@
 #include "core/base/clock.h"
 #include "core/base/config.h"
 #include "core/base/secret.h"
+#include "core/http/client.h"
 #include "core/pg/conninfo.h"
 #include "core/replication/lag.h"
 
@@ -15,6 +16,7 @@ namespace pgrm::agent {
 struct Options {
   Pair pair;  // application database
   std::string exporter_url;
+  http::Access exporter_access;
   std::string loadgen_url;
   Secret loadgen_token;
   bool stop_loadgen = true;     // --traffic loadgen

@@ -25,7 +25,7 @@ PairWatch::PairWatch(const Options& options, const std::string& token, Duration 
       held_(std::move(held)),
       lag_(lag),
       clock_(clock),
-      exporter_(http::make_client(options.exporter_url)) {
+      exporter_(http::make_client(options.exporter_url, options.exporter_access)) {
   Servers servers = make_servers(options.pair, token);
   primary_ = std::move(servers.primary.admin);
   replica_ = std::move(servers.replica.admin);

@@ -25,12 +25,14 @@ using prometheus::MetricType;
 using Number = std::optional<double>;  // unknown: no series
 using Names = std::span<const char* const>;
 
+constexpr int oldest_version = 13;
 constexpr MetricType gauge = MetricType::Gauge;
 constexpr MetricType counter = MetricType::Counter;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // The kinds of rows. Each is about one kind of subject S, which brings its own labels: a node, a standby, a slot, the
-// pair. `source` is where the value comes from, in PostgreSQL's words; HELP shows it.
+// pair. `source` is where the value comes from, in PostgreSQL's words; HELP shows it. `since`: the first version of
+// PostgreSQL that has it, where that is not the oldest one supported.
 
 /// One value.
 template <class S>
@@ -39,6 +41,7 @@ struct Metric {
   MetricType type;
   std::string_view help, source;
   Number (*value)(const S&);
+  int since = oldest_version;
 };
 
 /// One value for each of a fixed set of label values: state sets and counters by reason, all there from the start.
@@ -49,6 +52,7 @@ struct MetricSet {
   std::string_view help, source, label;
   Names values;
   Number (*value)(const S&, std::string_view label_value);
+  int since = oldest_version;
 };
 
 /// Always 1: the labels are the information. `label_names`: for the catalogue.
@@ -56,6 +60,7 @@ template <class S>
 struct Info {
   std::string_view name, help, source, label_names;
   std::optional<Labels> (*labels)(const S&);
+  int since = oldest_version;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -100,6 +105,15 @@ Number number(const std::optional<WallTime>& time) { return time ? Number(to_uni
 template <class T>
 Number number(const std::optional<T>& value) {
   return value ? number(*value) : Number();
+}
+
+/// A point in time that is known not to have been is 0.
+Number or_never(const std::optional<WallTime>& time) { return time ? to_unix(*time) : 0; }
+
+template <class Value>
+Number found_in(const std::map<std::string, Value, std::less<>>& values, std::string_view key) {
+  const auto found = values.find(key);
+  return found == values.end() ? Number() : number(found->second);
 }
 
 /// A state set's value: unknown when the state is.
@@ -205,8 +219,6 @@ constexpr std::array server_metrics{
     Metric<ServerState>{"pgrm_postmaster_start_timestamp_seconds", gauge, "When the server was started",
                         "pg_postmaster_start_time()",
                         [](const ServerState& s) { return Number(to_unix(s.started_at)); }},
-    Metric<ServerState>{"pgrm_connections", gauge, "Client connections", "pg_stat_activity, client backends",
-                        [](const ServerState& s) { return number(s.connections); }},
     Metric<ServerState>{"pgrm_connections_limit", gauge, "Most connections that the server allows", "max_connections",
                         [](const ServerState& s) { return number(s.connections_limit); }},
     Metric<ServerState>{"pgrm_wal_insert_lsn_bytes", gauge, "Position where the next WAL record goes",
@@ -226,6 +238,9 @@ constexpr std::array server_metrics{
                         [](const ServerState& s) { return number(s.last_replayed_commit); }},
     Metric<ServerState>{"pgrm_replay_paused", gauge, "Whether replay is paused", "pg_is_wal_replay_paused()",
                         [](const ServerState& s) { return number(s.replay_paused); }},
+    Metric<ServerState>{"pgrm_recovery_min_apply_delay_seconds", gauge, "How long a standby holds commits back",
+                        "recovery_min_apply_delay",
+                        [](const ServerState& s) { return number(s.recovery_min_apply_delay); }},
     Metric<ServerState>{
         "pgrm_wal_receiver_up", gauge, "Whether a standby has a WAL receiver; none on a primary",
         "a row in pg_stat_wal_receiver",
@@ -247,6 +262,81 @@ constexpr std::array server_metrics{
                         "When the last message came in, by the standby's clock",
                         "pg_stat_wal_receiver.last_msg_receipt_time",
                         [](const ServerState& s) { return of_receiver(s, &WalReceiver::last_message_received); }},
+};
+
+constexpr std::array statistics_metrics{
+    Metric<Statistics>{"pgrm_accepting_connections", gauge,
+                       "Whether every database that is no template lets sessions in", "pg_database.datallowconn",
+                       [](const Statistics& s) { return number(s.accepting_connections); }},
+    Metric<Statistics>{"pgrm_prepared_transactions", gauge, "Prepared transactions: a fence does not stop their commit",
+                       "pg_prepared_xacts", [](const Statistics& s) { return number(s.prepared_transactions); }},
+    Metric<Statistics>{"pgrm_oldest_transaction_start_timestamp_seconds", gauge,
+                       "When the oldest transaction of another client began; 0: there is none",
+                       "pg_stat_activity.xact_start",
+                       [](const Statistics& s) { return or_never(s.oldest_transaction); }},
+    Metric<Statistics>{"pgrm_oldest_idle_in_transaction_start_timestamp_seconds", gauge,
+                       "Since when the longest idle transaction has been idle; 0: there is none",
+                       "pg_stat_activity.state_change",
+                       [](const Statistics& s) { return or_never(s.oldest_idle_in_transaction); }},
+    Metric<Statistics>{"pgrm_wal_generated_bytes_total", counter, "Bytes of WAL generated", "pg_stat_wal.wal_bytes",
+                       [](const Statistics& s) { return number(s.wal_bytes); }, 14},
+    Metric<Statistics>{"pgrm_wal_records_total", counter, "WAL records generated", "pg_stat_wal.wal_records",
+                       [](const Statistics& s) { return number(s.wal_records); }, 14},
+    Metric<Statistics>{"pgrm_wal_fpi_total", counter, "Full page images written to WAL", "pg_stat_wal.wal_fpi",
+                       [](const Statistics& s) { return number(s.wal_fpi); }, 14},
+    Metric<Statistics>{"pgrm_archiver_archived_segments_total", counter, "WAL files archived",
+                       "pg_stat_archiver.archived_count",
+                       [](const Statistics& s) { return number(s.archived_segments); }},
+    Metric<Statistics>{"pgrm_archiver_failed_segments_total", counter, "Failed attempts to archive a WAL file",
+                       "pg_stat_archiver.failed_count", [](const Statistics& s) { return number(s.failed_segments); }},
+    Metric<Statistics>{"pgrm_archiver_last_archived_timestamp_seconds", gauge,
+                       "When a WAL file was last archived; 0: never", "pg_stat_archiver.last_archived_time",
+                       [](const Statistics& s) { return or_never(s.last_archived); }},
+    Metric<Statistics>{"pgrm_archiver_last_failed_timestamp_seconds", gauge, "When archiving last failed; 0: never",
+                       "pg_stat_archiver.last_failed_time",
+                       [](const Statistics& s) { return or_never(s.last_failed); }},
+    Metric<Statistics>{"pgrm_archive_ready_segments", gauge,
+                       "WAL files that wait to be archived; 0 where archiving is off", "pg_ls_archive_statusdir()",
+                       [](const Statistics& s) { return number(s.archive_ready_segments); }},
+    Metric<Statistics>{"pgrm_checkpoints_timed_total", counter,
+                       "Checkpoints (restartpoints on a standby) that were due",
+                       "pg_stat_checkpointer.num_timed, up to 16 pg_stat_bgwriter.checkpoints_timed",
+                       [](const Statistics& s) { return number(s.checkpoints_timed); }},
+    Metric<Statistics>{"pgrm_checkpoints_requested_total", counter,
+                       "Checkpoints (restartpoints on a standby) that were asked for",
+                       "pg_stat_checkpointer.num_requested, up to 16 pg_stat_bgwriter.checkpoints_req",
+                       [](const Statistics& s) { return number(s.checkpoints_requested); }},
+    Metric<Statistics>{"pgrm_restartpoints_total", counter, "Restartpoints that were performed",
+                       "pg_stat_checkpointer.restartpoints_done",
+                       [](const Statistics& s) { return number(s.restartpoints); }, 17},
+    Metric<Statistics>{"pgrm_checkpoint_write_seconds_total", counter, "Time that checkpoints spent writing",
+                       "pg_stat_checkpointer.write_time, up to 16 pg_stat_bgwriter.checkpoint_write_time",
+                       [](const Statistics& s) { return Number(to_seconds(s.checkpoint_write)); }},
+    Metric<Statistics>{"pgrm_checkpoint_sync_seconds_total", counter, "Time that checkpoints spent in fsync",
+                       "pg_stat_checkpointer.sync_time, up to 16 pg_stat_bgwriter.checkpoint_sync_time",
+                       [](const Statistics& s) { return Number(to_seconds(s.checkpoint_sync)); }},
+};
+
+constexpr std::array connection_states{"active", "idle", "idle in transaction", "idle in transaction (aborted)",
+                                       "other"};
+constexpr std::array conflict_reasons{"tablespace", "lock", "snapshot", "bufferpin", "deadlock", "logical_slot"};
+
+constexpr std::array statistics_sets{
+    MetricSet<Statistics>{"pgrm_connections", gauge, "Client connections by state, the exporter's own included",
+                          "pg_stat_activity.state", "state", connection_states,
+                          [](const Statistics& s, std::string_view state) { return found_in(s.connections, state); }},
+    MetricSet<Statistics>{
+        "pgrm_recovery_conflicts_total", counter,
+        "Queries that recovery cancelled on a standby, by reason (logical_slot from 16 on)",
+        "sum over pg_stat_database_conflicts", "reason", conflict_reasons,
+        [](const Statistics& s, std::string_view reason) { return found_in(s.recovery_conflicts, reason); }},
+};
+
+constexpr std::array collector_metrics{
+    Metric<Collector>{"pgrm_collector_success", gauge, "Whether this part of the last observation succeeded",
+                      "the exporter", [](const Collector& c) { return number(c.error.empty()); }},
+    Metric<Collector>{"pgrm_collector_duration_seconds", gauge, "How long this part of the last observation took",
+                      "the exporter's monotonic clock", [](const Collector& c) { return Number(to_seconds(c.took)); }},
 };
 
 constexpr std::array receiver_states{"stopped", "starting", "streaming", "waiting", "restarting", "stopping"};
@@ -304,6 +394,10 @@ constexpr std::array standby_metrics{
     Metric<StandbyView>{"pgrm_standby_reply_timestamp_seconds", gauge,
                         "When it sent its last reply, by the standby's clock", "pg_stat_replication.reply_time",
                         [](const StandbyView& s) { return of_row(s, &Standby::reply_time); }},
+    Metric<StandbyView>{"pgrm_standby_backend_xmin_age_xids", gauge,
+                        "Transactions since the oldest snapshot that it holds back by hot_standby_feedback",
+                        "age(pg_stat_replication.backend_xmin), of its slot's xmin when it uses one",
+                        [](const StandbyView& s) { return of_row(s, &Standby::xmin_age); }},
 };
 
 constexpr std::array standby_states{"startup", "catchup", "streaming", "backup", "stopping"};
@@ -346,6 +440,12 @@ constexpr std::array slot_metrics{
     Metric<SlotView>{
         "pgrm_slot_safe_wal_bytes", gauge, "Bytes that can still be written before the slot is in danger of being lost",
         "pg_replication_slots.safe_wal_size", [](const SlotView& s) { return number(s.row->safe_wal_bytes); }},
+    Metric<SlotView>{"pgrm_slot_invalidated", gauge, "Whether the slot is of no use any more",
+                     "pg_replication_slots.invalidation_reason from 17 on, conflicting in 16, wal_status",
+                     [](const SlotView& s) { return number(s.row->invalidated); }},
+    Metric<SlotView>{"pgrm_slot_inactive_since_timestamp_seconds", gauge, "Since when nobody uses the slot",
+                     "pg_replication_slots.inactive_since",
+                     [](const SlotView& s) { return number(s.row->inactive_since); }, 17},
 };
 
 constexpr std::array wal_statuses{"reserved", "extended", "unreserved", "lost"};
@@ -405,6 +505,11 @@ constexpr std::array pair_sets{
 // ---------------------------------------------------------------------------------------------------------------------
 // From a view to subjects with their labels.
 
+Labels operator+(Labels labels, const Labels& more) {
+  labels.insert(labels.end(), more.begin(), more.end());
+  return labels;
+}
+
 template <class S>
 struct Labelled {
   Labels labels;
@@ -416,6 +521,8 @@ struct Subjects {
   std::vector<Labelled<Program>> program;
   std::vector<Labelled<Watched>> watched;
   std::vector<Labelled<std::reference_wrapper<const ServerState>>> servers;
+  std::vector<Labelled<std::reference_wrapper<const Statistics>>> statistics;
+  std::vector<Labelled<std::reference_wrapper<const Collector>>> collectors;
   std::vector<Labelled<StandbyView>> standbys;
   std::vector<Labelled<SlotView>> slots;
   std::vector<Labelled<PairView>> pair;
@@ -465,6 +572,11 @@ Subjects subjects_of(const View& view) {
     const ServerState* const state = view.server(side);
     if (state == nullptr) continue;
     subjects.servers.push_back({node, *state});
+    if (state->statistics) subjects.statistics.push_back({node, *state->statistics});
+    for (const Collector& collector : state->collectors) {
+      subjects.collectors.push_back({node + Labels{{"collector", collector.name}}, collector});
+    }
+    if (!state->replication_known) continue;
     add_standbys(subjects, view, side, *state);
     add_slots(subjects, side, *state);
   }
@@ -483,6 +595,9 @@ void for_each_table(const Subjects& subjects, Visit visit) {
   visit(server_info, "node", subjects.servers);
   visit(server_metrics, "node", subjects.servers);
   visit(server_sets, "node", subjects.servers);
+  visit(statistics_metrics, "node", subjects.statistics);
+  visit(statistics_sets, "node", subjects.statistics);
+  visit(collector_metrics, "node, collector", subjects.collectors);
   visit(standby_metrics, "node, standby", subjects.standbys);
   visit(standby_sets, "node, standby", subjects.standbys);
   visit(standby_info, "node, standby", subjects.standbys);
@@ -492,11 +607,6 @@ void for_each_table(const Subjects& subjects, Visit visit) {
 
 // ---------------------------------------------------------------------------------------------------------------------
 // From rows to families.
-
-Labels operator+(Labels labels, const Labels& more) {
-  labels.insert(labels.end(), more.begin(), more.end());
-  return labels;
-}
 
 template <class S>
 void add_series(prometheus::MetricFamily& family, const Metric<S>& row, const Labels& labels,
@@ -550,7 +660,7 @@ class Page final : public prometheus::Collectable {
 };
 
 struct CatalogueLine {
-  std::string name, type, labels, help, source;
+  std::string name, type, labels, versions, help, source;
 };
 
 std::vector<CatalogueLine> catalogue_lines() {
@@ -560,7 +670,8 @@ std::vector<CatalogueLine> catalogue_lines() {
       const std::string_view own = own_labels(row);
       const std::string_view comma = labels.empty() || own.empty() ? "" : ", ";
       lines.push_back({std::string(row.name), type_of(row) == counter ? "counter" : "gauge",
-                       fmt::format("{}{}{}", labels, comma, own), std::string(row.help), std::string(row.source)});
+                       fmt::format("{}{}{}", labels, comma, own), fmt::format("{}+", row.since), std::string(row.help),
+                       std::string(row.source)});
     }
   });
   return lines;
@@ -595,18 +706,18 @@ std::string catalogue(CatalogueFormat format) {
   const std::vector<CatalogueLine> lines = catalogue_lines();
   std::string text;
   if (format == CatalogueFormat::markdown) {
-    text = "| name | type | labels | meaning | source |\n|---|---|---|---|---|\n";
-    for (const auto& [name, type, labels, help, source] : lines) {
-      text += fmt::format("| `{}` | {} | {} | {} | `{}` |\n", name, type, labels, help, source);
+    text = "| name | type | labels | versions | meaning | source |\n|---|---|---|---|---|---|\n";
+    for (const auto& [name, type, labels, versions, help, source] : lines) {
+      text += fmt::format("| `{}` | {} | {} | {} | {} | `{}` |\n", name, type, labels, versions, help, source);
     }
     return text;
   }
   const std::size_t name_width = widest(lines, &CatalogueLine::name);
   const std::size_t labels_width = widest(lines, &CatalogueLine::labels);
   const std::size_t help_width = widest(lines, &CatalogueLine::help);
-  for (const auto& [name, type, labels, help, source] : lines) {
-    text += fmt::format("{:{}}  {:7}  {:{}}  {:{}}  {}\n", name, name_width, type, labels, labels_width, help,
-                        help_width, source);
+  for (const auto& [name, type, labels, versions, help, source] : lines) {
+    text += fmt::format("{:{}}  {:7}  {:{}}  {:3}  {:{}}  {}\n", name, name_width, type, labels, labels_width, versions,
+                        help, help_width, source);
   }
   return text;
 }

@@ -20,7 +20,7 @@ http::Response metrics_response(const View& view);
 
 enum class CatalogueFormat { text, markdown };
 
-/// Name, type, labels, meaning and source of every metric, one per line.
+/// Name, type, labels, versions of PostgreSQL, meaning and source of every metric, one per line.
 std::string catalogue(CatalogueFormat format);
 
 }  // namespace pgrm::exporter

@@ -5,8 +5,10 @@
 #include <iostream>
 
 #include "core/base/command_line.h"
+#include "core/base/error.h"
 #include "core/base/signals.h"
 #include "core/http/server.h"
+#include "core/http/web_config.h"
 #include "exporter/gauges.h"
 #include "exporter/options.h"
 #include "exporter/pages.h"
@@ -20,13 +22,25 @@ constexpr auto examples = R"(  exporter --primary-host db1 --replica-host db2
   exporter explain --markdown
 )";
 
+/// What is wrong with a new file must not take the old protection away.
+void reload(http::Server& server, const std::string& web_config) {
+  if (web_config.empty()) return;
+  try {
+    server.configure(http::WebConfig::load(web_config));
+    spdlog::info("reread {}", web_config);
+  } catch (const Error& error) {
+    spdlog::error("the web configuration stays as it was: {}", error.what());
+  }
+}
+
 int serve(const CommandLine& command_line) {
   const Options options = options_from(command_line.settings());
   command_line.set_up_logging();
 
-  const Signals signals;
-  Sampler sampler(observer_of(options.pair.primary), observer_of(options.pair.replica), options.policy, system_clock());
   http::Server server(options.listen);
+  if (!options.web_config.empty()) server.configure(http::WebConfig::load(options.web_config));
+  const Signals signals([&server, &options] { reload(server, options.web_config); });
+  Sampler sampler(observer_of(options.pair.primary), observer_of(options.pair.replica), options.policy, system_clock());
   add_pages(server, [&sampler] { return sampler.view(); });
   server.start();
   sampler.start();
@@ -44,7 +58,7 @@ int run(int argc, const char* const* argv) {
   command_line.add_settings(
       app, {"PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT", "PRIMARY_DSN", "REPLICA_DSN",
             "POSTGRES_USER", "MONITORING_INTERVAL", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
-            "REQUIRED_SYNC_CHECKS", "EXPORTER_LISTEN", "LOG_LEVEL", "LOG_FORMAT"});
+            "REQUIRED_SYNC_CHECKS", "EXPORTER_LISTEN", "EXPORTER_WEB_CONFIG", "LOG_LEVEL", "LOG_FORMAT"});
   CLI::App* const explain = app.add_subcommand("explain", "Print the catalogue of metrics");
   bool markdown = false;
   explain->add_flag("--markdown", markdown, "As a Markdown table");

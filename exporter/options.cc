@@ -21,6 +21,7 @@ Options options_from(const Settings& settings) {
                  .required = static_cast<int>(settings.integer("REQUIRED_SYNC_CHECKS", 1, 1'000'000)),
                  .interval = settings.seconds("MONITORING_INTERVAL", 0.05, 3600)},
       .listen = settings.text("EXPORTER_LISTEN"),
+      .web_config = settings.optional_text("EXPORTER_WEB_CONFIG").value_or(""),
   };
 }
 

@@ -15,6 +15,7 @@ struct Options {
   Pair pair;  // in the maintenance database: see below
   SyncPolicy policy;
   std::string listen;
+  std::string web_config;  // a file; empty: plain HTTP
 };
 
 /// Throws Error(configuration, usage) that names the setting, its value and what is allowed.

@@ -28,9 +28,30 @@ void log_reachability(Side side, const Observation& before, const Observation& a
   }
 }
 
+void log_collectors(Side side, const Observation& before, const Observation& after) {
+  const auto error_of = [side](const Observation& observation, const std::string& collector) {
+    const auto& state = observation.sample[side].state;
+    if (!state) return std::string();
+    const auto found = std::ranges::find(state->collectors, collector, &Collector::name);
+    return found == state->collectors.end() ? std::string() : found->error;
+  };
+  if (!after.sample[side].state) return;
+  for (const Collector& now : after.sample[side].state->collectors) {
+    const std::string was = error_of(before, now.name);
+    if (!now.error.empty() && was.empty()) {
+      spdlog::warn("{} of the {} are not known: {}", now.name, to_string(side), now.error);
+    } else if (now.error.empty() && !was.empty()) {
+      spdlog::info("{} of the {} are known again", now.name, to_string(side));
+    }
+  }
+}
+
 /// Only what changes is worth a line: a server that is down for a week must not fill a disk.
 void log_changes(const Observation& before, const Observation& after) {
-  for (const Side side : both_sides) log_reachability(side, before, after);
+  for (const Side side : both_sides) {
+    log_reachability(side, before, after);
+    log_collectors(side, before, after);
+  }
   const auto names = [](const Observation& observation) {
     std::vector<std::string> result;
     for (const SyncReason& reason : observation.streak.reasons()) result.push_back(reason.name);

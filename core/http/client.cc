@@ -13,10 +13,17 @@ namespace {
 
 class HttplibClient final : public Client {
  public:
-  HttplibClient(std::string url, const Secret& bearer) : url_(std::move(url)), client_(url_) {
+  explicit HttplibClient(std::string url) : url_(std::move(url)), client_(url_) {
     client_.set_keep_alive(true);
     client_.set_tcp_nodelay(true);
+  }
+
+  void present(const Secret& bearer) {
     if (!bearer.empty()) client_.set_default_headers({{"Authorization", "Bearer " + bearer.reveal()}});
+  }
+  void present(const Access& access) {
+    if (!access.user.empty()) client_.set_basic_auth(access.user.c_str(), access.password.reveal().c_str());
+    if (!access.ca_file.empty()) client_.set_ca_cert_path(access.ca_file.c_str());
   }
 
   Reply get(const std::string& path, Duration deadline) override {
@@ -45,6 +52,10 @@ class HttplibClient final : public Client {
     if (result.error() == httplib::Error::Read || result.error() == httplib::Error::Write) {
       throw Error(ErrorCode::timeout, fmt::format("no answer from {}{} within {}", url_, path, human(deadline)), hint);
     }
+    if (result.error() == httplib::Error::SSLServerVerification || result.error() == httplib::Error::SSLLoadingCerts) {
+      throw Error(ErrorCode::unreachable, fmt::format("the certificate of {} is not to be trusted", url_),
+                  "name the file of its authority, e.g. EXPORTER_CA_FILE");
+    }
     throw Error(ErrorCode::unreachable, fmt::format("cannot reach {}", url_), hint);
   }
 
@@ -52,9 +63,8 @@ class HttplibClient final : public Client {
   httplib::Client client_;
 };
 
-}  // namespace
-
-std::unique_ptr<Client> make_client(const std::string& url, const Secret& bearer) {
+template <class Credentials>
+std::unique_ptr<Client> client_with(const std::string& url, const Credentials& credentials) {
   static const std::regex form(R"(https?://[^/?#@\s]+/?)");
   if (!std::regex_match(url, form)) {
     // A user and password in it would be repeated here, and are of no use anyway.
@@ -62,8 +72,15 @@ std::unique_ptr<Client> make_client(const std::string& url, const Secret& bearer
     throw Error(ErrorCode::configuration,
                 fmt::format("\"{}\" is no URL like http://127.0.0.1:9717", tells ? url : "…@…"));
   }
-  return std::make_unique<HttplibClient>(url.ends_with('/') ? url.substr(0, url.size() - 1) : url, bearer);
+  auto client = std::make_unique<HttplibClient>(url.ends_with('/') ? url.substr(0, url.size() - 1) : url);
+  client->present(credentials);
+  return client;
 }
+
+}  // namespace
+
+std::unique_ptr<Client> make_client(const std::string& url, const Secret& bearer) { return client_with(url, bearer); }
+std::unique_ptr<Client> make_client(const std::string& url, const Access& access) { return client_with(url, access); }
 
 std::string get_ok(Client& client, const std::string& path, Duration deadline) {
   Reply reply = client.get(path, deadline);

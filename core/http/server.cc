@@ -2,21 +2,35 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <httplib.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <csignal>
+#include <list>
+#include <mutex>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "core/base/error.h"
+#include "core/base/json_text.h"
+#include "core/http/message.h"
+#include "core/http/stream.h"
+#include "core/http/web_config.h"
 
 namespace pgrm::http {
 namespace {
 
-constexpr std::size_t max_body = 64UL * 1024;
-constexpr std::size_t threads = 8;
+constexpr std::size_t worth_gzipping = 1024;
+constexpr std::string_view head_end = "\r\n\r\n";
 
 struct Address {
   std::string host;
@@ -41,124 +55,318 @@ Address parse_listen(const std::string& listen) {
   return address;
 }
 
-bool is_loopback(const std::string& address) {
-  return address == "::1" || address.starts_with("127.") || address.starts_with("::ffff:127.");
-}
-
-Request from_httplib(const httplib::Request& raw) {
-  Request request{raw.method, raw.path, raw.body, std::nullopt, is_loopback(raw.remote_addr)};
-  if (raw.has_header("Authorization")) request.authorization = raw.get_header_value("Authorization");
-  return request;
-}
-
-std::string_view reason_of(int status) {
-  switch (status) {
-    case 400:
-      return "bad request";
-    case 404:
-      return "no such path";
-    case 405:
-      return "method not allowed";
-    case 413:
-      return "body too large";
-    case 414:
-      return "URI too long";
-    default:
-      return status >= 500 ? "internal error" : "refused";
+/// -1: taken, or not ours. Without SO_REUSEPORT: two programs that share a port would answer in turns.
+int listening_socket(const Address& address) {
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found) != 0) return -1;
+  const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> list(found, &freeaddrinfo);
+  for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
+    const int socket = ::socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, one->ai_protocol);
+    if (socket < 0) continue;
+    const int yes = 1;
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (bind(socket, one->ai_addr, one->ai_addrlen) == 0 && listen(socket, 128) == 0) return socket;
+    close(socket);
   }
+  return -1;
 }
+
+int port_of(int socket) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
+  const in_port_t port = address.ss_family == AF_INET6 ? reinterpret_cast<const sockaddr_in6&>(address).sin6_port
+                                                       : reinterpret_cast<const sockaddr_in&>(address).sin_port;
+  return ntohs(port);
+}
+
+bool is_loopback(const sockaddr_storage& peer) {
+  if (peer.ss_family == AF_INET) {
+    return ntohl(reinterpret_cast<const sockaddr_in&>(peer).sin_addr.s_addr) >> 24 == 127;
+  }
+  const in6_addr& address = reinterpret_cast<const sockaddr_in6&>(peer).sin6_addr;
+  return IN6_IS_ADDR_LOOPBACK(&address) || (IN6_IS_ADDR_V4MAPPED(&address) && address.s6_addr[12] == 127);
+}
+
+/// Browsers name the page that a POST comes from: only pages of this very server may.
+bool comes_from_elsewhere(const Head& head) {
+  const auto origin = head.header("origin");
+  if (!origin) return false;
+  const auto scheme = origin->find("://");
+  return scheme == std::string::npos || origin->substr(scheme + 3) != head.header("host");
+}
+
+struct Route {
+  std::string method, path;
+  Server::Handler handler;
+};
 
 }  // namespace
 
 Response error_response(int status, const std::string& text) {
-  return {status, nlohmann::json{{"error", text}}.dump() + "\n", "application/json"};
+  return {status, json_text(nlohmann::json{{"error", text}}) + "\n", "application/json"};
 }
 
-struct Server::State {
-  Address address;
-  httplib::Server server;
-  int port = 0;
-  std::jthread thread;
+class Server::State {
+ public:
+  State(const std::string& listen, const Limits& limits) : limits_(limits), address_(parse_listen(listen)) {}
+
+  ~State() {
+    if (acceptor_.joinable()) {
+      acceptor_.request_stop();
+      eventfd_write(wake_, 1);
+      acceptor_.join();
+    }
+    std::list<Connection> last;
+    {
+      const std::lock_guard lock(mutex_);
+      for (const Connection& connection : connections_) connection.stream->shut();
+      last.swap(connections_);
+    }
+    last.clear();  // joins their threads
+    if (socket_ >= 0) close(socket_);
+    if (wake_ >= 0) close(wake_);
+  }
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
+  void add(Route route) { routes_.push_back(std::move(route)); }
+
+  void configure(std::shared_ptr<const WebConfig> config) {
+    const std::lock_guard lock(mutex_);
+    config_ = std::move(config);
+  }
+
+  void start() {
+    socket_ = listening_socket(address_);
+    if (socket_ < 0) {
+      throw Error(ErrorCode::configuration,
+                  fmt::format("cannot listen on {}:{}: the port is taken or the address is not this machine's",
+                              address_.host, address_.port),
+                  "choose another address with --listen");
+    }
+    wake_ = eventfd(0, EFD_CLOEXEC);
+    acceptor_ = std::jthread([this](const std::stop_token& stop) { accept_until(stop); });
+  }
+
+  int port() const { return port_of(socket_); }
+
+ private:
+  struct Connection {
+    std::shared_ptr<Stream> stream;
+    bool idle = false;  // between two requests
+    bool done = false;
+    Mono since{};
+    std::jthread thread;  // last: it uses all of the above
+  };
+
+  std::shared_ptr<const WebConfig> config() const {
+    const std::lock_guard lock(mutex_);
+    return config_;
+  }
+
+  void accept_until(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      std::array<pollfd, 2> ready{{{socket_, POLLIN, 0}, {wake_, POLLIN, 0}}};
+      poll(ready.data(), ready.size(), -1);
+      if (stop.stop_requested()) return;
+      sockaddr_storage peer{};
+      socklen_t size = sizeof peer;
+      const int socket = accept4(socket_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC);
+      if (socket >= 0) {
+        admit(std::make_shared<Stream>(socket), is_loopback(peer));
+      } else if (errno == EMFILE || errno == ENFILE) {
+        poll(&ready[1], 1, 100);  // until a connection has ended
+      }
+    }
+  }
+
+  void admit(std::shared_ptr<Stream> stream, bool loopback) {
+    bury_the_dead();
+    const std::lock_guard lock(mutex_);
+    const auto present = static_cast<std::size_t>(
+        std::ranges::count_if(connections_, [](const Connection& connection) { return !connection.done; }));
+    if (present >= limits_.connections && !end_the_longest_idle()) return;  // closes the new one
+    Connection& mine = connections_.emplace_back();
+    mine.stream = std::move(stream);
+    mine.since = std::chrono::steady_clock::now();
+    try {
+      mine.thread = std::jthread([this, &mine, loopback] {
+        serve(mine, loopback);
+        const std::lock_guard ending(mutex_);
+        mine.done = true;
+      });
+    } catch (const std::system_error&) {
+      connections_.pop_back();  // the machine has no thread to spare: closes it
+    }
+  }
+
+  /// REQUIRES: the lock is held.
+  bool end_the_longest_idle() {
+    auto longest = connections_.end();
+    for (auto one = connections_.begin(); one != connections_.end(); ++one) {
+      if (one->idle && !one->done && (longest == connections_.end() || one->since < longest->since)) longest = one;
+    }
+    if (longest == connections_.end()) return false;
+    longest->stream->shut();
+    longest->idle = false;
+    return true;
+  }
+
+  void bury_the_dead() {
+    std::list<Connection> dead;
+    const std::lock_guard lock(mutex_);
+    for (auto one = connections_.begin(); one != connections_.end();) {
+      const auto next = std::next(one);
+      if (one->done) dead.splice(dead.end(), connections_, one);
+      one = next;
+    }
+  }
+
+  void set_idle(Connection& connection, bool idle) {
+    const std::lock_guard lock(mutex_);
+    connection.idle = idle;
+    connection.since = std::chrono::steady_clock::now();
+  }
+
+  static Mono in(Duration duration) { return std::chrono::steady_clock::now() + duration; }
+
+  void serve(Connection& connection, bool loopback) {
+    // OpenSSL writes to a socket that the client may have closed: an error, and not the end of the program.
+    sigset_t broken_pipe;
+    sigemptyset(&broken_pipe);
+    sigaddset(&broken_pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
+    Stream& stream = *connection.stream;
+    if (const auto config = this->config(); config->tls() != nullptr) {
+      if (!stream.accept_tls(config->tls(), in(limits_.handshake))) return;
+    }
+    std::string buffer;
+    while (serve_one(connection, loopback, buffer)) continue;
+    stream.close_politely(in(std::chrono::seconds(1)));
+  }
+
+  /// One request and its answer; `buffer` holds what was read ahead. False when the connection has come to its end.
+  bool serve_one(Connection& connection, bool loopback, std::string& buffer) {
+    Stream& stream = *connection.stream;
+    std::array<char, 4096> chunk{};
+    if (buffer.empty()) {
+      set_idle(connection, true);
+      const std::size_t got = stream.read(chunk.data(), chunk.size(), in(limits_.keep_alive));
+      set_idle(connection, false);
+      if (got == 0) return false;
+      buffer.append(chunk.data(), got);
+    }
+    const Mono deadline = in(limits_.request);
+    const auto read_more = [&] {
+      const std::size_t got = stream.read(chunk.data(), chunk.size(), deadline);
+      if (got > 0) buffer.append(chunk.data(), got);
+      return got > 0;
+    };
+    try {
+      std::size_t head_size = std::string::npos;
+      while ((head_size = buffer.find(head_end)) == std::string::npos && buffer.size() <= limits_.head) {
+        if (!read_more()) throw Refusal{408, "the request did not come in time"};
+      }
+      if (head_size > limits_.head) throw Refusal{431, fmt::format("headers larger than {} bytes", limits_.head)};
+      const Head head = parse_head(std::string_view(buffer).substr(0, head_size));
+      buffer.erase(0, head_size + head_end.size());
+
+      Request request{.method = head.method,
+                      .path = head.path,
+                      .body = {},
+                      .authorization = head.header("authorization"),
+                      .from_loopback = loopback};
+      const std::size_t body = body_length(head, limits_.body);
+      if (body > buffer.size() && head.header("expect") == "100-continue") {
+        stream.write("HTTP/1.1 100 Continue\r\n\r\n", deadline);
+      }
+      while (buffer.size() < body) {
+        if (!read_more()) throw Refusal{408, "the body did not come in time"};
+      }
+      request.body = buffer.substr(0, body);
+      buffer.erase(0, body);
+
+      Headers more;
+      Response response = answer(head, request, more);
+      if (accepts_gzip(head) && response.body.size() >= worth_gzipping) {
+        response.body = gzip(response.body);
+        more.emplace_back("Content-Encoding", "gzip");
+      }
+      more.emplace_back("Vary", "Accept-Encoding");
+      return stream.write(to_text(response, more, head.keep_alive, head.method != "HEAD"), deadline) && head.keep_alive;
+    } catch (const Refusal& refusal) {
+      // What follows cannot be told from the rest of this one.
+      stream.write(to_text(error_response(refusal.status, refusal.text), {}, false, true), in(std::chrono::seconds(1)));
+    } catch (const std::exception& surprise) {
+      stream.write(to_text(error_response(500, surprise.what()), {}, false, true), in(std::chrono::seconds(1)));
+    }
+    return false;
+  }
+
+  Response answer(const Head& head, const Request& request, Headers& more) const {
+    switch (config()->allows(request.authorization)) {
+      case WebConfig::Answer::yes:
+        break;
+      case WebConfig::Answer::no:
+        more.emplace_back("WWW-Authenticate", "Basic realm=\"replica-migration\", charset=\"UTF-8\"");
+        return error_response(401, "user and password are required");
+      case WebConfig::Answer::busy:
+        return error_response(429, "too many passwords are being tried");
+    }
+    std::string allowed;
+    for (const Route& route : routes_) {
+      if (route.path != request.path) continue;
+      if (route.method == request.method || (route.method == "GET" && request.method == "HEAD")) {
+        if (request.method == "POST" && comes_from_elsewhere(head)) {
+          return error_response(403, "a page of another site may not do that");
+        }
+        return run(route.handler, request, more);
+      }
+      allowed += (allowed.empty() ? "" : ", ") + route.method + (route.method == "GET" ? ", HEAD" : "");
+    }
+    if (allowed.empty()) return error_response(404, "no such path");
+    more.emplace_back("Allow", allowed);
+    return error_response(405, "method not allowed");
+  }
+
+  static Response run(const Handler& handler, const Request& request, Headers& more) {
+    try {
+      Response response = handler(request);
+      if (response.content_type.starts_with("text/html")) {
+        // A page loads nothing from elsewhere, whatever got into it.
+        more.emplace_back("Content-Security-Policy",
+                          "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+                          "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+                          "frame-ancestors 'none'");
+      }
+      return response;
+    } catch (const std::exception& error) {
+      return error_response(500, error.what());
+    }
+  }
+
+  const Limits limits_;
+  const Address address_;
+  std::vector<Route> routes_;
+  int socket_ = -1;
+  int wake_ = -1;
+  mutable std::mutex mutex_;
+  std::shared_ptr<const WebConfig> config_ = std::make_shared<const WebConfig>();
+  std::list<Connection> connections_;
+  std::jthread acceptor_;
 };
 
-Server::Server(const std::string& listen) : state_(std::make_unique<State>()) {
-  state_->address = parse_listen(listen);
-  httplib::Server& server = state_->server;
-  server.new_task_queue = [] { return new httplib::ThreadPool(threads); };
-  server.set_payload_max_length(max_body);
-  server.set_read_timeout(std::chrono::seconds(5));
-  server.set_write_timeout(std::chrono::seconds(5));
-  server.set_keep_alive_timeout(2);  // an idle connection holds a thread, and the destructor waits for it
-  server.set_tcp_nodelay(true);
-  // httplib's own choice, SO_REUSEPORT, lets two programs share a port: half of the answers would be the other's.
-  server.set_socket_options([](socket_t socket) {
-    const int yes = 1;
-    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  });
-  // Only what was decided by nobody: a handler's own answer has a body already.
-  server.set_error_handler([](const httplib::Request&, httplib::Response& response) {
-    if (!response.body.empty()) return;
-    const Response body = error_response(response.status, std::string(reason_of(response.status)));
-    response.set_content(body.body, body.content_type.c_str());
-  });
-}
+Server::Server(const std::string& listen, const Limits& limits) : state_(std::make_unique<State>(listen, limits)) {}
+Server::~Server() = default;
 
-Server::~Server() { state_->server.stop(); }
-
-namespace {
-
-void answer(const Server::Handler& handler, const Request& request, httplib::Response& out) {
-  Response response;
-  try {
-    response = handler(request);
-  } catch (const Error& error) {
-    response = error_response(500, error.what());
-  }
-  out.status = response.status;
-  out.set_content(response.body, response.content_type.c_str());
-}
-
-}  // namespace
-
-void Server::get(const std::string& path, Handler handler) {
-  state_->server.Get(path.c_str(), [handler = std::move(handler)](const httplib::Request& raw, httplib::Response& out) {
-    answer(handler, from_httplib(raw), out);
-  });
-}
-void Server::post(const std::string& path, Handler handler) {
-  state_->server.Post(path.c_str(), [handler = std::move(handler)](const httplib::Request& raw, httplib::Response& out,
-                                                                   const httplib::ContentReader& read_body) {
-    Request request = from_httplib(raw);
-    // Without a length there is no body (curl -X POST); httplib would wait for one until its timeout.
-    if (raw.has_header("Content-Length") || raw.has_header("Transfer-Encoding")) {
-      const auto append = [&request](const char* data, std::size_t size) {
-        request.body.append(data, size);
-        return true;
-      };
-      if (!read_body(append)) return;  // httplib has set the status
-    }
-    answer(handler, request, out);
-  });
-}
-
-void Server::start() {
-  const auto& [host, port] = state_->address;
-  if (port == 0) {
-    state_->port = state_->server.bind_to_any_port(host.c_str());
-  } else {
-    state_->port = state_->server.bind_to_port(host.c_str(), port) ? port : -1;
-  }
-  if (state_->port < 0) {
-    throw Error(ErrorCode::configuration,
-                fmt::format("cannot listen on {}:{}: the port is taken or the address is not "
-                            "this machine's",
-                            host, port),
-                "choose another address with --listen");
-  }
-  state_->thread = std::jthread([this] { state_->server.listen_after_bind(); });
-  while (!state_->server.is_running()) std::this_thread::yield();
-}
-
-int Server::port() const { return state_->port; }
+void Server::get(const std::string& path, Handler handler) { state_->add({"GET", path, std::move(handler)}); }
+void Server::post(const std::string& path, Handler handler) { state_->add({"POST", path, std::move(handler)}); }
+void Server::configure(std::shared_ptr<const WebConfig> config) { state_->configure(std::move(config)); }
+void Server::start() { state_->start(); }
+int Server::port() const { return state_->port(); }
 
 }  // namespace pgrm::http

@@ -1,13 +1,17 @@
-// A small HTTP/1.1 server over cpp-httplib.
+// A small HTTP/1.1 server, plain or TLS, that a client can neither stop nor slow down. Our own, because cpp-httplib
+// bounds neither the headers nor the duration of a request, and cannot change its certificate.
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "core/base/clock.h"
+
 namespace pgrm::http {
+
+class WebConfig;
 
 struct Request {
   std::string method;
@@ -26,19 +30,32 @@ struct Response {
 /// {"error": text} with a status of 4xx or 5xx.
 Response error_response(int status, const std::string& text);
 
-/// Serves on threads of its own between start() and destruction; handlers run concurrently and must be thread-safe.
-/// Bodies over 64 KiB, slow clients and unknown paths get a 4xx with a JSON error and hold up nobody else.
+struct Limits {
+  std::size_t head = 16UL * 1024;  // bytes of request line and headers
+  std::size_t body = 64UL * 1024;
+  std::size_t connections = 64;                    // one more ends the one that has been idle for longest
+  Duration request = std::chrono::seconds(10);     // from its first byte to the last of the answer
+  Duration handshake = std::chrono::seconds(5);    // TLS
+  Duration keep_alive = std::chrono::seconds(60);  // between two requests
+};
+
+/// Serves on threads of its own between start() and destruction, one for every connection; handlers run concurrently
+/// and must be thread-safe. What breaks a limit, and every method and path that is not served, gets a 4xx with a JSON
+/// error. Bodies are gzipped for who accepts it. A POST that a browser sends for another site's page is refused.
 class Server {
  public:
   using Handler = std::function<Response(const Request&)>;
 
   /// `listen`: "host:port"; port 0 takes any free one. Throws Error(configuration) for anything else.
-  explicit Server(const std::string& listen);
+  explicit Server(const std::string& listen, const Limits& limits = {});
   ~Server();
 
-  /// Exact path. REQUIRES: before start().
+  /// Exact path. A path that is got can be asked for with HEAD too. REQUIRES: before start().
   void get(const std::string& path, Handler handler);
   void post(const std::string& path, Handler handler);
+
+  /// For connections and requests from now on. Never nullptr. Thread-safe, also before start().
+  void configure(std::shared_ptr<const WebConfig> config);
 
   /// Binds and begins to serve. Throws Error(configuration) when the address is taken or not ours.
   void start();
@@ -46,7 +63,7 @@ class Server {
   int port() const;
 
  private:
-  struct State;
+  class State;
   std::unique_ptr<State> state_;
 };
 

@@ -23,6 +23,7 @@ struct Standby {
   std::optional<Lsn> sent, write, flush, replay;
   std::optional<Duration> write_lag, flush_lag, replay_lag;  // NULL when idle
   std::optional<WallTime> reply_time;
+  std::optional<std::int64_t> xmin_age;  // transactions since the oldest snapshot that it holds back; nullopt: none
 };
 
 /// A row of pg_replication_slots.
@@ -33,6 +34,8 @@ struct Slot {
   std::optional<Lsn> restart, confirmed_flush;
   std::optional<std::string> wal_status;  // reserved, extended, unreserved, lost
   std::optional<std::int64_t> safe_wal_bytes;
+  bool invalidated = false;                // of no use any more, for whatever reason
+  std::optional<WallTime> inactive_since;  // from 17 on, while it is not active
 };
 
 /// The row of pg_stat_wal_receiver.
@@ -43,6 +46,30 @@ struct WalReceiver {
   int sender_port = 0;
   std::optional<Lsn> written, flushed, latest_end;
   std::optional<WallTime> last_message_sent, last_message_received;
+};
+
+/// What nobody judges the pair by, but what shows trouble coming. Counters start anew with the server's statistics.
+struct Statistics {
+  std::map<std::string, int, std::less<>> connections;  // client backends by pg_stat_activity.state, own one included
+  int prepared_transactions = 0;
+  std::optional<WallTime> oldest_transaction;                   // of other client backends; nullopt: none
+  std::optional<WallTime> oldest_idle_in_transaction;           // since when; nullopt: none
+  bool accepting_connections = false;                           // every database that is no template lets sessions in
+  std::optional<std::int64_t> wal_records, wal_fpi, wal_bytes;  // from 14 on
+  std::int64_t archived_segments = 0, failed_segments = 0;
+  std::optional<WallTime> last_archived, last_failed;  // nullopt: never
+  std::int64_t archive_ready_segments = 0;             // 0 when archiving is off
+  std::int64_t checkpoints_timed = 0, checkpoints_requested = 0;
+  std::optional<std::int64_t> restartpoints;  // from 17 on
+  Duration checkpoint_write{}, checkpoint_sync{};
+  std::map<std::string, std::int64_t, std::less<>> recovery_conflicts;  // by reason, those that the version knows
+};
+
+/// How one statement of a look went.
+struct Collector {
+  std::string name;
+  Duration took{};
+  std::string error;  // empty: it succeeded
 };
 
 /// One look at one server, taken in at most three statements. Unknown is nullopt.
@@ -62,11 +89,15 @@ struct ServerState {
   std::optional<Lsn> wal_receive, wal_replay;
   std::optional<WallTime> last_replayed_commit;
   std::optional<bool> replay_paused;
+  std::optional<Duration> recovery_min_apply_delay;
   std::optional<WalReceiver> receiver;
   // On both.
   std::vector<Slot> slots;
-  int connections = 0;
+  int connections = 0;  // of clients, this one included
   int connections_limit = 0;
+  bool replication_known = true;         // false: that statement failed, and standbys and slots are not known
+  std::optional<Statistics> statistics;  // nullopt: that statement failed, or was not for this observer to ask
+  std::vector<Collector> collectors;     // the statements, in their order
 };
 
 /// What the agent's checks need beyond ServerState; gathered once, changes nothing.

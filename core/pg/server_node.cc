@@ -6,56 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/pg/observer.h"
 #include "core/pg/session.h"
 
 namespace pgrm {
 namespace {
 
-// PostgreSQL 13 to 18 have every column and function named here. What only some versions offer stands in
-// `version_dependent` at the end of this list.
-
-// pg_current_wal_*() raise an error in recovery, pg_last_wal_*() and pg_is_wal_replay_paused() outside of it: hence the
-// branches inside the statement. A standby is asked first and the primary right after it: with the primary's positions
-// in front and the standby's at the end, as little WAL as possible is written in between. reset_val is what new
-// sessions get, whatever this session has set for itself.
-constexpr Statement observe_server{"pgrm_observe_server", R"sql(
-SELECT CASE WHEN NOT r THEN pg_current_wal_flush_lsn() END AS wal_flush,
-       CASE WHEN NOT r THEN pg_current_wal_lsn() END AS wal_write,
-       CASE WHEN NOT r THEN pg_current_wal_insert_lsn() END AS wal_insert,
-       current_setting('server_version_num') AS version,
-       (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
-       r AS in_recovery,
-       CASE WHEN r THEN greatest(w.received_tli, (SELECT timeline_id FROM pg_control_checkpoint()),
-                                 (SELECT min_recovery_end_timeline FROM pg_control_recovery()))
-            ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
-       (SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only') AS default_read_only,
-       pg_has_role('pg_read_all_stats', 'USAGE') AS full_view,
-       extract(epoch FROM clock_timestamp()) AS server_time,
-       extract(epoch FROM pg_postmaster_start_time()) AS started_at,
-       CASE WHEN r THEN extract(epoch FROM pg_last_xact_replay_timestamp()) END AS last_replayed_commit,
-       CASE WHEN r THEN pg_is_wal_replay_paused() END AS replay_paused,
-       w.status AS receiver_status, coalesce(w.slot_name, '') AS receiver_slot,
-       coalesce(w.sender_host, '') AS sender_host, coalesce(w.sender_port, 0) AS sender_port,
-       w.written_lsn, w.flushed_lsn, w.latest_end_lsn,
-       extract(epoch FROM w.last_msg_send_time) AS last_message_sent,
-       extract(epoch FROM w.last_msg_receipt_time) AS last_message_received,
-       (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS connections,
-       current_setting('max_connections') AS connections_limit,
-       CASE WHEN r THEN pg_last_wal_receive_lsn() END AS wal_receive,
-       CASE WHEN r THEN pg_last_wal_replay_lsn() END AS wal_replay
-  FROM (SELECT pg_is_in_recovery() AS r) AS role LEFT JOIN pg_stat_wal_receiver AS w ON true)sql"};
-
-constexpr Statement observe_standbys{"pgrm_observe_standbys", R"sql(
-SELECT coalesce(s.slot_name, r.application_name) AS name, r.application_name, s.slot_name AS slot, r.state, r.sync_state,
-       r.sent_lsn, r.write_lsn, r.flush_lsn, r.replay_lsn,
-       extract(epoch FROM r.write_lag) AS write_lag, extract(epoch FROM r.flush_lag) AS flush_lag,
-       extract(epoch FROM r.replay_lag) AS replay_lag, extract(epoch FROM r.reply_time) AS reply_time
-  FROM pg_stat_replication AS r LEFT JOIN pg_replication_slots AS s ON s.active_pid = r.pid
- ORDER BY 1, r.pid)sql"};
-
-constexpr Statement observe_slots{"pgrm_observe_slots", R"sql(
-SELECT slot_name AS name, slot_type AS type, active, restart_lsn, confirmed_flush_lsn, wal_status, safe_wal_size
-  FROM pg_replication_slots ORDER BY slot_name)sql"};
+// What a look at a server asks stands in observer.cc. PostgreSQL 13 to 18 have every column and function named here;
+// what only some versions offer stands in `version_dependent` at the end of this list.
 
 constexpr Statement read_settings{"pgrm_read_settings", R"sql(
 SELECT name, reset_val AS value FROM pg_settings
@@ -147,74 +105,6 @@ std::vector<std::string> names(const Value& json) {
   return nlohmann::json::parse(json.value_or("[]")).get<std::vector<std::string>>();
 }
 
-std::optional<WalReceiver> map_receiver(const Rows::Row& row) {
-  if (!row.text("receiver_status")) return std::nullopt;
-  return WalReceiver{
-      .status = *row.text("receiver_status"),
-      .slot = row.text("receiver_slot").value_or(""),
-      .sender_host = row.text("sender_host").value_or(""),
-      .sender_port = to_int(row.integer("sender_port")),
-      .written = row.lsn("written_lsn"),
-      .flushed = row.lsn("flushed_lsn"),
-      .latest_end = row.lsn("latest_end_lsn"),
-      .last_message_sent = row.time("last_message_sent"),
-      .last_message_received = row.time("last_message_received"),
-  };
-}
-
-ServerState map_server(const Rows::Row& row) {
-  ServerState state;
-  state.version = to_int(row.integer("version"));
-  state.system_identifier = row.text("system_identifier").value_or("");
-  state.in_recovery = row.boolean("in_recovery").value_or(false);
-  if (const auto timeline = row.integer("timeline")) state.timeline = static_cast<std::uint32_t>(*timeline);
-  state.default_read_only = row.boolean("default_read_only").value_or(false);
-  state.full_view = row.boolean("full_view").value_or(false);
-  state.server_time = row.time("server_time").value_or(WallTime{});
-  state.started_at = row.time("started_at").value_or(WallTime{});
-  state.wal_insert = row.lsn("wal_insert");
-  state.wal_write = row.lsn("wal_write");
-  state.wal_flush = row.lsn("wal_flush");
-  state.wal_receive = row.lsn("wal_receive");
-  state.wal_replay = row.lsn("wal_replay");
-  state.last_replayed_commit = row.time("last_replayed_commit");
-  state.replay_paused = row.boolean("replay_paused");
-  state.receiver = map_receiver(row);
-  state.connections = to_int(row.integer("connections"));
-  state.connections_limit = to_int(row.integer("connections_limit"));
-  return state;
-}
-
-Standby map_standby(const Rows::Row& row) {
-  return {
-      .name = row.text("name").value_or(""),
-      .application_name = row.text("application_name").value_or(""),
-      .slot = row.text("slot"),
-      .state = row.text("state"),
-      .sync_state = row.text("sync_state"),
-      .sent = row.lsn("sent_lsn"),
-      .write = row.lsn("write_lsn"),
-      .flush = row.lsn("flush_lsn"),
-      .replay = row.lsn("replay_lsn"),
-      .write_lag = seconds(row.real("write_lag")),
-      .flush_lag = seconds(row.real("flush_lag")),
-      .replay_lag = seconds(row.real("replay_lag")),
-      .reply_time = row.time("reply_time"),
-  };
-}
-
-Slot map_slot(const Rows::Row& row) {
-  return {
-      .name = row.text("name").value_or(""),
-      .type = row.text("type").value_or(""),
-      .active = row.boolean("active").value_or(false),
-      .restart = row.lsn("restart_lsn"),
-      .confirmed_flush = row.lsn("confirmed_flush_lsn"),
-      .wal_status = row.text("wal_status"),
-      .safe_wal_bytes = row.integer("safe_wal_size"),
-  };
-}
-
 /// What is left of one deadline that covers several statements.
 class Budget {
  public:
@@ -229,7 +119,9 @@ class Budget {
 class ServerNode final : public Node {
  public:
   ServerNode(const Conninfo& server, NodeOptions options)
-      : session_(server, options.application_name), options_(std::move(options)) {}
+      : session_(server, options.application_name),
+        observer_(options.observer_timeout ? Observer::For::watching : Observer::For::acting),
+        options_(std::move(options)) {}
 
   std::string describe() const override { return session_.conninfo().describe(); }
   void disconnect() override { session_.close(); }
@@ -365,22 +257,22 @@ class ServerNode final : public Node {
  private:
   ServerState look(Duration deadline) {
     const Budget budget(deadline);
-    ServerState state = map_server(ask(observe_server, {}, budget.left()).one());
-    const Rows standbys = ask(observe_standbys, {}, budget.left());
-    for (std::size_t i = 0; i < standbys.size(); ++i) state.standbys.push_back(map_standby(standbys[i]));
-    const Rows slots = ask(observe_slots, {}, budget.left());
-    for (std::size_t i = 0; i < slots.size(); ++i) state.slots.push_back(map_slot(slots[i]));
-    return state;
+    open(deadline);
+    return observer_.look(session_, budget.left());
   }
 
   void open(Duration deadline) {
     if (session_.is_open()) return;
     session_.open(deadline);
     if (!options_.observer_timeout) return;
+    // A lock is waited for so briefly that what it blocks does not use up the time of the rest.
     const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(*options_.observer_timeout).count();
-    session_.script(fmt::format("SET statement_timeout = {}; SET search_path = ''; "
+    // And a server that cannot reach this program any more ends the session by itself, within half a minute.
+    session_.script(fmt::format("SET statement_timeout = {}; SET lock_timeout = {}; SET search_path = ''; "
+                                "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; "
+                                "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 25000; "
                                 "SET default_transaction_read_only = on",
-                                millis),
+                                millis, std::max<std::int64_t>(1, millis / 20)),
                     deadline);
   }
 
@@ -397,6 +289,7 @@ class ServerNode final : public Node {
   }
 
   Session session_;
+  Observer observer_;
   NodeOptions options_;
 };
 

@@ -40,6 +40,7 @@ Json to_json(const Standby& standby) {
   json["flush_lag_seconds"] = seconds_or_null(standby.flush_lag);
   json["replay_lag_seconds"] = seconds_or_null(standby.replay_lag);
   json["reply_time"] = time_or_null(standby.reply_time);
+  json["xmin_age_xids"] = or_null(standby.xmin_age);
   return json;
 }
 
@@ -52,6 +53,8 @@ Json to_json(const Slot& slot) {
   put_lsn(json, "restart_lsn", slot.restart);
   put_lsn(json, "confirmed_flush_lsn", slot.confirmed_flush);
   json["safe_wal_bytes"] = or_null(slot.safe_wal_bytes);
+  json["invalidated"] = slot.invalidated;
+  json["inactive_since"] = time_or_null(slot.inactive_since);
   return json;
 }
 
@@ -66,6 +69,27 @@ Json to_json(const WalReceiver& receiver) {
   put_lsn(json, "latest_end_lsn", receiver.latest_end);
   json["last_message_sent"] = time_or_null(receiver.last_message_sent);
   json["last_message_received"] = time_or_null(receiver.last_message_received);
+  return json;
+}
+
+Json to_json(const Statistics& statistics) {
+  Json json;
+  json["connections"] = statistics.connections;
+  json["accepting_connections"] = statistics.accepting_connections;
+  json["prepared_transactions"] = statistics.prepared_transactions;
+  json["oldest_transaction_start"] = time_or_null(statistics.oldest_transaction);
+  json["oldest_idle_in_transaction_start"] = time_or_null(statistics.oldest_idle_in_transaction);
+  json["archive_ready_segments"] = statistics.archive_ready_segments;
+  json["last_archived"] = time_or_null(statistics.last_archived);
+  json["last_archive_failure"] = time_or_null(statistics.last_failed);
+  return json;
+}
+
+Json to_json(const Collector& collector) {
+  Json json;
+  json["name"] = collector.name;
+  json["seconds"] = to_seconds(collector.took);
+  json["error"] = collector.error.empty() ? Json() : Json(collector.error);
   return json;
 }
 
@@ -93,11 +117,14 @@ void put_state(Json& json, const ServerState& state) {
   put_lsn(json, "wal_replay_lsn", state.wal_replay);
   json["last_replayed_commit"] = time_or_null(state.last_replayed_commit);
   json["replay_paused"] = or_null(state.replay_paused);
+  json["recovery_min_apply_delay_seconds"] = seconds_or_null(state.recovery_min_apply_delay);
   json["connections"] = state.connections;
   json["connections_limit"] = state.connections_limit;
   json["wal_receiver"] = state.receiver ? to_json(*state.receiver) : Json();
-  json["standbys"] = to_json(state.standbys);
-  json["slots"] = to_json(state.slots);
+  json["standbys"] = state.replication_known ? to_json(state.standbys) : Json();
+  json["slots"] = state.replication_known ? to_json(state.slots) : Json();
+  json["statistics"] = state.statistics ? to_json(*state.statistics) : Json();
+  json["collectors"] = to_json(state.collectors);
 }
 
 Json to_json(const NodeSample& node) {
@@ -197,6 +224,8 @@ std::string state_to_json(const Sample& sample, const SyncStreak& streak, Mono n
   json["writable"] = writable ? Json(to_string(*writable)) : Json();
   json["sync"] = to_json(streak.as_of(now));
   json["lag"] = to_json(pair_lag(sample));
+  const Standby* const standby = paired_standby(sample);
+  json["lag"]["standby"] = standby != nullptr ? Json(standby->name) : Json();
   json["nodes"]["primary"] = to_json(sample.primary);
   json["nodes"]["replica"] = to_json(sample.replica);
   // A server's error text comes in whatever encoding it has.

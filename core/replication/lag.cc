@@ -78,8 +78,13 @@ Objection timeline(const Judged& pair) {
                      *pair.replica()->timeline);
 }
 
+Objection standby_unknown(const Judged& pair) {
+  if (!pair.flow || pair.sample[pair.flow->from].state->replication_known) return {};
+  return fmt::format("the {} did not tell which standbys it has", pair.from());
+}
+
 Objection no_standby(const Judged& pair) {
-  if (!pair.flow || pair.standby != nullptr) return {};
+  if (!pair.flow || pair.standby != nullptr || standby_unknown(pair)) return {};
   return fmt::format("the {} is not connected: no row in the {}'s pg_stat_replication belongs to it", pair.to(),
                      pair.from());
 }
@@ -125,6 +130,7 @@ constexpr std::array rules{
     Rule{"roles", roles},
     Rule{"system_identifier", system_identifier},
     Rule{"timeline", timeline},
+    Rule{"standby_unknown", standby_unknown},
     Rule{"no_standby", no_standby},
     Rule{"not_streaming", not_streaming},
     Rule{"lag_unknown", lag_unknown},

@@ -10,6 +10,32 @@ namespace pgrm::fakes {
 inline constexpr Lsn here{0x3000148};
 inline constexpr auto slot_name = "replica_slot";
 
+inline Statistics statistics() {
+  return {.connections = {{"active", 2},
+                          {"idle", 4},
+                          {"idle in transaction", 1},
+                          {"idle in transaction (aborted)", 0},
+                          {"other", 0}},
+          .prepared_transactions = 0,
+          .oldest_transaction = from_unix(1'699'999'990),
+          .oldest_idle_in_transaction = from_unix(1'699'999'995),
+          .accepting_connections = true,
+          .wal_records = 1000,
+          .wal_fpi = 10,
+          .wal_bytes = 100'000,
+          .archived_segments = 5,
+          .failed_segments = 0,
+          .last_archived = from_unix(1'699'999'000),
+          .last_failed = std::nullopt,
+          .archive_ready_segments = 0,
+          .checkpoints_timed = 7,
+          .checkpoints_requested = 2,
+          .restartpoints = std::nullopt,
+          .checkpoint_write = std::chrono::milliseconds(1500),
+          .checkpoint_sync = std::chrono::milliseconds(20),
+          .recovery_conflicts = {{"tablespace", 0}, {"lock", 0}, {"snapshot", 0}, {"bufferpin", 0}, {"deadlock", 0}}};
+}
+
 inline ServerState server_state() {
   ServerState state;
   state.version = 150004;
@@ -20,6 +46,10 @@ inline ServerState server_state() {
   state.started_at = from_unix(1'699'990'000);
   state.connections = 7;
   state.connections_limit = 100;
+  state.statistics = statistics();
+  for (const char* const name : {"server", "replication", "statistics"}) {
+    state.collectors.push_back({name, std::chrono::microseconds(700), {}});
+  }
   return state;
 }
 
@@ -33,6 +63,7 @@ inline Standby standby_row(const std::string& application_name, const std::optio
   row.sync_state = "async";
   row.sent = row.write = row.flush = row.replay = here;
   row.reply_time = from_unix(1'700'000'000);
+  row.xmin_age = 3;
   return row;
 }
 
@@ -43,7 +74,9 @@ inline Slot slot_row(const std::string& name) {
           .restart = here,
           .confirmed_flush = std::nullopt,
           .wal_status = "reserved",
-          .safe_wal_bytes = 1 << 30};
+          .safe_wal_bytes = 1 << 30,
+          .invalidated = false,
+          .inactive_since = std::nullopt};
 }
 
 inline WalReceiver receiver_row() {
@@ -72,6 +105,7 @@ inline ServerState replica_state() {
   state.wal_receive = state.wal_replay = here;
   state.last_replayed_commit = from_unix(1'699'999'000);
   state.replay_paused = false;
+  state.recovery_min_apply_delay = Duration::zero();
   state.receiver = receiver_row();
   return state;
 }

@@ -8,13 +8,17 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/base/wait.h"
+#include "core/http/client.h"
+#include "core/http/server.h"
 #include "core/pg/session.h"
 #include "exporter/gauges.h"
 #include "exporter/options.h"
+#include "exporter/pages.h"
 #include "exporter/sampler.h"
 #include "tests/integration/lab_pair.h"
 
@@ -138,10 +142,93 @@ TEST_F(ExporterTest, AHealthyPairIsInSyncAndHasItsMetrics) {
 }
 
 TEST_F(ExporterTest, PromtoolHasNoComplaintAboutThePage) {
-  if (std::system("command -v promtool >/dev/null") != 0) GTEST_SKIP() << "no promtool";  // NOLINT(cert-env33-c)
   const std::string page = LabPair::get().home() + "/metrics";
   std::ofstream(page) << metrics_response(sampler_.view()).body;
-  EXPECT_EQ(std::system(("promtool check metrics <" + page).c_str()), 0);  // NOLINT(cert-env33-c)
+  EXPECT_EQ(std::system(("promtool check metrics <" + page).c_str()), 0)  // NOLINT(cert-env33-c)
+      << "promtool comes with Debian's package prometheus";
+}
+
+TEST_F(ExporterTest, EveryCollectorSucceedsAsPgMonitor) {
+  for (const Side side : both_sides) {
+    const ServerState* const state = sampler_.view().server(side);
+    ASSERT_NE(state, nullptr);
+    ASSERT_EQ(state->collectors.size(), 3U) << "at most three statements per observation and server";
+    for (const Collector& collector : state->collectors) EXPECT_EQ(collector.error, "") << collector.name;
+  }
+  const Series all = series(sampler_.view());
+  EXPECT_EQ(all.at("pgrm_accepting_connections{node=\"primary\"}"), 1);
+  EXPECT_EQ(all.at("pgrm_recovery_min_apply_delay_seconds{node=\"replica\"}"), 0);
+  EXPECT_EQ(all.at("pgrm_recovery_conflicts_total{node=\"replica\",reason=\"snapshot\"}"), 0);
+}
+
+TEST_F(ExporterTest, WhatWouldDisturbACutoverIsSeen) {
+  Session client(superuser_.primary, "slow client");
+  client.open(soon);
+  const double begun = std::stod(primary_.value("extract(epoch FROM now())"));
+  client.script("BEGIN; SELECT 1", soon);
+  ASSERT_TRUE(comes([&](const View& view) {
+    return series(view).at("pgrm_connections{node=\"primary\",state=\"idle in transaction\"}") >= 1;
+  }));
+  const Series all = series(sampler_.view());
+  EXPECT_GE(all.at("pgrm_oldest_transaction_start_timestamp_seconds{node=\"primary\"}"), begun - 60);
+  EXPECT_GE(all.at("pgrm_oldest_idle_in_transaction_start_timestamp_seconds{node=\"primary\"}"), begun);
+  client.script("ROLLBACK", soon);
+  EXPECT_TRUE(comes([&](const View& view) {
+    return series(view).at("pgrm_oldest_idle_in_transaction_start_timestamp_seconds{node=\"primary\"}") == 0;
+  })) << "none is 0";
+
+  replica_.set("recovery_min_apply_delay", "90s");
+  EXPECT_TRUE(comes([](const View& view) {
+    return series(view).at("pgrm_recovery_min_apply_delay_seconds{node=\"replica\"}") == 90;
+  }));
+  replica_.set("recovery_min_apply_delay", std::nullopt);
+  EXPECT_TRUE(comes(in_sync)) << reasons();
+}
+
+TEST_F(ExporterTest, ALockOnACatalogHidesOnlyWhatItBlocks) {
+  Operator locker(superuser_.primary);
+  locker.run("BEGIN; LOCK TABLE pg_catalog.pg_database IN ACCESS EXCLUSIVE MODE");
+  sampler_.round();
+  const Series all = series(sampler_.view());
+  EXPECT_EQ(all.at("pgrm_up{node=\"primary\"}"), 1);
+  EXPECT_EQ(all.at("pgrm_collector_success{node=\"primary\",collector=\"server\"}"), 1);
+  EXPECT_EQ(all.at("pgrm_collector_success{node=\"primary\",collector=\"statistics\"}"), 0);
+  EXPECT_TRUE(all.contains("pgrm_pair_replay_lag_bytes"));
+  EXPECT_FALSE(all.contains("pgrm_prepared_transactions{node=\"primary\"}"));
+  EXPECT_EQ(all.at("pgrm_up{node=\"replica\"}"), 1);
+  locker.run("ROLLBACK");
+  EXPECT_TRUE(comes([](const View& view) {
+    return series(view).at("pgrm_collector_success{node=\"primary\",collector=\"statistics\"}") == 1 && in_sync(view);
+  })) << reasons();
+}
+
+TEST_F(ExporterTest, ScrapersDoNotChangeWhenTheServersAreLookedAt) {
+  Sampler sampler = make_sampler("pgrm_monitor");
+  http::Server server("127.0.0.1:0");
+  add_pages(server, [&sampler] { return sampler.view(); });
+  server.start();
+  const auto begun = std::chrono::steady_clock::now();
+  sampler.start();
+  const auto generation = [&sampler] { return sampler.latest()->sample.generation; };
+  const auto reaches = [&](std::uint64_t wanted) {
+    return wait_until(system_clock(), soon, tick, {}, [&] { return generation() >= wanted; }) == WaitEnd::reached;
+  };
+  ASSERT_TRUE(reaches(3)) << "with no scraper at all";
+  std::vector<std::jthread> scrapers;
+  for (int i = 0; i < 2; ++i) {
+    scrapers.emplace_back([&](const std::stop_token& stop) {
+      const auto client = http::make_client("http://127.0.0.1:" + std::to_string(server.port()));
+      while (!stop.stop_requested())
+        EXPECT_NE(http::get_ok(*client, "/metrics", soon).find("\npgrm_in_sync "), std::string::npos);
+    });
+  }
+  EXPECT_TRUE(reaches(generation() + 5));
+  scrapers.clear();
+  const auto last = sampler.latest();
+  EXPECT_EQ(last->streak.checks(), last->sample.generation);
+  EXPECT_EQ(static_cast<std::uint64_t>(last->streak.consecutive()), last->sample.generation) << "not one was lost";
+  EXPECT_LE(last->sample.generation, (std::chrono::steady_clock::now() - begun) / policy.interval + 1)
+      << "nor one too many";
 }
 
 TEST_F(ExporterTest, AnIdlePairIsZeroSecondsBehind) {
@@ -195,7 +282,8 @@ TEST_F(ExporterTest, ReconnectsOfTheStandbyAddNoSeries) {
       return in_sync(view) && primary_.value("SELECT coalesce(max(pid), " + pid + ") FROM pg_stat_replication") != pid;
     })) << reasons();
   }
-  EXPECT_EQ(names(series(sampler_.view())), before);
+  // Lag in seconds is absent while WAL is on its way.
+  EXPECT_TRUE(comes([&](const View& view) { return names(series(view)) == before; }));
   replica_.set("wal_retrieve_retry_interval", std::nullopt);
 }
 
@@ -228,6 +316,22 @@ TEST_F(ExporterTest, WithoutPgMonitorItSaysSoAndKnowsNothing) {
   EXPECT_EQ(all.at("pgrm_standby_connected{node=\"primary\",standby=\"replica_slot\"}"), 1);
   EXPECT_FALSE(all.contains("pgrm_standby_state{node=\"primary\",standby=\"replica_slot\",state=\"streaming\"}"));
   EXPECT_FALSE(all.contains("pgrm_wal_receiver_up{node=\"replica\"}"));
+}
+
+TEST_F(ExporterTest, ARestartedPrimaryIsSeenAgainByOneConnection) {
+  ASSERT_TRUE(comes([](const View& view) { return view.streak().consecutive() >= 3; })) << reasons();
+  const std::string started = primary_.value("pg_postmaster_start_time()");
+  primary_.start(primary_.bin("pg_ctl") + " restart -m fast -l /dev/null -D " +
+                 primary_.value("current_setting('data_directory')"));
+  ASSERT_TRUE(comes([](const View& view) { return !in_sync(view); }));
+  ASSERT_TRUE(comes(in_sync)) << reasons();
+  EXPECT_LT(sampler_.view().streak().consecutive(), 3) << "the streak starts anew";
+  Operator restarted(superuser_.primary);
+  EXPECT_NE(restarted.value("pg_postmaster_start_time()"), started);
+  EXPECT_EQ(restarted.value("SELECT count(*) FROM pg_stat_activity WHERE usename = 'pgrm_monitor' AND pid <> "
+                            "(SELECT min(pid) FROM pg_stat_activity WHERE usename = 'pgrm_monitor')"),
+            "1")
+      << "this one's and the lab's own";
 }
 
 TEST_F(ExporterTest, ARestartedStandbyIsNotBehindAndTheStreakStartsAnew) {

@@ -58,6 +58,20 @@ TEST_F(ServerNodeTest, ObservesAPrimaryAndItsStandby) {
   EXPECT_EQ(replica.receiver->slot, "replica_slot");
   EXPECT_EQ(replica.replay_paused, false);
   EXPECT_GT(primary.connections, 0);
+  EXPECT_FALSE(primary.statistics) << "the agent does not need them";
+}
+
+TEST_F(ServerNodeTest, AnObserverSeesTheStatisticsToo) {
+  const auto observer = make_server_node(lab_.as("pgrm_monitor", "postgres").primary,
+                                         {.application_name = "observer", .observer_timeout = std::chrono::seconds(2)});
+  const ServerState state = observer->observe(soon);
+  for (const Collector& collector : state.collectors) EXPECT_EQ(collector.error, "") << collector.name;
+  ASSERT_TRUE(state.statistics);
+  EXPECT_GE(state.statistics->connections.at("active"), 1) << "its own";
+  EXPECT_TRUE(state.statistics->accepting_connections);
+  EXPECT_EQ(state.statistics->wal_bytes.has_value(), state.version >= 140000);
+  EXPECT_EQ(state.statistics->restartpoints.has_value(), state.version >= 170000);
+  EXPECT_EQ(state.statistics->recovery_conflicts.contains("logical_slot"), state.version >= 160000);
 }
 
 TEST_F(ServerNodeTest, WithoutPgMonitorItSaysSoInsteadOfZero) {
@@ -83,21 +97,22 @@ TEST_F(ServerNodeTest, AnObserverCannotWrite) {
   EXPECT_THAT(observer->write_probe("observer", soon).refusal, HasSubstr("25006"));
 }
 
-TEST_F(ServerNodeTest, ALockOnACatalogDoesNotHoldAnObserver) {
+TEST_F(ServerNodeTest, ALockOnACatalogHidesFromAnObserverOnlyWhatItBlocks) {
   const auto observer = make_server_node(
       admin_.primary, {.application_name = "observer", .observer_timeout = std::chrono::milliseconds(100)});
   ASSERT_GT(observer->observe(soon).version, 0);
   Session locker(lab_.as("postgres", "postgres").primary, "locker");
   locker.open(soon);
   locker.script("BEGIN; LOCK TABLE pg_catalog.pg_authid IN ACCESS EXCLUSIVE MODE", soon);
-  try {
-    observer->observe(soon);
-    FAIL() << "the lock did not block what it should";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::timeout);
+  const ServerState state = observer->observe(soon);
+  EXPECT_TRUE(state.wal_flush) << "what names no catalog is not held up";
+  EXPECT_FALSE(state.replication_known) << "the lock did not block what it should";
+  EXPECT_FALSE(state.statistics);
+  for (const Collector& collector : state.collectors) {
+    EXPECT_EQ(collector.error.empty(), collector.name == "server") << collector.error;
   }
   locker.script("ROLLBACK", soon);
-  EXPECT_GT(observer->observe(soon).version, 0) << "the same session, nothing left behind";
+  EXPECT_TRUE(observer->observe(soon).replication_known) << "the same session, nothing left behind";
 }
 
 TEST_F(ServerNodeTest, OverridesTheReadOnlyDefaultForEveryNewSessionAndResets) {

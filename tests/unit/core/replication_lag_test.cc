@@ -182,6 +182,12 @@ std::vector<Case> cases() {
        [](Sample& s) { s.replica.state->system_identifier = "7300000000000000002"; },
        {"system_identifier"}},
       {"timelines apart", [](Sample& s) { s.primary.state->timeline = 2; }, {"timeline"}},
+      {"the primary did not tell which standbys it has",
+       [](Sample& s) {
+         s.primary.state->standbys.clear();
+         s.primary.state->replication_known = false;
+       },
+       {"standby_unknown"}},
       {"standby gone, receiver still there", [](Sample& s) { s.primary.state->standbys.clear(); }, {"no_standby"}},
       {"link cut with 19 MB behind: received is replayed, and both views are empty",
        [](Sample& s) {

@@ -115,7 +115,10 @@ TEST(Catalogue, LabelsAreThoseOfTheSeries) {
 
 TEST(Gauges, AHealthyPairHasEveryMetric) {
   Sample sample = pair_sample();
-  sample.primary.state->slots.front().confirmed_flush = fakes::here;  // logical slots only
+  Slot& slot = sample.primary.state->slots.front();
+  slot.confirmed_flush = fakes::here;  // logical slots only
+  slot.inactive_since = from_unix(1'700'000'000);
+  sample.replica.state->statistics->restartpoints = 4;
   for (const auto& family : families(view_of({sample}))) EXPECT_FALSE(family.metric.empty()) << family.name;
 }
 
@@ -147,6 +150,51 @@ TEST(Gauges, ShowWhatWasSeen) {
   EXPECT_EQ(all.at("pgrm_in_sync"), 1);
   EXPECT_EQ(all.at("pgrm_sync_checks_consecutive"), 1);
   EXPECT_EQ(all.at("pgrm_server_info{node=\"primary\",version=\"15.4\",system_identifier=\"7300000000000000001\"}"), 1);
+}
+
+TEST(Gauges, ABrokenQueryTakesOnlyItsOwnSeriesAlong) {
+  Sample sample = pair_sample();
+  sample.primary.state->statistics.reset();
+  sample.primary.state->collectors[2].error = "permission denied";
+  auto all = series(view_of({sample}));
+  EXPECT_EQ(all.at("pgrm_up{node=\"primary\"}"), 1);
+  EXPECT_EQ(all.at("pgrm_collector_success{node=\"primary\",collector=\"statistics\"}"), 0);
+  EXPECT_EQ(all.at("pgrm_collector_success{node=\"primary\",collector=\"replication\"}"), 1);
+  EXPECT_FALSE(all.contains("pgrm_prepared_transactions{node=\"primary\"}"));
+  EXPECT_TRUE(all.contains("pgrm_prepared_transactions{node=\"replica\"}"));
+  EXPECT_EQ(all.at("pgrm_in_sync"), 1) << "statistics decide nothing";
+
+  sample.primary.state->replication_known = false;
+  sample.primary.state->standbys.clear();
+  sample.primary.state->slots.clear();
+  all = series(view_of({pair_sample(), later(sample, seconds(5))}));
+  EXPECT_EQ(all.at("pgrm_in_sync"), 0);
+  EXPECT_EQ(all.at("pgrm_out_of_sync{reason=\"standby_unknown\"}"), 1);
+  EXPECT_EQ(all.at("pgrm_out_of_sync{reason=\"no_standby\"}"), 0);
+  EXPECT_EQ(all.at("pgrm_pair_replay_lag_bytes"), 0) << "measured at both ends";
+  EXPECT_EQ(count_starting_with(all, "pgrm_standby_"), 0U) << "unknown, not 0";
+}
+
+TEST(Gauges, NoTransactionAndNoArchivingIsZeroAndNotAbsent) {
+  Sample sample = pair_sample();
+  sample.primary.state->statistics->oldest_transaction.reset();
+  sample.primary.state->statistics->oldest_idle_in_transaction.reset();
+  const auto all = series(view_of({sample}));
+  EXPECT_EQ(all.at("pgrm_oldest_transaction_start_timestamp_seconds{node=\"primary\"}"), 0);
+  EXPECT_EQ(all.at("pgrm_oldest_idle_in_transaction_start_timestamp_seconds{node=\"primary\"}"), 0);
+  EXPECT_EQ(all.at("pgrm_archiver_last_failed_timestamp_seconds{node=\"primary\"}"), 0);
+  EXPECT_EQ(all.at("pgrm_oldest_transaction_start_timestamp_seconds{node=\"replica\"}"), 1'699'999'990);
+}
+
+TEST(Gauges, WhatAVersionHasNotIsAbsent) {
+  Sample sample = pair_sample();
+  Statistics& old = *sample.primary.state->statistics;
+  old.wal_bytes = old.wal_records = old.wal_fpi = std::nullopt;  // 13
+  const auto all = series(view_of({sample}));
+  EXPECT_FALSE(all.contains("pgrm_wal_generated_bytes_total{node=\"primary\"}"));
+  EXPECT_FALSE(all.contains("pgrm_restartpoints_total{node=\"primary\"}"));
+  EXPECT_FALSE(all.contains("pgrm_recovery_conflicts_total{node=\"primary\",reason=\"logical_slot\"}"));
+  EXPECT_EQ(all.at("pgrm_recovery_conflicts_total{node=\"primary\",reason=\"snapshot\"}"), 0);
 }
 
 TEST(Gauges, CarryTheOperatorsThresholds) {
@@ -232,6 +280,35 @@ TEST(Gauges, AnotherStandbyThatVanishesLeavesNothingBehind) {
   EXPECT_GT(count_starting_with(series(view_of({two})), "pgrm_standby_connected"), 1U);
   const auto all = series(view_of({two, pair_sample()}));
   EXPECT_EQ(count_starting_with(all, "pgrm_standby_connected"), 1U);
+}
+
+TEST(Gauges, AThousandReconnectsAddNoSeries) {
+  const auto names = [](const View& view) {
+    std::set<std::string> result;
+    for (const auto& [name, value] : series(view)) result.insert(name);
+    return result;
+  };
+  Sample sample = pair_sample();
+  Observation observation = Observation(policy).next(sample);
+  const auto look = [&](Sample next) {
+    sample = later(std::move(next), seconds(1));
+    observation = observation.next(sample);
+    return names({std::make_shared<const Observation>(observation), sample.sampled_mono});
+  };
+  const auto connected = look(pair_sample());
+  const auto away = look(replica_missing());
+  for (int i = 0; i < 1000; ++i) {
+    Sample back = pair_sample();
+    back.replica.state->receiver->sender_host = "10.0.0." + std::to_string(i % 2);  // of an _info, with one series
+    back.primary.state->standbys.front().reply_time = from_unix(1'700'000'000 + i);
+    back.sampled_mono = sample.sampled_mono;
+    const auto again = look(std::move(back));
+    EXPECT_EQ(again.size(), connected.size());
+    Sample gone = replica_missing();
+    gone.sampled_mono = sample.sampled_mono;
+    EXPECT_EQ(look(std::move(gone)), away);
+    if (testing::Test::HasFailure()) break;
+  }
 }
 
 TEST(Gauges, StandbysOfTheSameNameStayApart) {

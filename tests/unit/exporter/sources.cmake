@@ -1,6 +1,7 @@
 # The exporter's tests, and those of the parts of core that judge the pair.
 list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/core/metrics_endpoint_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/web_config_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/core/replication_json_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/core/replication_lag_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/core/replication_sample_test.cc
