@@ -7,6 +7,9 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <iterator>
+
+#include "agent/fence.h"
 
 namespace pgrm::agent {
 namespace {
@@ -53,11 +56,11 @@ Verdict versions(const Facts& facts) {
 
 Verdict roles(const Facts& facts) {
   if (primary_state(facts).in_recovery) {
-    return fail("the primary is in recovery", "swap --primary and --replica if the pair was cut over before");
+    return fail("the primary is in recovery", "agent cutover --switch-back, if the pair was cut over before");
   }
   if (!replica_state(facts).in_recovery) {
     return fail("the replica is not in recovery: it takes writes already",
-                "swap --primary and --replica if the pair was cut over before");
+                "agent cutover --switch-back, if the pair was cut over before");
   }
   return pass("primary takes writes, replica is in recovery");
 }
@@ -119,9 +122,13 @@ Verdict exporter_pair(const Facts& facts) {
   const auto& ours = primary_state(facts);
   const auto& theirs = replica_state(facts);
   const auto& seen = *facts.exporter;
-  if (seen.primary.system_identifier != ours.system_identifier ||
-      seen.replica.system_identifier != theirs.system_identifier || seen.primary.in_recovery != ours.in_recovery ||
-      seen.replica.in_recovery != theirs.in_recovery) {
+  // By observed role: for a switch-back, the exporter's replica is our primary.
+  const bool reversed = seen.replica.in_recovery == ours.in_recovery;
+  const auto& our_side = reversed ? seen.replica : seen.primary;
+  const auto& their_side = reversed ? seen.primary : seen.replica;
+  if (our_side.system_identifier != ours.system_identifier ||
+      their_side.system_identifier != theirs.system_identifier || our_side.in_recovery != ours.in_recovery ||
+      their_side.in_recovery != theirs.in_recovery) {
     return fail(fmt::format("it sees primary {} ({}) and replica {} ({}), which are not our servers in our roles",
                             seen.primary.address, seen.primary.system_identifier, seen.replica.address,
                             seen.replica.system_identifier),
@@ -142,7 +149,8 @@ Verdict clocks(const Facts& facts) {
 Verdict single_agent(const Facts& facts) {
   if (!facts.lock_held) {
     return fail(
-        "another agent holds the advisory lock on the primary",
+        fmt::format("{} holds the advisory lock on the primary",
+                    facts.lock_holder.empty() ? "another agent" : facts.lock_holder),
         "wait for it, or look for it: select * from pg_stat_activity where application_name like 'pgrm-agent%'");
   }
   return pass("the advisory lock on the primary is ours");
@@ -164,6 +172,12 @@ Verdict slot(const Facts& facts) {
     return fail(observed + ", required is a physical, active slot with WAL reserved",
                 "select * from pg_replication_slots on the primary");
   }
+  constexpr std::int64_t little = 64LL << 20;
+  if (found->safe_wal_bytes && *found->safe_wal_bytes < little) {
+    return warn(fmt::format("{}, and only {} bytes more before it is lost (max_slot_wal_keep_size)", observed,
+                            *found->safe_wal_bytes),
+                "alter system set max_slot_wal_keep_size = '…'; select pg_reload_conf() on the primary");
+  }
   return pass(observed);
 }
 
@@ -171,6 +185,12 @@ Verdict lag(const Facts& facts) {
   const auto reasons = out_of_sync(facts.sample, facts.thresholds);
   const PairLag lag = pair_lag(facts.sample);
   if (reasons.empty()) return pass(fmt::format("{} bytes to replay", lag.replay_bytes.value_or(0)));
+  if (facts.lag_before && facts.lag_after && *facts.lag_after > *facts.lag_before &&
+      *facts.lag_after > facts.thresholds.bytes) {
+    return warn(
+        fmt::format("it grows: {} bytes to replay, then {}", *facts.lag_before, *facts.lag_after),
+        "select * from pg_stat_replication on the primary shows where WAL waits: sent, written, flushed, replayed");
+  }
   std::vector<std::string> texts;
   for (const SyncReason& reason : reasons) texts.push_back(reason.text);
   // A warning: wait_sync waits for the pair to be in sync, and is the judge of it.
@@ -200,6 +220,31 @@ Verdict base_backup(const Facts& facts) {
   return pass("none runs");
 }
 
+Verdict conflicts(const Facts& facts) {
+  const auto oldest = facts.replica.facts->oldest_transaction;
+  const std::string delay = setting_of(facts.replica, "max_standby_streaming_delay");
+  const std::string observed = fmt::format("{} queries cancelled so far, the oldest one now is open for {}",
+                                           facts.replica.facts->conflicts, oldest ? human(*oldest) : "0 ms");
+  if (oldest && *oldest > std::chrono::seconds(5)) {
+    return warn(fmt::format("{}: it may hold replay up for max_standby_streaming_delay = {} ms", observed, delay),
+                "select pid, usename, xact_start, query from pg_stat_activity order by xact_start on the replica");
+  }
+  return pass(observed);
+}
+
+Verdict archiver(const Facts& facts) {
+  const ServerFacts& primary = *facts.primary.facts;
+  if (setting_of(facts.primary, "archive_mode") == "off") return pass("archive_mode is off");
+  if (!primary.archive_ready) return unknown("no right to execute pg_ls_archive_statusdir(): grant pg_monitor");
+  const std::string observed = fmt::format("{} WAL files wait for the archiver", *primary.archive_ready);
+  if (primary.archiver_failing || *primary.archive_ready > 8) {
+    return warn(observed + (primary.archiver_failing ? ", and its last attempt has failed" : ""),
+                "select * from pg_stat_archiver on the primary: what is not archived when it stops is missing for "
+                "point-in-time recovery");
+  }
+  return pass(observed);
+}
+
 Verdict capacity(const Facts& facts) {
   static constexpr std::array names{"max_connections", "max_worker_processes", "max_wal_senders",
                                     "max_prepared_transactions", "max_locks_per_transaction"};
@@ -214,6 +259,48 @@ Verdict capacity(const Facts& facts) {
                 "raise them on the replica and restart it");
   }
   return pass("nothing smaller on the replica");
+}
+
+Verdict pending_restart(const Facts& facts) {
+  const auto& names = facts.replica.facts->pending_restart;
+  if (!names.empty()) {
+    return warn(fmt::format("the replica waits for a restart to apply {}", fmt::join(names, ", ")),
+                "restart the replica now: as the primary it cannot be restarted without a pause");
+  }
+  return pass("the replica runs with what is configured");
+}
+
+Verdict headroom(const Facts& facts) {
+  const long room = replica_state(facts).connections_limit -
+                    number_of(facts.replica, "superuser_reserved_connections") - replica_state(facts).connections;
+  const int today = primary_state(facts).connections;
+  const std::string observed = fmt::format("the replica has room for {} connections, the primary has {}", room, today);
+  if (room < today) return fail(observed, "raise max_connections on the replica and restart it");
+  return pass(observed);
+}
+
+Verdict senders(const Facts& facts) {
+  const long needed = (facts.demotion == Demotion::standby ? 1 : 0) + static_cast<long>(facts.siblings.size());
+  const auto used_senders = static_cast<long>(replica_state(facts).standbys.size());
+  const auto used_slots = static_cast<long>(replica_state(facts).slots.size());
+  const long free_senders = number_of(facts.replica, "max_wal_senders") - used_senders;
+  const long free_slots = number_of(facts.replica, "max_replication_slots") - used_slots;
+  const std::string observed = fmt::format("{} WAL senders and {} slots are free on the replica, needed are {}",
+                                           free_senders, free_slots, needed);
+  const auto& slots = replica_state(facts).slots;
+  const auto taken = std::ranges::find(slots, facts.standby_slot, &Slot::name);
+  if (facts.demotion == Demotion::standby && taken != slots.end() && taken->active) {
+    return fail(fmt::format("slot {} on the replica is in use by somebody else", facts.standby_slot),
+                "name another one with --standby-slot");
+  }
+  if (free_senders < needed || free_slots < needed) {
+    return fail(observed, "raise max_wal_senders and max_replication_slots on the replica and restart it");
+  }
+  if (free_senders < 1 || free_slots < 1) {
+    return warn(observed + ": the old primary cannot become a standby later",
+                "raise max_wal_senders and max_replication_slots on the replica and restart it");
+  }
+  return pass(observed);
 }
 
 Verdict not_read_only(const Facts& facts) {
@@ -268,6 +355,114 @@ Verdict libraries(const Facts& facts) {
   return pass(ours.empty() ? "none on both" : ours + " on both");
 }
 
+Verdict extensions(const Facts& facts) {
+  const DatabaseFacts& there = *facts.replica.database;
+  if (!there.missing_extensions.empty()) {
+    return fail(fmt::format("the replica has no files of {}", fmt::join(there.missing_extensions, ", ")),
+                "install their packages on the replica's machine, in the version of the primary");
+  }
+  if (!there.differing_extensions.empty()) {
+    return warn(
+        fmt::format("the replica's files are of another version than {}", fmt::join(there.differing_extensions, ", ")),
+        "install the primary's version there, or plan: alter extension … update after the cutover");
+  }
+  return pass("every extension of the database has its files on the replica");
+}
+
+Verdict collations(const Facts& facts) {
+  const auto all = [](const NodeFacts& node) {
+    std::vector<std::string> names = node.facts->collation_mismatches;
+    const auto& more = node.database->collation_mismatches;
+    names.insert(names.end(), more.begin(), more.end());
+    return names;
+  };
+  const auto ours = all(facts.primary);
+  const auto theirs = all(facts.replica);
+  std::vector<std::string> only_there;
+  std::ranges::copy_if(theirs, std::back_inserter(only_there),
+                       [&ours](const std::string& name) { return std::ranges::find(ours, name) == ours.end(); });
+  if (!only_there.empty()) {
+    return fail(
+        fmt::format("the replica's libraries sort otherwise than {} was built with", fmt::join(only_there, ", ")),
+        "use the primary's libc and ICU on the replica's machine, or reindex right after the cutover: indexes on "
+        "text may miss rows");
+  }
+  if (!theirs.empty()) {
+    return warn(fmt::format("on both servers, {} was built with other libraries", fmt::join(theirs, ", ")),
+                "reindex, then alter database … refresh collation version");
+  }
+  return pass("the same on both");
+}
+
+Verdict differing_settings(const Facts& facts) {
+  // What an application can feel. Sizes may differ: the new server is meant to be bigger.
+  static constexpr std::array felt{"TimeZone",
+                                   "DateStyle",
+                                   "IntervalStyle",
+                                   "lc_messages",
+                                   "lc_monetary",
+                                   "lc_numeric",
+                                   "lc_time",
+                                   "search_path",
+                                   "client_encoding",
+                                   "default_text_search_config",
+                                   "default_transaction_isolation",
+                                   "default_transaction_deferrable",
+                                   "standard_conforming_strings",
+                                   "bytea_output",
+                                   "extra_float_digits",
+                                   "statement_timeout",
+                                   "lock_timeout",
+                                   "idle_in_transaction_session_timeout",
+                                   "idle_session_timeout",
+                                   "transaction_timeout",
+                                   "row_security",
+                                   "password_encryption",
+                                   "ssl",
+                                   "wal_level",
+                                   "fsync",
+                                   "full_page_writes",
+                                   "synchronous_commit",
+                                   "autovacuum",
+                                   "session_replication_role",
+                                   "default_tablespace",
+                                   "temp_tablespaces",
+                                   "vacuum_defer_cleanup_age",
+                                   "log_statement"};
+  std::vector<std::string> different;
+  for (const char* const name : felt) {
+    const std::string ours = setting_of(facts.primary, name);
+    const std::string theirs = setting_of(facts.replica, name);
+    if (ours != theirs) different.push_back(fmt::format("{} \"{}\" and \"{}\"", name, ours, theirs));
+  }
+  if (!different.empty()) {
+    return warn(fmt::format("differ on primary and replica: {}", fmt::join(different, ", ")),
+                "alter system set … on the replica, unless the difference is meant");
+  }
+  return pass(fmt::format("{} that an application feels are the same", felt.size()));
+}
+
+Verdict logins(const Facts& facts) {
+  const auto& refused = facts.replica.refused_roles;
+  if (refused.empty()) return pass("the application's roles are let in as on the primary");
+  if (!facts.primary.refused_roles.empty()) {
+    return warn(fmt::format("both servers refuse from here {}", fmt::join(refused, "; ")),
+                "nothing is known from this machine: compare both pg_hba.conf");
+  }
+  return fail(fmt::format("the replica refuses {}", fmt::join(refused, "; ")),
+              "make the replica's pg_hba.conf like the primary's; select pg_reload_conf()");
+}
+
+Verdict rewindable(const Facts& facts) {
+  const bool checksums = setting_of(facts.primary, "data_checksums") == "on";
+  const bool hints = setting_of(facts.primary, "wal_log_hints") == "on";
+  if (checksums || hints) {
+    return pass(fmt::format("{} is on", checksums ? "data_checksums" : "wal_log_hints"));
+  }
+  return warn("the primary has neither data_checksums nor wal_log_hints: pg_rewind cannot make it a standby",
+              "it will need a new base copy; or alter system set wal_log_hints = on and restart it beforehand");
+}
+
 Verdict prepared_transactions(const Facts& facts) {
   const int count = facts.primary.facts->prepared_transactions;
   if (count > 0) {
@@ -286,6 +481,87 @@ Verdict long_transactions(const Facts& facts) {
   return pass(oldest ? "the oldest is " + human(*oldest) : "none open");
 }
 
+Verdict idle_transactions(const Facts& facts) {
+  const int count = facts.primary.facts->idle_in_transaction;
+  if (count > 0) {
+    return warn(
+        fmt::format("{} sessions idle in a transaction for more than 5 s: the fence will end them", count),
+        "select pid, usename, state_change, query from pg_stat_activity where state like 'idle in transaction%' "
+        "on the primary");
+  }
+  return pass("none");
+}
+
+Verdict advisory_locks(const Facts& facts) {
+  const int count = facts.primary.facts->advisory_lock_sessions;
+  if (count > 0) {
+    return warn(
+        fmt::format("{} sessions hold advisory locks, which end with them and do not move", count),
+        "select * from pg_locks where locktype = 'advisory' on the primary: their programs must take them anew");
+  }
+  return pass("none held");
+}
+
+Verdict unlogged_tables(const Facts& facts) {
+  const auto& names = facts.primary.database->unlogged_tables;
+  if (!names.empty()) {
+    return warn(fmt::format("unlogged, so empty on the new primary: {}", fmt::join(names, ", ")),
+                "alter table … set logged, if the rows are needed");
+  }
+  return pass("none");
+}
+
+Verdict invalid_indexes(const Facts& facts) {
+  const auto& names = facts.primary.database->invalid_indexes;
+  if (!names.empty()) {
+    return warn(fmt::format("invalid, there as here: {}", fmt::join(names, ", ")),
+                "reindex index concurrently …, or drop it");
+  }
+  return pass("none");
+}
+
+/// Who streams from the primary beside the replica.
+std::vector<const Standby*> others(const Facts& facts) {
+  std::vector<const Standby*> rows;
+  const Standby* const paired = paired_standby(facts.sample);
+  for (const Standby& row : primary_state(facts).standbys) {
+    if (&row != paired) rows.push_back(&row);
+  }
+  return rows;
+}
+
+std::string names_of(const std::vector<const Standby*>& rows) {
+  std::vector<std::string> names;
+  for (const Standby* const row : rows) names.push_back(row->name.empty() ? "without a name" : row->name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+Verdict other_standbys(const Facts& facts) {
+  for (const auto& sibling : facts.siblings) {
+    if (!sibling.problem.empty()) {
+      return fail(fmt::format("{} cannot follow: {}", sibling.name, sibling.problem),
+                  "cure it, or leave it out of --follow-siblings");
+    }
+  }
+  const auto rows = others(facts);
+  if (rows.size() > facts.siblings.size()) {
+    return warn(fmt::format("{} stream from the primary, {} will follow: {}", rows.size(), facts.siblings.size(),
+                            names_of(rows)),
+                "--follow-siblings \"host=… port=…\" makes standbys follow; anything else must be moved by hand");
+  }
+  return pass(rows.empty() ? "none" : fmt::format("{} will follow", names_of(rows)));
+}
+
+Verdict shutdown(const Facts& facts) {
+  if (!needs_node_control(facts.demotion)) return pass("the old primary is not shut down");
+  const auto rows = others(facts);
+  if (rows.size() > facts.siblings.size()) {
+    return warn(fmt::format("a shutdown waits until these have received everything: {}", names_of(rows)),
+                "stop or move them, or the old primary is down only after wal_sender_timeout");
+  }
+  return pass("nobody else holds a shutdown up");
+}
+
 Verdict superuser_sessions(const Facts& facts) {
   const int count = facts.primary.facts->superuser_sessions;
   if (count > 0 && !facts.primary.facts->superuser) {
@@ -296,21 +572,31 @@ Verdict superuser_sessions(const Facts& facts) {
 }
 
 Verdict subscriptions(const Facts& facts) {
-  const auto& names = facts.primary.facts->subscriptions;
-  if (!names.empty()) {
-    return fail(fmt::format("enabled subscriptions write on the primary: {}", fmt::join(names, ", ")),
-                "alter subscription … disable on the primary");
+  std::vector<std::string> ours, others;
+  for (const Subscription& subscription : facts.primary.facts->subscriptions) {
+    const bool reach = subscription.may_alter && subscription.database == facts.database;
+    (reach ? ours : others).push_back(subscription.name + " of " + subscription.database);
   }
-  return pass("none enabled");
+  if (!others.empty()) {
+    return fail(fmt::format("enabled subscriptions that the agent cannot disable: {}", fmt::join(others, ", ")),
+                "alter subscription … disable, in its database on the primary");
+  }
+  if (ours.empty()) return pass("none enabled");
+  return warn(fmt::format("the fence disables {}, and the new primary enables them", fmt::join(ours, ", ")),
+              "see that the publisher can be reached from the new primary");
 }
 
 Verdict logical_slots(const Facts& facts) {
-  const auto& names = facts.primary.facts->logical_slots;
+  // What a failover slot (17+) has synchronised is on the replica already.
+  const auto& there = facts.replica.facts->logical_slots;
+  std::vector<std::string> names;
+  std::ranges::copy_if(facts.primary.facts->logical_slots, std::back_inserter(names),
+                       [&there](const std::string& name) { return std::ranges::find(there, name) == there.end(); });
   if (!names.empty()) {
     return warn(fmt::format("logical slots do not move with the cutover: {}", fmt::join(names, ", ")),
                 "make them anew on the new primary, or synchronise them (17+)");
   }
-  return pass("none");
+  return pass(there.empty() ? "none" : "synchronised to the replica");
 }
 
 Verdict rights(const NodeFacts& node, std::initializer_list<std::string_view> needed) {
@@ -328,11 +614,35 @@ Verdict rights(const NodeFacts& node, std::initializer_list<std::string_view> ne
 }
 
 Verdict fence_rights(const Facts& facts) {
-  return rights(facts.primary,
-                {"ALTER SYSTEM default_transaction_read_only", "pg_reload_conf", "pg_signal_backend", "pg_checkpoint"});
+  return rights(facts.primary, {"ALTER SYSTEM default_transaction_read_only", "ALTER SYSTEM synchronous_standby_names",
+                                "pg_reload_conf", "pg_signal_backend", "pg_checkpoint"});
+}
+
+Verdict fence_form(const Facts& facts) {
+  const FenceChoice choice = choose_fence(facts.fence, facts.primary.facts->databases);
+  if (!choice.form) return fail(choice.reason, choice.hint);
+  if (choice.form == FenceForm::closed || facts.fence) return pass(choice.reason);
+  return warn(choice.reason, choice.hint);
 }
 
 Verdict promote_rights(const Facts& facts) { return rights(facts.replica, {"pg_promote", "pg_checkpoint"}); }
+
+Verdict demotion_rights(const Facts& facts) {
+  if (facts.demotion != Demotion::standby && facts.siblings.empty()) return pass("none needed: no standby is made");
+  return rights(facts.replica, {"REPLICATION", "pg_checkpoint"});
+}
+
+Verdict node_control(const Facts& facts) {
+  if (facts.node_control.empty()) return pass(fmt::format("not needed for --demote {}", to_string(facts.demotion)));
+  std::vector<std::string> verbs;
+  for (const auto& verb : facts.node_control) {
+    if (!verb.problem.empty()) {
+      return fail(fmt::format("{}: {}", verb.name, verb.problem), "cure it, or choose --demote read-only or closed");
+    }
+    verbs.push_back(verb.name);
+  }
+  return pass(fmt::format("{} answer --check", fmt::join(verbs, ", ")));
+}
 
 Verdict traffic(const Facts& facts) {
   if (facts.traffic.empty()) {
@@ -351,7 +661,13 @@ Verdict traffic(const Facts& facts) {
 
 Verdict state_directory(const Facts& facts) {
   if (!facts.state_dir_problem.empty()) return fail(facts.state_dir_problem, "choose another with --state-dir");
-  return pass("writable");
+  constexpr std::uint64_t needed = 16U << 20U;
+  const std::string observed =
+      fmt::format("a record was written and synced, {} MiB are free", facts.state_dir_free >> 20U);
+  if (facts.state_dir_free < needed) {
+    return fail(observed + ", required are 16 MiB", "make room, or choose another with --state-dir");
+  }
+  return pass(observed);
 }
 
 constexpr std::array table{
@@ -372,23 +688,47 @@ constexpr std::array table{
     Check{"replication", "replay_running", "a paused replay never reaches the end of WAL", replica, replay_running},
     Check{"replication", "apply_delay", "a delayed standby is late by design", replica, apply_delay},
     Check{"replication", "base_backup", "a base backup would be cut off", primary, base_backup},
+    Check{"replication", "conflicts", "queries on the standby may hold replay up", replica, conflicts},
+    Check{"replication", "archiver", "WAL that is not archived when the old primary stops is missing", primary,
+          archiver},
     Check{"fitness", "capacity", "the new primary must not be smaller than the old one", both, capacity},
+    Check{"fitness", "pending_restart", "the new primary must not need a restart", replica, pending_restart},
+    Check{"fitness", "headroom", "today's connections must find room", both, headroom},
+    Check{"fitness", "senders", "standbys of the new primary need WAL senders and slots there", both, senders},
     Check{"fitness", "not_read_only", "the new primary must accept writes at once", both, not_read_only},
     Check{"fitness", "synchronous_standbys", "commits must not wait for standbys that are not there", replica,
           synchronous_standbys},
     Check{"fitness", "archiving", "backups go on after the cutover", both, archiving},
     Check{"fitness", "libraries", "extensions need their libraries", both, libraries},
+    Check{"fitness", "extensions", "what the database has installed must be on the new machine", both | databases,
+          extensions},
+    Check{"fitness", "collations", "indexes on text are only right for the libraries that they were built with",
+          both | databases, collations},
+    Check{"fitness", "differing_settings", "an application must not feel the difference", both, differing_settings},
+    Check{"fitness", "logins", "the application's roles must get in", both | databases, logins},
+    Check{"fitness", "rewindable", "pg_rewind needs data checksums or wal_log_hints", primary, rewindable},
     Check{"loss", "prepared_transactions", "COMMIT PREPARED passes every read-only fence", primary,
           prepared_transactions},
     Check{"loss", "read_only_exceptions", "a role's or database's own setting beats the fence", primary,
           read_only_exceptions},
     Check{"loss", "long_transactions", "the fence ends what is open", primary, long_transactions},
+    Check{"loss", "idle_transactions", "what a session has not committed is lost", primary, idle_transactions},
+    Check{"loss", "advisory_locks", "an advisory lock lives and dies with its session", primary, advisory_locks},
+    Check{"loss", "unlogged_tables", "unlogged tables do not replicate", primary | databases, unlogged_tables},
+    Check{"loss", "invalid_indexes", "an index that failed to build is no better over there", primary | databases,
+          invalid_indexes},
+    Check{"loss", "other_standbys", "other standbys stay with the old primary", both, other_standbys},
+    Check{"loss", "shutdown", "a shutdown waits for everybody who streams", both, shutdown},
     Check{"loss", "superuser_sessions", "the fence must be able to end every session", primary, superuser_sessions},
     Check{"loss", "subscriptions", "apply workers write behind the fence", primary, subscriptions},
-    Check{"loss", "logical_slots", "consumers of logical replication lose their place", primary, logical_slots},
+    Check{"loss", "logical_slots", "consumers of logical replication lose their place", both, logical_slots},
     Check{"rights", "fence_rights", "everything the fence needs, asked without doing it", primary, fence_rights},
+    Check{"rights", "fence_form", "the strongest fence that the rights allow, or the one that was asked for", primary,
+          fence_form},
     Check{"rights", "promote_rights", "everything the promotion needs, asked without doing it", replica,
           promote_rights},
+    Check{"rights", "demotion_rights", "everything a new standby needs on the new primary", replica, demotion_rights},
+    Check{"rights", "node_control", "the old primary can be stopped, rewound and started", nothing, node_control},
     Check{"rights", "traffic", "the application can be told to stop and to go on", nothing, traffic},
     Check{"rights", "state_directory", "the journal has a place", nothing, state_directory},
 };
@@ -400,6 +740,9 @@ std::string missing(const Check& check, const Facts& facts) {
   if ((check.needs & replica) != 0 && (!facts.sample.replica.state || !facts.replica.facts))
     parts.emplace_back("replica");
   if ((check.needs & exporter) != 0 && !facts.exporter) parts.emplace_back("exporter");
+  if ((check.needs & databases) != 0 && (!facts.primary.database || !facts.replica.database)) {
+    parts.emplace_back("application's database");
+  }
   return fmt::format("{}", fmt::join(parts, " and "));
 }
 

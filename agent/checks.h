@@ -12,7 +12,7 @@
 namespace pgrm::agent {
 
 /// What a check cannot do without. When it is missing, the verdict is unknown and says so.
-enum Needs : unsigned { nothing = 0, primary = 1, replica = 2, both = 3, exporter = 4 };
+enum Needs : unsigned { nothing = 0, primary = 1, replica = 2, both = 3, exporter = 4, databases = 8 };
 
 struct Check {
   std::string_view group;

@@ -80,12 +80,12 @@ void conclude(Outcome& outcome, ErrorCode code, const std::string& message, cons
   outcome.hint = hint.empty() ? std::string(row.hint) : hint;
 }
 
-/// Decides what a failure means, by how far the cutover had come.
+/// Decides what a failure means, by how far the cutover had come. `no_way_back`: an order to promote may be on its way.
 void conclude_failure(Cutover& cutover, Journal* journal, const std::vector<Begun>& begun, const Error& error,
-                      Outcome& outcome) {
+                      bool no_way_back, Outcome& outcome) {
   if (outcome.promoted) {
     conclude(outcome, ErrorCode::unfinished, std::string("promoted, but then: ") + error.what(), error.hint());
-  } else if (error.code() == ErrorCode::undecided) {
+  } else if (error.code() == ErrorCode::undecided || no_way_back) {
     conclude(outcome, ErrorCode::undecided, error.what(), error.hint());
   } else if (journal == nullptr) {
     conclude(outcome, error.code(), error.what(), error.hint());
@@ -96,42 +96,48 @@ void conclude_failure(Cutover& cutover, Journal* journal, const std::vector<Begu
   }
 }
 
-/// Before the point of no return a record that cannot be written stops the cutover; after it, nothing does.
-void record(Cutover& cutover, const Outcome& outcome, const std::function<void()>& write) {
-  if (outcome.promoted) {
-    try_to_record(cutover, write);
-  } else {
-    write();
-  }
-}
-
 /// Takes one step: looks whether it is wanted to stop, keeps the journal, notes what undo needs.
 void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begun>& begun, Outcome& outcome) {
   if (cutover.stop.stop_requested() && !outcome.promoted) throw Error(ErrorCode::undone, "interrupted");
+  if (cutover.on_step) cutover.on_step(step);
   const bool known = std::ranges::any_of(begun, [&](const Begun& entry) { return entry.step == &step; });
   if (step.mutates && !known) {
     begun.push_back({&step, step.before == nullptr ? nlohmann::json() : step.before(cutover)});
-    record(cutover, outcome, [&] { journal->begin(step.name, begun.back().before); });
+    const nlohmann::json& before = begun.back().before;
+    if (outcome.promoted) {
+      try_to_record(cutover, [&] { journal->begin(step.name, before, false); });
+    } else {
+      journal->begin(step.name, before);
+    }
   }
   perform(cutover, outcome, step, step.why, "done", [&] { return step.run(cutover); });
   if (step.commits) {
     outcome.promoted = true;
     cutover.progress.promoted();
   }
-  if (step.mutates) record(cutover, outcome, [&] { journal->done(step.name, outcome.steps.back().evidence); });
+  if (step.mutates) journal->done(step.name, outcome.steps.back().evidence);
+}
+
+/// The end of a rehearsal: everything is as before, or it is an ordinary failure.
+void end_rehearsal(Cutover& cutover, Journal& journal, const std::vector<Begun>& begun, Outcome& outcome) {
+  if (const std::string left = undo_all(cutover, journal, begun, outcome); !left.empty()) {
+    conclude(outcome, ErrorCode::undecided, "rehearsed, but not undone: " + left, {});
+    return;
+  }
+  outcome.name = "rehearsed";
+  outcome.message = "everything but the promotion was done for real, and undone";
 }
 
 // ---- recovery
 
-/// Whether that cutover needs nobody any more. One that ended unfinished or undecided does.
-bool ended(const JournalRecord& record) {
+bool settles(const JournalRecord& record) {
   const int code = record.fields.value("exit_code", 0);
   return record.record == "end" && code != error_row(ErrorCode::unfinished).exit_code &&
          code != error_row(ErrorCode::undecided).exit_code;
 }
 
 /// The steps that may have changed something, in order, with what was there before.
-std::vector<Begun> begun_in(const std::vector<JournalRecord>& records) {
+std::vector<Begun> begun_in(Cutover& cutover, const std::vector<JournalRecord>& records) {
   std::vector<Begun> begun;
   for (const JournalRecord& record : records) {
     if (record.record != "begin") continue;
@@ -141,8 +147,33 @@ std::vector<Begun> begun_in(const std::vector<JournalRecord>& records) {
                   "use the program that wrote it");
     }
     begun.push_back({&*step, record.fields.value("before", nlohmann::json())});
+    try {
+      recall(cutover, step->name, begun.back().before);
+    } catch (const nlohmann::json::exception& failure) {
+      throw Error(ErrorCode::file_failed,
+                  fmt::format("the journal's record of {} makes no sense: {}", step->name, failure.what()),
+                  "look at both servers by hand: agent status");
+    }
   }
   return begun;
+}
+
+/// Another cluster may answer at the same address by now. A server that does not answer is none of this one's business.
+void refuse_other_clusters(Cutover& cutover) {
+  for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
+    std::string observed;
+    try {
+      observed = server->admin->identity(cutover.options.call_deadline).system_identifier;
+    } catch (const Error&) {
+      continue;
+    }
+    if (observed != cutover.system_identifier) {
+      throw Error(ErrorCode::configuration,
+                  fmt::format("{} belongs to cluster {}, the journal is about {}", server->admin->describe(), observed,
+                              cutover.system_identifier),
+                  "give recover the same PRIMARY_* and REPLICA_* as the cutover had");
+    }
+  }
 }
 
 /// Looks at the replica; with `patient`, for as long as a promotion may take. Throws Error(undecided) when it cannot be
@@ -163,6 +194,21 @@ bool was_promoted(Cutover& cutover, bool patient) {
   return promoted;
 }
 
+/// Whether the replica alone proves that nothing is missing on it: for when the old primary is gone.
+bool has_replayed_fence(Cutover& cutover) {
+  const auto replayed = cutover.servers.replica.admin->wal_replayed(cutover.options.call_deadline);
+  return cutover.fenced_end && replayed && *replayed >= cutover.fenced_end->flush;
+}
+
+bool answers(Server& server, Duration deadline) {
+  try {
+    server.admin->in_recovery(deadline);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 auto first_change() {
   return std::ranges::find_if(steps(), [](const Step& step) { return step.mutates; });
 }
@@ -175,44 +221,53 @@ Outcome run_cutover(Cutover& cutover, const OpenJournal& open_journal) {
   std::vector<Begun> begun;
   try {
     for (const Step& step : steps()) {
+      if (step.commits && cutover.options.rehearsal) {
+        end_rehearsal(cutover, *journal, begun, outcome);
+        break;
+      }
       if (step.mutates && !journal) journal = open_journal(cutover);
       take(cutover, step, journal.get(), begun, outcome);
     }
   } catch (const std::exception& failure) {
-    conclude_failure(cutover, journal.get(), begun, as_error(failure), outcome);
+    conclude_failure(cutover, journal.get(), begun, as_error(failure), false, outcome);
   }
   if (journal) try_to_record(cutover, [&] { journal->end(outcome.exit_code); });
   return outcome;
 }
 
+bool settled(const std::vector<JournalRecord>& records) { return std::ranges::any_of(records, settles); }
+
 Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRecord>& records, Decision decision) {
   Outcome outcome;
-  if (std::ranges::any_of(records, [](const JournalRecord& record) { return ended(record); })) {
+  if (settled(records)) {
     outcome.message = "nothing to recover: that cutover has come to its end";
     return outcome;
   }
-  std::vector<Begun> begun = begun_in(records);
+  cutover.recovering = true;
+  std::vector<Begun> begun = begun_in(cutover, records);
+  refuse_other_clusters(cutover);
   const auto commit = std::ranges::find_if(steps(), [](const Step& step) { return step.commits; });
   const bool ordered = std::ranges::any_of(begun, [&](const Begun& entry) { return entry.step->commits; });
+  auto first = first_change();
   try {
     if (ordered) {
-      outcome.promoted = was_promoted(cutover, decision == Decision::by_looking);
-      if (outcome.promoted) cutover.progress.promoted();
-      if (!outcome.promoted && decision == Decision::by_looking) {
-        throw Error(
-            ErrorCode::undecided, "a promotion was ordered and has not happened; it may still happen",
-            "agent recover --complete promotes now; agent recover --abort goes back to the old primary: only if "
-            "you know that the order was never carried out");
+      // Going back is patient: the order may still be on its way. Going forward may be repeated.
+      outcome.promoted = was_promoted(cutover, decision == Decision::abort);
+      if (outcome.promoted) {
+        cutover.progress.promoted();
+        first = std::next(commit);
+      } else if (decision == Decision::complete && !answers(cutover.servers.primary, cutover.options.call_deadline) &&
+                 has_replayed_fence(cutover)) {
+        first = commit;
       }
     }
-    if (!outcome.promoted && decision != Decision::complete) {
-      throw Error(ErrorCode::undone, "the agent that began it has died");
-    }
+    const bool forward =
+        outcome.promoted || decision == Decision::complete || (ordered && decision == Decision::by_looking);
+    if (!forward) throw Error(ErrorCode::undone, "the agent that began it has died");
     // Every step is safe to be taken twice; what was there before the first time is in the journal.
-    const auto first = outcome.promoted ? std::next(commit) : first_change();
     for (auto step = first; step != steps().end(); ++step) take(cutover, *step, &journal, begun, outcome);
   } catch (const std::exception& failure) {
-    conclude_failure(cutover, &journal, begun, as_error(failure), outcome);
+    conclude_failure(cutover, &journal, begun, as_error(failure), ordered && decision != Decision::abort, outcome);
   }
   try_to_record(cutover, [&] { journal.end(outcome.exit_code); });
   return outcome;

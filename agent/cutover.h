@@ -11,6 +11,7 @@
 #include "agent/checks.h"
 #include "agent/fence.h"
 #include "agent/journal.h"
+#include "agent/node_control.h"
 #include "agent/options.h"
 #include "agent/prediction.h"
 #include "agent/progress.h"
@@ -27,6 +28,7 @@ struct Cutover {
   Servers& servers;
   http::Client& exporter;
   Traffics& traffic;
+  NodeControl& node_control;
   const Clock& clock;
   Progress& progress;
   std::stop_token stop;  // asks for an undo; after the promotion nothing stops the way forward
@@ -36,10 +38,14 @@ struct Cutover {
   std::string system_identifier{};  // what the preflight saw, and what must not change
   std::uint32_t old_timeline = 0, new_timeline = 0;
   std::optional<Prediction> prediction{};  // of the write gap, made before it
+  std::optional<FencePlan> plan{};         // of the fence, once it is planned
   std::optional<Fence> fence{};
   std::optional<WalEnd> fenced_end{};  // of the old primary: fully replayed on the new one
+  std::uint64_t own_writes = 0;        // transactions of ours on the old primary since then
+  bool recovering = false;             // goes on with what an agent that died has begun
   std::optional<Mono> writes_stopped{}, writes_resumed{};
   std::vector<std::string> warnings{};
+  std::function<void(const Step&)> on_step{};  // before a step acts; may be empty
 };
 
 struct StepRecord {
@@ -64,15 +70,23 @@ using OpenJournal = std::function<std::unique_ptr<Journal>(const Cutover&)>;
 /// The real thing. Never throws Error: the outcome says it all, with the exit code of the contract.
 Outcome run_cutover(Cutover& cutover, const OpenJournal& open_journal);
 
-/// What a person may decide when the servers cannot.
-enum class Decision { by_looking, abort, complete };
+/// What a person may decide against what the servers say.
+enum class Decision {
+  by_looking,  // back, or forward once a promotion was ordered
+  abort,       // back even then: right only if that order was never carried out
+  complete,    // forward in any case
+};
 
-/// Ends what an agent that died has left behind, `records` being its journal: before the promotion was ordered, back;
-/// after it has happened, forward. In between only `decision` helps: an order to promote may still be carried out, so
-/// that both servers stay fenced (exit code 7). Safe at any time, any number of times. Throws only Error(file_failed),
-/// for a journal that names an unknown step.
-/// REQUIRES: cutover's id, system_identifier and old_timeline are those of the journal.
+/// Ends what an agent that died has left behind, `records` being its journal. Before a promotion was ordered: back.
+/// Once it was, it may still be carried out, so that there is no way back: forward, proving everything anew. While a
+/// server that is needed cannot be seen, both stay fenced (exit code 7). Safe at any time, any number of times. Throws
+/// only Error(file_failed), for a journal that makes no sense, and Error(configuration), when a server is not of the
+/// cluster that the journal is about. REQUIRES: cutover's id, system_identifier and old_timeline are those of the
+/// journal.
 Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRecord>& records, Decision decision);
+
+/// Whether that cutover needs nobody any more. One that ended unfinished or undecided does.
+bool settled(const std::vector<JournalRecord>& records);
 
 /// The same table, looked at: what only reads is done for real, everything else says what it would do.
 Outcome dry_run(Cutover& cutover);

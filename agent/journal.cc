@@ -46,15 +46,14 @@ class DiskJournalFile final : public JournalFile {
     if (parent.get() < 0 || fsync(parent.get()) != 0) failed("make durable", directory);
   }
 
-  void append(const std::string& line) override {
-    const std::string text = line + "\n";
+  void append(const std::string& lines, bool durable) override {
     std::size_t written = 0;
-    while (written < text.size()) {
-      const ssize_t count = write(file_.get(), text.data() + written, text.size() - written);
+    while (written < lines.size()) {
+      const ssize_t count = write(file_.get(), lines.data() + written, lines.size() - written);
       if (count < 0 && errno != EINTR) failed("write", path_);
       if (count > 0) written += static_cast<std::size_t>(count);
     }
-    if (fdatasync(file_.get()) != 0) failed("make durable", path_);
+    if (durable && fdatasync(file_.get()) != 0) failed("make durable", path_);
   }
 
  private:
@@ -76,26 +75,32 @@ std::unique_ptr<JournalFile> reopen_journal_file(const std::string& path) {
   return std::make_unique<DiskJournalFile>(path, 0);
 }
 
-Journal::Journal(std::unique_ptr<JournalFile> file, const Clock& clock, const nlohmann::json& about)
+Journal::Journal(std::unique_ptr<JournalFile> file, const Clock& clock, const nlohmann::json& about,
+                 const nlohmann::json& arguments)
     : file_(std::move(file)), clock_(clock) {
-  append("journal", {{"version", journal_version}, {"cutover", about}});
+  append("journal", {{"version", journal_version}, {"cutover", about}, {"arguments", arguments}}, true);
 }
 
 Journal::Journal(std::unique_ptr<JournalFile> file, const Clock& clock) : file_(std::move(file)), clock_(clock) {}
 
-void Journal::begin(std::string_view step, const nlohmann::json& before) {
-  append("begin", {{"step", step}, {"before", before}});
+void Journal::begin(std::string_view step, const nlohmann::json& before, bool durable) {
+  append("begin", {{"step", step}, {"before", before}}, durable);
 }
 void Journal::done(std::string_view step, const std::string& evidence) {
-  append("done", {{"step", step}, {"evidence", evidence}});
+  held_back_ += line("done", {{"step", step}, {"evidence", evidence}});
 }
-void Journal::undone(std::string_view step) { append("undone", {{"step", step}}); }
-void Journal::end(int exit_code) { append("end", {{"exit_code", exit_code}}); }
+void Journal::undone(std::string_view step) { append("undone", {{"step", step}}, true); }
+void Journal::end(int exit_code) { append("end", {{"exit_code", exit_code}}, true); }
 
-void Journal::append(std::string_view record, nlohmann::json fields) {
+void Journal::append(std::string_view record, nlohmann::json fields, bool durable) {
+  const std::string lines = std::exchange(held_back_, {}) + line(record, std::move(fields));
+  file_->append(lines, durable);
+}
+
+std::string Journal::line(std::string_view record, nlohmann::json fields) const {
   fields["record"] = record;
   fields["at"] = to_iso8601(clock_.wall());
-  file_->append(json_text(fields));
+  return json_text(fields) + "\n";
 }
 
 std::vector<JournalRecord> parse_journal(std::string_view text) {

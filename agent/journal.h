@@ -1,4 +1,6 @@
-// What a cutover did, durably: a version line, then one JSON record a line. A step's `begin` is on disk before it acts.
+// What a cutover did, durably: a version line, then one JSON record a line. Up to the point of no return a step's
+// `begin` is on disk before it acts. All else only says how it went, which recovery finds out by looking: it costs no
+// fsync while writes are stopped.
 #pragma once
 
 #include <memory>
@@ -15,8 +17,9 @@ namespace pgrm::agent {
 class JournalFile {
  public:
   virtual ~JournalFile() = default;
-  /// Returns only after `line` and a newline are on disk. Throws Error(file_failed).
-  virtual void append(const std::string& line) = 0;
+  /// Writes `lines`, each with its newline, at once; with `durable`, returns only after they are on disk. Throws
+  /// Error(file_failed).
+  virtual void append(const std::string& lines, bool durable) = 0;
 };
 
 /// Creates `path`, which must not exist, and makes its directory entry durable. Throws Error(file_failed).
@@ -25,26 +28,31 @@ std::unique_ptr<JournalFile> create_journal_file(const std::string& path);
 /// Opens the journal of an earlier agent to go on with it; a torn last line is cut off. Throws Error(file_failed).
 std::unique_ptr<JournalFile> reopen_journal_file(const std::string& path);
 
-inline constexpr int journal_version = 1;
+inline constexpr int journal_version = 2;
 
 class Journal {
  public:
-  /// Writes the version line at once.
-  Journal(std::unique_ptr<JournalFile> file, const Clock& clock, const nlohmann::json& about);
+  /// Writes the version line at once, with what the cutover is about and the arguments that it was given.
+  Journal(std::unique_ptr<JournalFile> file, const Clock& clock, const nlohmann::json& about,
+          const nlohmann::json& arguments);
 
   /// Goes on with a journal that has its version line.
   Journal(std::unique_ptr<JournalFile> file, const Clock& clock);
 
-  void begin(std::string_view step, const nlohmann::json& before);
+  /// On disk when it returns, together with what was held back; with `durable` false, only in the file.
+  void begin(std::string_view step, const nlohmann::json& before, bool durable = true);
+  /// Held back until the next record: nothing depends on it.
   void done(std::string_view step, const std::string& evidence);
   void undone(std::string_view step);
   void end(int exit_code);
 
  private:
-  void append(std::string_view record, nlohmann::json fields);
+  void append(std::string_view record, nlohmann::json fields, bool durable);
+  std::string line(std::string_view record, nlohmann::json fields) const;
 
   std::unique_ptr<JournalFile> file_;
   const Clock& clock_;
+  std::string held_back_;
 };
 
 struct JournalRecord {

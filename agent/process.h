@@ -1,4 +1,4 @@
-// Running somebody else's executable: hooks, and later whatever starts and stops servers.
+// Running somebody else's executable: hooks, and what stops, rewinds and starts servers.
 #pragma once
 
 #include <map>
@@ -9,10 +9,12 @@
 
 namespace pgrm::agent {
 
-/// Runs `command` (path and arguments, no shell) with `extra` added to the environment, standard output and error going
-/// to ours. Throws Error(timeout) after `budget` (the process group is killed), Error(query_failed) for any exit status
-/// but 0, Error(file_failed) when it cannot be started.
-void run_command(const std::vector<std::string>& command, const std::map<std::string, std::string>& extra,
-                 Duration budget);
+/// Runs `command` (path and arguments, no shell) with `extra` added to the environment and nothing to read, and returns
+/// what it printed to standard output and error; every line also goes to the log. Throws Error(timeout) after `budget`
+/// (the process group is killed), Error(query_failed) with the last line for any exit status but 0, Error(file_failed)
+/// when it cannot be started.
+/// A command may leave a process behind (a server): that has to redirect its output, or what it prints is lost.
+std::string run_command(const std::vector<std::string>& command, const std::map<std::string, std::string>& extra,
+                        Duration budget);
 
 }  // namespace pgrm::agent

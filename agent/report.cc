@@ -35,11 +35,6 @@ nlohmann::json lag_to_json(const Progress& progress, Mono began) {
   return points;
 }
 
-/// The rule that holds whatever the fence was made of.
-constexpr auto read_only_is_no_wall =
-    "a client that asks for READ WRITE by itself can still write to the old primary: stop it, or drop those clients, "
-    "before you rely on it being read-only";
-
 /// What an exit code other than 0 means, in a word or two; report.html says the same.
 std::string_view headline(int exit_code) {
   struct Row {
@@ -78,6 +73,7 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
       {"written_at", to_iso8601(cutover.clock.wall())},
       {"began_at", to_iso8601(standing.began)},
       {"dry_run", dry_run},
+      {"rehearsal", cutover.options.rehearsal},
       {"outcome", outcome.name},
       {"exit_code", outcome.exit_code},
       {"message", outcome.message},
@@ -96,11 +92,14 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
                           {"after", outcome.promoted ? nlohmann::json(cutover.new_timeline) : nlohmann::json()}};
   }
   if (cutover.fence && cutover.fenced_end) {
-    report["fence"] = {{"kind", "read-only"},
+    report["fence"] = {{"form", to_string(cutover.plan->form)},
                        {"lsn", cutover.fenced_end->flush.to_string()},
                        {"next_transaction_id", cutover.fenced_end->next_xid},
-                       {"sessions_ended", cutover.fence->sessions_ended},
-                       {"caveat", read_only_is_no_wall}};
+                       {"sessions_ended", cutover.fence->sessions_ended}};
+  }
+  if (outcome.promoted) {
+    report["old_primary_is"] = {{"demotion", to_string(cutover.options.demotion)},
+                                {"strength", strength_of(cutover.options.demotion)}};
   }
   if (cutover.writes_stopped && cutover.writes_resumed) {
     report["write_unavailable_seconds"] = to_seconds(*cutover.writes_resumed - *cutover.writes_stopped);
@@ -137,15 +136,19 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
   };
   const bool good = report.at("exit_code") == 0;
   const bool dry_run = report.at("dry_run");
+  const bool rehearsal = report.value("rehearsal", false);
   out << '\n'
-      << (!good     ? fmt::format("{}: {}", headline(report.at("exit_code")), report.at("message").get<std::string>())
-          : dry_run ? "DRY RUN PASSED: every prerequisite holds, nothing was changed"
-                    : "DONE: " + report.at("new_primary").get<std::string>() + " is the primary")
+      << (!good       ? fmt::format("{}: {}", headline(report.at("exit_code")), report.at("message").get<std::string>())
+          : rehearsal ? "REHEARSED: everything up to the promotion was done for real and undone"
+          : dry_run   ? "DRY RUN PASSED: every prerequisite holds, nothing was changed"
+                      : "DONE: " + report.at("new_primary").get<std::string>() + " is the primary")
       << '\n';
   if (const std::string hint = report.at("hint"); !good && !hint.empty()) out << "hint: " << hint << '\n';
   out << '\n';
   line("writable now", report.at("writable_now"));
-  if (!dry_run && good) line("old primary, read-only", report.at("old_primary"));
+  if (report.contains("old_primary_is") && good) {
+    line("old primary, " + report.at("old_primary_is").at("demotion").get<std::string>(), report.at("old_primary"));
+  }
   if (report.contains("timeline") && report.at("promoted").get<bool>()) {
     line("timeline", fmt::format("{} -> {}", report.at("timeline").at("before").get<int>(),
                                  report.at("timeline").at("after").get<int>()));
@@ -171,8 +174,8 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
   line("exit code", fmt::format("{} ({})", report.at("exit_code").get<int>(), report.at("outcome").get<std::string>()));
   if (!path.empty()) line("report", path);
   for (const auto& warning : report.at("warnings")) out << "  warning: " << warning.get<std::string>() << '\n';
-  if (good && report.contains("fence")) {
-    out << "  note: " << report.at("fence").at("caveat").get<std::string>() << '\n';
+  if (good && report.contains("old_primary_is")) {
+    out << "  note: " << report.at("old_primary_is").at("strength").get<std::string>() << '\n';
   }
 }
 

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "agent/options.h"
 #include "core/pg/node.h"
@@ -17,9 +19,10 @@ struct Server {
 struct Servers {
   Server primary, replica;
   std::unique_ptr<Node> lock;  // a session of its own on the old primary: losing it loses the lock, and is seen
+  std::vector<std::unique_ptr<Node>> siblings{};  // the old primary's other standbys, if they shall follow
 };
 
 /// `token`: makes the agent's own sessions recognisable (application_name "pgrm-agent/token").
-Servers make_servers(const Pair& pair, const std::string& token);
+Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings = {});
 
 }  // namespace pgrm::agent

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "agent/cutover.h"
+#include "agent/rejoin.h"
 #include "core/base/error.h"
 #include "core/base/wait.h"
 
@@ -31,7 +32,8 @@ bool waited(Cutover& cutover, Duration budget, Duration poll, Condition&& reache
 Look look_preflight(Cutover&) { return {Seen::not_done, "asks both servers, the exporter and the traffic drivers"}; }
 
 std::string run_preflight(Cutover& cutover) {
-  const Facts facts = gather_facts(cutover.servers, cutover.exporter, cutover.traffic, cutover.options, cutover.clock);
+  const Facts facts = gather_facts(cutover.servers, cutover.exporter, cutover.traffic, cutover.node_control,
+                                   cutover.options, cutover.clock);
   cutover.findings = judge(facts);
   cutover.progress.checked(cutover.findings);
   std::vector<std::string_view> refusing, warning;
@@ -109,9 +111,12 @@ std::string run_prepare(Cutover& cutover) {
   // there.
   const Duration deadline = cutover.options.call_deadline;
   old_admin(cutover).wal_end(deadline);
-  old_admin(cutover).client_sessions(std::nullopt, deadline);
+  const FenceView view = old_admin(cutover).fence_view(deadline);
+  old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
   new_admin(cutover).wal_replayed(deadline);
   new_admin(cutover).in_recovery(deadline);
+  new_admin(cutover).identity(deadline);
+  plan_fence(view, cutover.options);  // refuses before writes are stopped what the fence would refuse
   for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
     server->application->probe_present(cutover.id, deadline);
   }
@@ -153,31 +158,31 @@ void undo_stop_traffic(Cutover& cutover, const nlohmann::json&) {
 
 Look look_fence(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
-  const auto override = old_admin(cutover).read_only_override(deadline);
-  const auto sessions = old_admin(cutover).client_sessions(std::nullopt, deadline);
-  return {override == "on" ? Seen::done : Seen::not_done,
-          fmt::format("sets default_transaction_read_only and ends {} client sessions on {}", sessions.size(),
-                      cutover.options.pair.primary.address())};
+  const FenceView view = old_admin(cutover).fence_view(deadline);
+  const FencePlan plan = plan_fence(view, cutover.options);
+  const auto sessions = old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
+  std::string text = fmt::format("makes {} read-only, ends {} client sessions", cutover.options.pair.primary.address(),
+                                 sessions.size());
+  if (!plan.databases.empty()) text += fmt::format(", closes {}", fmt::join(plan.databases, ", "));
+  if (!plan.subscriptions.empty()) text += fmt::format(", disables {}", fmt::join(plan.subscriptions, ", "));
+  return {view.overrides.read_only == "on" ? Seen::done : Seen::not_done, text};
 }
 
 nlohmann::json before_step_fence(Cutover& cutover) {
-  return before_fence(old_admin(cutover), cutover.options.call_deadline);
+  cutover.plan = plan_fence(old_admin(cutover).fence_view(cutover.options.call_deadline), cutover.options);
+  return cutover.plan->to_json();
 }
 
 std::string run_fence(Cutover& cutover) {
-  cutover.fence = raise_fence(old_admin(cutover), cutover.clock, cutover.options.drain_timeout);
-  const auto exceptions = old_admin(cutover).read_only_exceptions(cutover.options.call_deadline);
-  if (!exceptions.empty()) {
-    throw Error(ErrorCode::proof_failed, fmt::format("the fence does not hold for {}", fmt::join(exceptions, ", ")));
-  }
-  attack_fence(*cutover.servers.primary.application, cutover.id, cutover.options.call_deadline);
+  cutover.fence =
+      raise_fence(cutover.servers.primary, *cutover.plan, cutover.id, cutover.clock, cutover.options.drain_timeout);
   for (const auto& driver : cutover.traffic) driver->after_fence(cutover.options.drain_timeout);
-  return fmt::format("read-only, {} sessions ended, a write was refused", cutover.fence->sessions_ended);
+  return fmt::format("{}, {} sessions ended, every attack failed", to_string(cutover.plan->form),
+                     cutover.fence->sessions_ended);
 }
 
-void undo_fence(Cutover& cutover, const nlohmann::json& before) {
-  lift_fence(old_admin(cutover), *cutover.servers.primary.application, before, cutover.id,
-             cutover.options.call_deadline);
+void undo_fence(Cutover& cutover, const nlohmann::json&) {
+  lift_fence(cutover.servers.primary, *cutover.plan, cutover.id, cutover.options.call_deadline);
 }
 
 // ---- final_verification
@@ -250,6 +255,12 @@ Look look_promote(Cutover& cutover) {
   return {promoted ? Seen::done : Seen::not_done, "promotes " + cutover.options.pair.replica.address()};
 }
 
+/// How far the old primary had come when it was decided to promote: what a new agent holds both servers against.
+nlohmann::json before_promote(Cutover& cutover) {
+  const WalEnd& end = cutover.fenced_end.value();
+  return {{"fence_lsn", end.flush.to_string()}, {"next_transaction_id", end.next_xid}};
+}
+
 std::string run_promote(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   static constexpr std::array nothing_happened{ErrorCode::unreachable, ErrorCode::authentication,
@@ -287,23 +298,36 @@ std::string run_promote(Cutover& cutover) {
 
 Look look_validate(Cutover&) { return {Seen::not_done, "writes a row to the new primary and reads it back"}; }
 
+/// Over the connection from before the fence. A new agent has none, and the gate came over by replication: it opens the
+/// gate first, which is right once the promotion is proved.
+WriteProbe probe_new_primary(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  Server& server = cutover.servers.replica;
+  try {
+    return server.application->write_probe(cutover.id, deadline);
+  } catch (const Error& error) {
+    if (!cutover.recovering || !cutover.plan || error.code() != ErrorCode::unreachable) throw;
+    lift_replicated_fence(server, *cutover.plan, deadline);
+    return server.application->write_probe(cutover.id, deadline);
+  }
+}
+
 std::string run_validate(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
-  Node& application = *cutover.servers.replica.application;
-  const WriteProbe probe = application.write_probe(cutover.id, deadline);
-  if (!probe.accepted) throw Error(ErrorCode::proof_failed, "the new primary refuses a write: " + probe.refusal);
-  if (!application.probe_present(cutover.id, deadline)) {
-    throw Error(ErrorCode::proof_failed, "a row written to the new primary is not there");
-  }
-  const ServerState state = new_admin(cutover).observe(deadline);
-  if (state.system_identifier != cutover.system_identifier) {
+  const Identity identity = new_admin(cutover).identity(deadline);
+  if (identity.system_identifier != cutover.system_identifier) {
     throw Error(ErrorCode::proof_failed, fmt::format("the new primary's system identifier is {}, expected {}",
-                                                     state.system_identifier, cutover.system_identifier));
+                                                     identity.system_identifier, cutover.system_identifier));
   }
-  cutover.new_timeline = state.timeline.value_or(0);
+  cutover.new_timeline = identity.timeline.value_or(0);
   if (cutover.new_timeline != cutover.old_timeline + 1) {
     throw Error(ErrorCode::proof_failed, fmt::format("the new primary is on timeline {}, expected {}",
                                                      cutover.new_timeline, cutover.old_timeline + 1));
+  }
+  const WriteProbe probe = probe_new_primary(cutover);
+  if (!probe.accepted) throw Error(ErrorCode::proof_failed, "the new primary refuses a write: " + probe.refusal);
+  if (!cutover.servers.replica.application->probe_present(cutover.id, deadline)) {
+    throw Error(ErrorCode::proof_failed, "a row written to the new primary is not there");
   }
   return fmt::format("a write committed and reads back, timeline {} -> {}", cutover.old_timeline, cutover.new_timeline);
 }
@@ -314,9 +338,23 @@ Look look_open(Cutover& cutover) {
   return {Seen::not_done, "lets the application go on with " + cutover.options.pair.replica.address()};
 }
 
+/// The old primary opens again, behind the other layers of the fence, so that a host list that names it first gets past
+/// it: libpq goes on to the next host after a failed read-write test, but not after "not accepting connections".
+void reopen_old(Cutover& cutover) {
+  if (cutover.options.demotion != Demotion::read_only || cutover.plan->databases.empty()) return;
+  old_admin(cutover).allow_connections(cutover.plan->databases, true, cutover.options.call_deadline);
+  ++cutover.own_writes;
+}
+
 std::string run_open(Cutover& cutover) {
+  if (cutover.plan) lift_replicated_fence(cutover.servers.replica, *cutover.plan, cutover.options.call_deadline);
+  // From here on the new primary is open whatever happens, and everybody else must go on: warnings.
+  try {
+    if (cutover.plan) reopen_old(cutover);
+  } catch (const Error& error) {
+    cutover.warnings.push_back(fmt::format("the old primary was not reopened for reading: {}", error.what()));
+  }
   for (const auto& driver : cutover.traffic) {
-    // The new primary is open whatever a driver says, and the other drivers must go on: a warning.
     try {
       driver->resume_on_new(cutover.options.drain_timeout);
     } catch (const Error& error) {
@@ -331,26 +369,77 @@ std::string run_open(Cutover& cutover) {
 // ---- demote_old
 
 Look look_demote_old(Cutover& cutover) {
-  return {Seen::not_done, fmt::format("proves that {} stays read-only", cutover.options.pair.primary.address())};
+  return {Seen::not_done,
+          fmt::format("{}: {}", to_string(cutover.options.demotion), strength_of(cutover.options.demotion))};
 }
 
-std::string run_demote_old(Cutover& cutover) {
+/// The forms of demotion that SQL alone cannot do.
+std::string demote_host(Cutover& cutover) {
+  const Rejoin rejoin{cutover.servers.primary,
+                      cutover.servers.replica,
+                      cutover.node_control,
+                      cutover.options,
+                      cutover.clock,
+                      {},  // promoted: only forward
+                      [&cutover](const std::string& what) { cutover.progress.waits(what); }};
+  return cutover.options.demotion == Demotion::stop ? stop_old_primary(rejoin) : make_standby(rejoin);
+}
+
+/// Whether an agent that died since had come that far.
+bool demoted_already(Cutover& cutover) {
+  if (!needs_node_control(cutover.options.demotion)) return false;
   const Duration deadline = cutover.options.call_deadline;
-  if (old_admin(cutover).read_only_override(deadline) != "on") {
+  return !old_admin(cutover).accepts_connections(deadline) || old_admin(cutover).in_recovery(deadline);
+}
+
+/// What the old primary has written since it was fenced. Only the agent may have.
+std::string transactions_since_fence(Cutover& cutover) {
+  if (!cutover.fenced_end) return {};
+  const std::uint64_t used =
+      old_admin(cutover).wal_end(cutover.options.call_deadline).next_xid - cutover.fenced_end->next_xid;
+  // An agent that died may have reopened it.
+  const std::uint64_t own = cutover.own_writes + (cutover.recovering ? 1 : 0);
+  if (used > own) {
+    cutover.warnings.push_back(fmt::format(
+        "the old primary has given out {} transaction ids since the fence, and the agent used {}: autovacuum, "
+        "or a client that overrode the read-only default and whose writes are not on the new primary",
+        used, own));
+  }
+  return fmt::format(", {} transaction ids since the fence, the agent's own", used);
+}
+
+std::string demote_in_place(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  // What is about to be stopped stays shut: nobody gets in for a moment.
+  const bool closed = cutover.options.demotion != Demotion::read_only;
+  FencePlan plan = *cutover.plan;
+  const FenceView view = old_admin(cutover).fence_view(deadline);
+  if (view.overrides != fenced_overrides()) {
     throw Error(ErrorCode::proof_failed, "default_transaction_read_only is no longer on at the old primary",
                 "alter system set default_transaction_read_only = on; select pg_reload_conf() on the old primary");
   }
-  attack_fence(*cutover.servers.primary.application, cutover.id, deadline);
-  const WalEnd end = old_admin(cutover).wal_end(deadline);
-  if (!cutover.fenced_end) return "a write was refused";  // fenced by an agent that died since
-  const std::uint64_t used = end.next_xid - cutover.fenced_end->next_xid;
-  if (used != 0) {
-    cutover.warnings.push_back(
-        fmt::format("the old primary has given out {} transaction ids since the fence: autovacuum, or a client that "
-                    "overrode the read-only default and whose writes are not on the new primary",
-                    used));
+  const bool as_wanted = std::ranges::all_of(view.databases, [&](const Database& database) {
+    return std::ranges::find(plan.databases, database.name) == plan.databases.end() || database.open != closed;
+  });
+  if (!as_wanted) {
+    old_admin(cutover).allow_connections(plan.databases, !closed, deadline);
+    ++cutover.own_writes;
   }
-  return fmt::format("a write was refused, {} transaction ids since the fence", used);
+  if (!closed) plan.form = FenceForm::read_only;
+  attack_fence(cutover.servers.primary, plan, cutover.id, deadline);
+  return "a write was refused" + transactions_since_fence(cutover);
+}
+
+std::string run_demote_old(Cutover& cutover) {
+  if (!cutover.plan) throw Error(ErrorCode::unfinished, "what was fenced is not known: the journal has no fence");
+  for (std::string& problem :
+       redirect_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.replica, cutover.clock,
+                         cutover.options.call_deadline)) {
+    cutover.warnings.push_back(std::move(problem));
+  }
+  if (demoted_already(cutover)) return demote_host(cutover);
+  const std::string evidence = demote_in_place(cutover);
+  return needs_node_control(cutover.options.demotion) ? evidence + "; " + demote_host(cutover) : evidence;
 }
 
 constexpr std::array table{
@@ -366,12 +455,12 @@ constexpr std::array table{
          run_fence, undo_fence},
     Step{"final_verification", "every byte has arrived and is replayed", false, false, false, look_final_verification,
          nullptr, run_final_verification, nullptr},
-    Step{"promote", "the point of no return", true, true, false, look_promote, nullptr, run_promote, nullptr},
+    Step{"promote", "the point of no return", true, true, false, look_promote, before_promote, run_promote, nullptr},
     Step{"validate", "the new primary proves itself by writing", true, false, false, look_validate, nullptr,
          run_validate, nullptr},
     Step{"open", "the application goes on with the new primary", true, false, false, look_open, nullptr, run_open,
          nullptr},
-    Step{"demote_old", "the old primary is proved to refuse writes", false, false, false, look_demote_old, nullptr,
+    Step{"demote_old", "the old primary is proved to refuse writes", true, false, false, look_demote_old, nullptr,
          run_demote_old, nullptr},
 };
 static_assert(well_formed(table));
@@ -379,5 +468,13 @@ static_assert(well_formed(table));
 }  // namespace
 
 std::span<const Step> steps() { return table; }
+
+void recall(Cutover& cutover, std::string_view step, const nlohmann::json& before) {
+  if (step == "fence") cutover.plan = FencePlan::from_json(before);
+  if (step == "promote") {
+    const Lsn lsn = Lsn::parse(before.at("fence_lsn").get<std::string>());
+    cutover.fenced_end = WalEnd{lsn, lsn, before.at("next_transaction_id"), true};
+  }
+}
 
 }  // namespace pgrm::agent

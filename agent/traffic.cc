@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "agent/pgbouncer.h"
 #include "agent/process.h"
 #include "core/base/error.h"
 
@@ -98,7 +99,18 @@ Traffics make_traffics(const Options& options, const TrafficContext& context) {
   if (options.stop_loadgen) {
     drivers.push_back(make_loadgen_traffic(http::make_client(options.loadgen_url, options.loadgen_token)));
   }
+  // Before the poolers: what a hook changes for them is there when they read their configuration.
   if (!options.hooks_directory.empty()) drivers.push_back(make_hook_traffic(options.hooks_directory, context));
+  if (options.pause_poolers) {
+    const auto post_promote = std::filesystem::path(options.hooks_directory) / "post_promote";
+    drivers.push_back(make_pgbouncer_traffic({
+        .consoles = options.poolers,
+        .files = options.pooler_databases,
+        .old_primary = options.pair.primary,
+        .new_primary = options.pair.replica,
+        .hook_repoints = !options.hooks_directory.empty() && std::filesystem::exists(post_promote),
+    }));
+  }
   return drivers;
 }
 

@@ -30,7 +30,8 @@ ALTER ROLE pgrm_monitor LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'mon
 GRANT pg_monitor TO pgrm_monitor;
 
 -- What the agent logs in as: everything that a cutover does, and nothing else.
-ALTER ROLE pgrm_agent LOGIN NOCREATEDB NOCREATEROLE PASSWORD :'agent_password';
+-- REPLICATION: a standby of the new primary needs a slot there, which only such a role may create (--demote standby).
+ALTER ROLE pgrm_agent LOGIN REPLICATION NOCREATEDB NOCREATEROLE PASSWORD :'agent_password';
 GRANT pg_monitor TO pgrm_agent;         -- sees every session, slot and setting
 GRANT pg_signal_backend TO pgrm_agent;  -- fence: ends the sessions that are left
 GRANT :"database_owner" TO pgrm_agent;  -- fence: the database's owner may close it; the fence is then attacked as its role
@@ -43,6 +44,7 @@ SELECT current_setting('server_version_num')::int >= 150000 AS has_granular_righ
   ALTER ROLE pgrm_agent NOSUPERUSER;
   GRANT pg_checkpoint TO pgrm_agent;    -- prepare: a promotion right after a checkpoint has little to do
   GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only, synchronous_standby_names TO pgrm_agent;  -- fence, wedge
+  GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO pgrm_agent;  -- other standbys follow the new primary
 \else
   ALTER ROLE pgrm_agent SUPERUSER;
   SET client_min_messages = notice;
@@ -63,3 +65,6 @@ CREATE TABLE IF NOT EXISTS pgrm.cutover_probe (
   cutover    text NOT NULL,
   written_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+-- The fence is attacked in the application's role.
+GRANT USAGE ON SCHEMA pgrm TO :"database_owner";
+GRANT INSERT ON pgrm.cutover_probe TO :"database_owner";

@@ -22,16 +22,6 @@ std::string quoted_value(std::string_view value) {
   return text + "'";
 }
 
-std::string host_of(const Conninfo& server) {
-  std::string host = server.get("host");
-  return host.empty() ? server.get("hostaddr") : host;
-}
-
-std::string port_of(const Conninfo& server) {
-  std::string port = server.get("port");
-  return port.empty() ? "5432" : port;
-}
-
 Conninfo server_from(const Settings& settings, const std::string& side) {
   Conninfo server = Conninfo::parse("");
   const std::string dsn_variable = side + "_DSN";
@@ -92,7 +82,17 @@ Secret Conninfo::text() const {
   return Secret(std::move(text));
 }
 
-std::string Conninfo::address() const { return host_of(*this) + ":" + port_of(*this); }
+std::string Conninfo::address() const { return host() + ":" + port(); }
+
+std::string Conninfo::host() const {
+  std::string host = get("host");
+  return host.empty() ? get("hostaddr") : host;
+}
+
+std::string Conninfo::port() const {
+  std::string port = get("port");
+  return port.empty() ? "5432" : port;
+}
 
 std::string Conninfo::describe() const { return get("user") + "@" + address() + "/" + get("dbname"); }
 
@@ -105,9 +105,22 @@ bool ping(const Conninfo& server, Duration deadline) {
   return PQping(server.with("connect_timeout", std::to_string(seconds)).text().reveal().c_str()) == PQPING_OK;
 }
 
+std::string refusal_without_password(const Conninfo& server, Duration deadline) {
+  const auto seconds = std::max<long>(2, std::lround(to_seconds(deadline)));
+  const Secret text = server.with("password", "")
+                          .with("passfile", "/nonexistent")
+                          .with("connect_timeout", std::to_string(seconds))
+                          .text();
+  const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(PQconnectdb(text.reveal().c_str()), &PQfinish);
+  if (PQstatus(connection.get()) == CONNECTION_OK || PQconnectionNeedsPassword(connection.get()) != 0) return "";
+  std::string message = PQerrorMessage(connection.get());
+  std::ranges::replace(message, '\n', ' ');
+  return message.substr(0, message.find_last_not_of(' ') + 1);
+}
+
 Conninfo writable_one_of(const Pair& pair) {
-  return pair.primary.with("host", host_of(pair.primary) + "," + host_of(pair.replica))
-      .with("port", port_of(pair.primary) + "," + port_of(pair.replica))
+  return pair.primary.with("host", pair.primary.host() + "," + pair.replica.host())
+      .with("port", pair.primary.port() + "," + pair.replica.port())
       .with("target_session_attrs", "read-write");
 }
 

@@ -29,6 +29,10 @@ class Conninfo {
   std::string describe() const;
   /// "host:port"
   std::string address() const;
+  /// The host as given, or the address when there is only that.
+  std::string host() const;
+  /// 5432 when none is given.
+  std::string port() const;
 
  private:
   std::map<std::string, std::string, std::less<>> values_;
@@ -47,6 +51,10 @@ Pair pair_from(const Settings& settings);
 
 /// Whether a server accepts connections there, asked without logging in. At most `deadline`, 2 s at the least.
 bool ping(const Conninfo& server, Duration deadline);
+
+/// What the server says to a login without a password: empty when it lets in or asks for one, which is all that can be
+/// known without it. At most `deadline`, 2 s at the least.
+std::string refusal_without_password(const Conninfo& server, Duration deadline);
 
 /// One conninfo with both hosts that libpq follows to whichever server takes writes (target_session_attrs=read-write).
 Conninfo writable_one_of(const Pair& pair);

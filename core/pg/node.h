@@ -3,12 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "core/base/clock.h"
+#include "core/pg/conninfo.h"
 #include "core/pg/lsn.h"
 
 namespace pgrm {
@@ -100,25 +102,84 @@ struct ServerState {
   std::vector<Collector> collectors;     // the statements, in their order
 };
 
-/// What the agent's checks need beyond ServerState; gathered once, changes nothing.
+/// A database that clients use: neither a template nor the one that the asking session is in.
+struct Database {
+  std::string name, owner;
+  bool open = true;        // pg_database.datallowconn
+  bool may_alter = false;  // the asking role is a member of the owner, and so may close and open it
+};
+
+/// A subscription (logical replication) that is enabled: its workers write whatever the read-only default says.
+struct Subscription {
+  std::string name, database;
+  bool may_alter = false;  // the asking role is a member of the owner, and so may disable and enable it
+};
+
+/// What the agent's checks need beyond ServerState; gathered once, changes nothing. Of the whole server.
 struct ServerFacts {
-  std::map<std::string, std::string, std::less<>> settings;  // from pg_settings, those that the checks name
+  std::map<std::string, std::string, std::less<>> settings;  // pg_settings as a new session gets them
+  std::vector<std::string> pending_restart;                  // settings that wait for a restart
   bool superuser = false;
   std::map<std::string, bool, std::less<>> rights;  // "pg_signal_backend", "alter default_transaction_read_only", …
   int prepared_transactions = 0;
   std::optional<Duration> oldest_transaction;  // of other client backends; nullopt: none
   int superuser_sessions = 0;                  // of others: only a superuser can terminate them
   std::optional<bool> base_backup_running;     // pg_stat_progress_basebackup
-  std::vector<std::string> subscriptions;      // enabled ones, by name
+  std::vector<Subscription> subscriptions;     // enabled ones
   std::vector<std::string> logical_slots;
   std::vector<std::string> closed_databases;  // datallowconn is false
+  std::vector<Database> databases;
+  int idle_in_transaction = 0;                // sessions of others, for more than 5 s
+  int advisory_lock_sessions = 0;             // of others
+  std::vector<std::string> client_roles;      // of others' sessions, superusers left out; at most ten
+  std::int64_t conflicts = 0;                 // queries that recovery has cancelled (pg_stat_database)
+  std::optional<std::int64_t> archive_ready;  // WAL files that wait for the archiver; nullopt: no right to see
+  bool archiver_failing = false;              // its last attempt failed
+  /// Databases whose collation version (15+) is not the one that this machine's libraries have.
+  std::vector<std::string> collation_mismatches;
 };
 
-/// A session that can write and is not the agent's own: a client's, or a walsender's that is bound to a database.
+/// The same of the session's own database.
+struct DatabaseFacts {
+  std::string owner;
+  std::vector<std::string> unlogged_tables;
+  std::vector<std::string> invalid_indexes;
+  std::vector<std::string> missing_extensions;    // installed, but this server has no files for them
+  std::vector<std::string> differing_extensions;  // installed in a version that this server has no files for
+  std::vector<std::string> collation_mismatches;  // collations, as above
+};
+
+/// The server's own settings that a fence is made of: what ALTER SYSTEM has set, nullopt where it has not.
+struct Overrides {
+  std::optional<std::string> read_only;      // default_transaction_read_only
+  std::optional<std::string> standby_names;  // synchronous_standby_names
+
+  bool operator==(const Overrides&) const = default;
+};
+
+/// All that a fence changes or depends on, as it is now. One statement.
+struct FenceView {
+  Overrides overrides;
+  std::vector<Database> databases;
+  std::vector<Subscription> subscriptions;         // enabled ones, of all databases
+  std::vector<std::string> prepared_transactions;  // their global identifiers
+  /// Roles and databases with a read-only setting of their own (ALTER ROLE or DATABASE … SET): it beats the server's.
+  std::vector<std::string> read_only_exceptions;
+};
+
+/// A session that can write and is not the agent's own: a client's, a walsender's that is bound to a database, a
+/// subscription's worker, or one that is still being let in.
 struct ClientSession {
   int pid = 0;
   std::string user, database, application_name, state;
   bool superuser = false;
+};
+
+/// Which history a server is on.
+struct Identity {
+  std::string system_identifier;
+  std::optional<std::uint32_t> timeline;  // nullopt in recovery
+  bool in_recovery = false;
 };
 
 struct WalEnd {
@@ -131,7 +192,15 @@ struct WalEnd {
 struct WriteProbe {
   bool accepted = false;
   bool read_only = false;  // refused because of that (SQLSTATE 25006), and not for any other reason
-  std::string refusal;     // SQLSTATE and message when refused
+  bool shut_out = false;   // not even let in: the database does not accept connections (SQLSTATE 55000)
+  std::string refusal;     // SQLSTATE, or more, when refused
+};
+
+/// How a write is tried over a new connection.
+struct Attack {
+  std::string role;  // that of the application (SET ROLE while logging in); empty: the session's own
+  bool overrides_read_only =
+      false;  // asks for default_transaction_read_only = off while logging in, and for READ WRITE
 };
 
 /// Every call opens the connection when there is none; none is ever repeated silently. Not thread-safe: one thread at a
@@ -149,28 +218,41 @@ class Node {
   // Questions.
   virtual ServerState observe(Duration deadline) = 0;
   virtual ServerFacts facts(Duration deadline) = 0;
+  virtual DatabaseFacts database_facts(Duration deadline) = 0;
+  /// Empty when the server would let `role` into this session's database once it has proved who it is (pg_hba.conf, as
+  /// seen from this machine); otherwise what it says. No password is sent.
+  virtual std::string refusal_of(const std::string& role, Duration deadline) = 0;
   virtual bool in_recovery(Duration deadline) = 0;
   /// REQUIRES a primary.
   virtual WalEnd wal_end(Duration deadline) = 0;
   /// REQUIRES a standby; nullopt before anything was replayed.
   virtual std::optional<Lsn> wal_replayed(Duration deadline) = 0;
-  /// Value of default_transaction_read_only that ALTER SYSTEM has set, nullopt when it has not.
-  virtual std::optional<std::string> read_only_override(Duration deadline) = 0;
-  /// Roles and databases with a read-only setting of their own (ALTER ROLE or DATABASE … SET), which beats the
-  /// server's.
-  virtual std::vector<std::string> read_only_exceptions(Duration deadline) = 0;
+  virtual Identity identity(Duration deadline) = 0;
+  virtual FenceView fence_view(Duration deadline) = 0;
   /// Whether the server accepts connections right now, asked without logging in (PQping). A session may outlive a
   /// server that was killed; this does not.
   virtual bool accepts_connections(Duration deadline) = 0;
-  /// Client sessions that began before `before` (server's clock; nullopt: all), but not this process' own.
-  virtual std::vector<ClientSession> client_sessions(std::optional<WallTime> before, Duration deadline) = 0;
+  /// Client sessions that began before `before` (server's clock; nullopt: all), and those in one of `databases`
+  /// whenever they began, but not this process' own. Once a database is closed, whoever is or still gets in there is
+  /// among them.
+  virtual std::vector<ClientSession> client_sessions(std::optional<WallTime> before,
+                                                     const std::vector<std::string>& databases, Duration deadline) = 0;
 
-  // Orders.
-  /// ALTER SYSTEM SET (or RESET for nullopt) default_transaction_read_only, reload, and wait until new sessions have
-  /// it. Returns the server's time at which that was certain.
-  virtual WallTime override_read_only(const std::optional<std::string>& value, Duration deadline) = 0;
-  /// Asks the backend to end; it may still be there afterwards: look.
-  virtual void terminate(int pid, Duration deadline) = 0;
+  /// primary_slot_name, empty when it has none.
+  virtual std::string replication_slot(Duration deadline) = 0;
+
+  // Orders. Those that write work behind a fence too, and do not wait for a synchronous standby.
+  /// ALTER SYSTEM SET (or RESET for nullopt) both settings, one reload, and wait until new sessions have them. Returns
+  /// the server's time at which that was certain.
+  virtual WallTime override_settings(const Overrides& values, Duration deadline) = 0;
+  /// ALTER DATABASE … ALLOW_CONNECTIONS for all of them in one transaction: one transaction id, none when there are
+  /// none.
+  virtual void allow_connections(const std::vector<std::string>& databases, bool allow, Duration deadline) = 0;
+  /// ALTER SUBSCRIPTION … ENABLE or DISABLE, in one transaction, in this session's database. A worker that runs may
+  /// take a moment to end: see client_sessions().
+  virtual void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) = 0;
+  /// Asks the backends to end; they may still be there afterwards: look.
+  virtual void terminate(const std::vector<int>& pids, Duration deadline) = 0;
   virtual void checkpoint(Duration deadline) = 0;
   /// Brings all WAL written so far to disk, and so on its way to the standby, at the price of one transaction id:
   /// without it, what was committed asynchronously waits for the WAL writer (wal_writer_delay). REQUIRES a primary.
@@ -180,13 +262,24 @@ class Node {
   /// Takes the advisory lock that keeps a second agent out; false when another session holds it. Held until
   /// disconnect().
   virtual bool try_lock(Duration deadline) = 0;
+  /// Who holds it, for people: "pgrm-agent/20260131T… (pid 123, from 10.0.0.7, since …)"; empty when nobody does.
+  virtual std::string lock_holder(Duration deadline) = 0;
   /// Tries to write a row into pgrm.cutover_probe, as any client would. An accepted write is committed; a refusal by
   /// the server is an answer, not an exception.
   virtual WriteProbe write_probe(const std::string& cutover, Duration deadline) = 0;
+  /// The same over a connection of its own, opened for it and closed afterwards, while this session is free for other
+  /// calls. Nothing is left behind: an accepted write is rolled back. `get()` throws Error for what is no answer.
+  virtual std::future<WriteProbe> attack(const Attack& how, Duration deadline) = 0;
   /// Whether this session's role may write such rows; asked without writing one.
   virtual bool may_write_probe(Duration deadline) = 0;
   /// Whether that row is there.
   virtual bool probe_present(const std::string& cutover, Duration deadline) = 0;
+  /// Creates a physical slot that keeps WAL from now on, unless there is a slot of that name.
+  virtual void create_slot(const std::string& name, Duration deadline) = 0;
+  /// Drops a slot; harmless when it is not there.
+  virtual void drop_slot(const std::string& name, Duration deadline) = 0;
+  /// Makes a standby stream from `primary`'s host and port; everything else in primary_conninfo stays.
+  virtual void follow(const Conninfo& primary, Duration deadline) = 0;
 };
 
 }  // namespace pgrm

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/pg/attack.h"
 #include "core/pg/observer.h"
 #include "core/pg/session.h"
 
@@ -15,12 +16,12 @@ namespace {
 // What a look at a server asks stands in observer.cc. PostgreSQL 13 to 18 have every column and function named here;
 // what only some versions offer stands in `version_dependent` at the end of this list.
 
-constexpr Statement read_settings{"pgrm_read_settings", R"sql(
-SELECT name, reset_val AS value FROM pg_settings
- WHERE name = ANY (ARRAY['max_connections', 'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions',
-                         'max_locks_per_transaction', 'synchronous_standby_names', 'default_transaction_read_only',
-                         'recovery_min_apply_delay', 'archive_mode', 'shared_preload_libraries', 'hot_standby',
-                         'TimeZone', 'server_version', 'data_checksums', 'wal_log_hints', 'cluster_name']))sql"};
+// What the command line says is said to wait for a restart as soon as a file says something else, and never will
+// change.
+constexpr Statement read_settings{"pgrm_read_settings",
+                                  R"sql(
+SELECT name, reset_val AS value, pending_restart AND source <> 'command line' AS pending_restart
+  FROM pg_settings ORDER BY name)sql"};
 
 constexpr Statement read_facts{"pgrm_read_facts", R"sql(
 SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
@@ -31,25 +32,64 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
          WHERE a.backend_type = 'client backend' AND r.rolsuper
            AND a.application_name <> current_setting('application_name')) AS superuser_sessions,
        EXISTS (SELECT FROM pg_stat_progress_basebackup) AS base_backup,
-       to_json(ARRAY(SELECT subname FROM pg_subscription WHERE subenabled ORDER BY 1)) AS subscriptions,
        to_json(ARRAY(SELECT slot_name FROM pg_replication_slots WHERE slot_type = 'logical' ORDER BY 1)) AS logical_slots,
        to_json(ARRAY(SELECT datname FROM pg_database WHERE NOT datallowconn ORDER BY 1)) AS closed_databases,
+       (SELECT count(*) FROM pg_stat_activity
+         WHERE state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - interval '5 s'
+           AND application_name <> current_setting('application_name')) AS idle_in_transaction,
+       (SELECT count(DISTINCT l.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+         WHERE l.locktype = 'advisory' AND a.application_name <> current_setting('application_name')) AS advisory,
+       to_json(ARRAY(SELECT DISTINCT r.rolname FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
+                      WHERE a.backend_type = 'client backend' AND NOT r.rolsuper AND r.rolname <> current_user
+                        AND NOT pg_has_role(r.rolname, 'pg_monitor', 'MEMBER') ORDER BY 1 LIMIT 10)) AS client_roles,
+       (SELECT coalesce(sum(conflicts), 0)::bigint FROM pg_stat_database) AS conflicts,
+       CASE WHEN has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE')
+            THEN (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') END AS archive_ready,
+       (SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver) AS archiver_failing,
+       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS replication,
        pg_has_role('pg_signal_backend', 'USAGE') AS signal_backend,
        has_function_privilege('pg_promote(boolean,integer)', 'EXECUTE') AS promote,
        has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload)sql"};
 
 // has_parameter_privilege() and pg_checkpoint came with 15; before, only a superuser may.
+// pg_database.datcollversion too. Before, what the database's own collation was built with is not recorded.
 struct VersionDependent {
   int since;
   Statement rights;
+  Statement collations;
 };
 constexpr std::array version_dependent{
-    VersionDependent{150000, {"pgrm_rights_15", R"sql(
+    VersionDependent{150000,
+                     {"pgrm_rights_15", R"sql(
 SELECT has_parameter_privilege('default_transaction_read_only', 'ALTER SYSTEM') AS alter_system,
-       pg_has_role('pg_checkpoint', 'USAGE') AS checkpoint)sql"}},
-    VersionDependent{0, {"pgrm_rights_13", R"sql(
-SELECT rolsuper AS alter_system, rolsuper AS checkpoint FROM pg_roles WHERE rolname = current_user)sql"}},
+       has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS alter_standbys,
+       has_parameter_privilege('primary_conninfo', 'ALTER SYSTEM') AS alter_conninfo,
+       pg_has_role('pg_checkpoint', 'USAGE') AS checkpoint)sql"},
+                     {"pgrm_collations_15", R"sql(
+SELECT to_json(ARRAY(SELECT datname FROM pg_database
+                      WHERE datcollversion <> pg_database_collation_actual_version(oid) ORDER BY 1)) AS mismatches)sql"}},
+    VersionDependent{0,
+                     {"pgrm_rights_13", R"sql(
+SELECT rolsuper AS alter_system, rolsuper AS alter_standbys, rolsuper AS alter_conninfo, rolsuper AS checkpoint
+  FROM pg_roles WHERE rolname = current_user)sql"},
+                     {"pgrm_collations_13", "SELECT '[]' AS mismatches"}},
 };
+
+// In the application's database. A collation's actual version is NULL where the library has none (C, POSIX).
+constexpr Statement read_database_facts{"pgrm_read_database_facts", R"sql(
+SELECT (SELECT r.rolname FROM pg_database AS d JOIN pg_roles AS r ON r.oid = d.datdba
+         WHERE d.datname = current_database()) AS owner,
+       to_json(ARRAY(SELECT oid::regclass::text FROM pg_class WHERE relpersistence = 'u' AND relkind IN ('r', 'm', 'S')
+                      ORDER BY 1 LIMIT 20)) AS unlogged,
+       to_json(ARRAY(SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid ORDER BY 1 LIMIT 20)) AS invalid,
+       to_json(ARRAY(SELECT extname FROM pg_extension
+                      WHERE NOT EXISTS (SELECT FROM pg_available_extensions WHERE name = extname) ORDER BY 1)) AS missing,
+       to_json(ARRAY(SELECT extname || ' ' || extversion FROM pg_extension AS e
+                      WHERE EXISTS (SELECT FROM pg_available_extensions WHERE name = e.extname)
+                        AND NOT EXISTS (SELECT FROM pg_available_extension_versions
+                                         WHERE name = e.extname AND version = e.extversion) ORDER BY 1)) AS differing,
+       to_json(ARRAY(SELECT collname FROM pg_collation WHERE collversion <> pg_collation_actual_version(oid)
+                      ORDER BY 1 LIMIT 20)) AS collations)sql"};
 
 constexpr Statement ask_in_recovery{"pgrm_in_recovery", "SELECT pg_is_in_recovery() AS r"};
 // A snapshot ends at the newest *completed* transaction: one that is in progress shows in pg_stat_activity, of whatever
@@ -60,39 +100,86 @@ SELECT pg_current_wal_insert_lsn() AS insert, pg_current_wal_flush_lsn() AS flus
        NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_xid IS NOT NULL) AND
        NOT EXISTS (SELECT FROM pg_prepared_xacts) AS idle)sql"};
 constexpr Statement ask_wal_replayed{"pgrm_wal_replayed", "SELECT pg_last_wal_replay_lsn() AS replayed"};
-constexpr Statement ask_read_only_override{"pgrm_read_only_override", R"sql(
-SELECT reset_val AS value FROM pg_settings
- WHERE name = 'default_transaction_read_only' AND sourcefile LIKE '%postgresql.auto.conf')sql"};
-constexpr Statement ask_read_only_exceptions{"pgrm_read_only_exceptions", R"sql(
-SELECT to_json(ARRAY(
-  SELECT coalesce(r.rolname, 'every role') || ' in ' || coalesce(d.datname, 'every database')
-    FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole
-                                 LEFT JOIN pg_database AS d ON d.oid = s.setdatabase
-   WHERE EXISTS (SELECT FROM unnest(s.setconfig) AS c WHERE c ~ '^(default_)?transaction_read_only=')
-   ORDER BY 1)) AS names)sql"};
+constexpr Statement ask_identity{"pgrm_identity", R"sql(
+SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier, r AS in_recovery,
+       CASE WHEN NOT r THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline
+  FROM (SELECT pg_is_in_recovery() AS r) AS role)sql"};
+// The value of postgresql.auto.conf is the one in effect unless the server was started with the setting on its command
+// line: then ALTER SYSTEM changes nothing, and the attack on the fence shows it.
+constexpr Statement ask_fence_view{"pgrm_fence_view", R"sql(
+SELECT (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'
+           AND sourcefile LIKE '%postgresql.auto.conf') AS read_only,
+       (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_standby_names'
+           AND sourcefile LIKE '%postgresql.auto.conf') AS standby_names,
+       (SELECT coalesce(json_agg(json_build_object('name', d.datname, 'owner', o.rolname, 'open', d.datallowconn,
+                                                   'may_alter', pg_has_role(d.datdba, 'USAGE')) ORDER BY d.datname), '[]')
+          FROM pg_database AS d JOIN pg_roles AS o ON o.oid = d.datdba
+         WHERE NOT d.datistemplate AND d.datname <> current_database()) AS databases,
+       (SELECT coalesce(json_agg(json_build_object('name', s.subname, 'database', d.datname,
+                                                   'may_alter', pg_has_role(s.subowner, 'USAGE')) ORDER BY s.subname), '[]')
+          FROM pg_subscription AS s JOIN pg_database AS d ON d.oid = s.subdbid WHERE s.subenabled) AS subscriptions,
+       to_json(ARRAY(SELECT gid FROM pg_prepared_xacts ORDER BY 1)) AS prepared,
+       to_json(ARRAY(
+         SELECT coalesce(r.rolname, 'every role') || ' in ' || coalesce(d.datname, 'every database')
+           FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole
+                                        LEFT JOIN pg_database AS d ON d.oid = s.setdatabase
+          WHERE EXISTS (SELECT FROM unnest(s.setconfig) AS c WHERE c ~ '^(default_)?transaction_read_only=')
+          ORDER BY 1)) AS exceptions)sql"};
 constexpr Statement ask_config_loaded{"pgrm_config_loaded", R"sql(
 SELECT pg_conf_load_time()::text AS loaded, extract(epoch FROM clock_timestamp()) AS now)sql"};
 constexpr Statement order_reload{"pgrm_reload", "SELECT pg_reload_conf() AS done"};
+// Who is being let in holds a lock on the database until he shows in pg_stat_activity (InitPostgres), and looks whether
+// it is open only behind that lock: after the gate is shut, one look at both misses nobody.
 constexpr Statement ask_client_sessions{"pgrm_client_sessions", R"sql(
 SELECT a.pid, coalesce(a.usename, '') AS "user", coalesce(a.datname, '') AS database, a.application_name,
-       coalesce(a.state, '') AS state, coalesce(r.rolsuper, false) AS superuser
+       coalesce(a.state, a.backend_type) AS state, coalesce(r.rolsuper, false) AS superuser
   FROM pg_stat_activity AS a LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
- WHERE (a.backend_type = 'client backend' OR a.backend_type = 'walsender' AND a.datname IS NOT NULL)
+ WHERE (a.backend_type = 'client backend' OR a.backend_type = 'walsender' AND a.datname IS NOT NULL
+        OR a.backend_type LIKE 'logical replication %worker')
    AND a.application_name <> current_setting('application_name')
-   AND ($1::float8 IS NULL OR a.backend_start < to_timestamp($1::float8))
- ORDER BY a.pid)sql"};
-constexpr Statement order_terminate{"pgrm_terminate", "SELECT pg_terminate_backend($1::int) AS done"};
+   AND ($1::float8 IS NULL OR a.backend_start < to_timestamp($1::float8) OR a.datname = ANY ($2::text[]))
+UNION ALL
+SELECT l.pid, '', d.datname, '', 'being let in', false
+  FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.objid
+ WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.mode = 'RowExclusiveLock'
+   AND d.datname = ANY ($2::text[])
+   AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = l.pid)
+ ORDER BY 1)sql"};
+// Only a superuser may end a superuser's session: such a one is left alone, and who waits for it sees that it stays.
+constexpr Statement order_terminate{"pgrm_terminate", R"sql(
+SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) AS asked
+  FROM pg_stat_activity AS a LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
+ WHERE a.pid = ANY ($1::int[])
+   AND (NOT coalesce(r.rolsuper, false) OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)))sql"};
 // A transactional message writes WAL, and its commit flushes; no table is touched, so a read-only default does not
 // matter.
-constexpr Statement order_flush{"pgrm_flush", "SELECT pg_logical_emit_message(true, 'pgrm', '') AS at"};
+constexpr Statement order_flush{"pgrm_flush", R"sql(
+SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'pgrm', '') AS at)sql"};
 constexpr Statement order_promote{"pgrm_promote", "SELECT pg_promote(wait => false) AS done"};
 // The key is "pgrmcut" as a number: one agent per cluster, whatever the application.
 constexpr Statement order_lock{"pgrm_lock", "SELECT pg_try_advisory_lock(x'7067726d637574'::bigint) AS held"};
+constexpr Statement ask_lock_holder{"pgrm_lock_holder", R"sql(
+SELECT format('%s (pid %s, from %s, since %s)', a.application_name, a.pid, coalesce(host(a.client_addr), 'a socket'),
+              to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) AS holder
+  FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+   AND l.classid = (x'7067726d637574'::bigint >> 32)::int::oid
+   AND l.objid = (x'7067726d637574'::bigint & 4294967295)::oid)sql"};
 constexpr Statement order_probe{"pgrm_probe", "INSERT INTO pgrm.cutover_probe (cutover) VALUES ($1)"};
 constexpr Statement ask_may_probe{"pgrm_may_probe", R"sql(
 SELECT coalesce(has_table_privilege(to_regclass('pgrm.cutover_probe'), 'INSERT'), false) AS may)sql"};
 constexpr Statement ask_probe{"pgrm_probe_present",
                               "SELECT EXISTS (SELECT FROM pgrm.cutover_probe WHERE cutover = $1) AS present"};
+
+constexpr Statement ask_replication_slot{"pgrm_replication_slot",
+                                         "SELECT current_setting('primary_slot_name') AS name"};
+constexpr Statement ask_primary_conninfo{"pgrm_primary_conninfo",
+                                         "SELECT current_setting('primary_conninfo') AS conninfo"};
+constexpr Statement order_create_slot{"pgrm_create_slot", R"sql(
+SELECT pg_create_physical_replication_slot($1, true)
+ WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1))sql"};
+constexpr Statement order_drop_slot{"pgrm_drop_slot", R"sql(
+SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1)sql"};
 
 std::optional<Duration> seconds(const std::optional<double>& value) {
   if (!value) return std::nullopt;
@@ -103,6 +190,46 @@ int to_int(const std::optional<std::int64_t>& value) { return static_cast<int>(v
 
 std::vector<std::string> names(const Value& json) {
   return nlohmann::json::parse(json.value_or("[]")).get<std::vector<std::string>>();
+}
+
+std::vector<Database> databases(const Value& json) {
+  std::vector<Database> result;
+  for (const auto& row : nlohmann::json::parse(json.value_or("[]"))) {
+    result.push_back({row.at("name"), row.at("owner"), row.at("open"), row.at("may_alter")});
+  }
+  return result;
+}
+
+std::vector<Subscription> subscriptions(const Value& json) {
+  std::vector<Subscription> result;
+  for (const auto& row : nlohmann::json::parse(json.value_or("[]"))) {
+    result.push_back({row.at("name"), row.at("database"), row.at("may_alter")});
+  }
+  return result;
+}
+
+/// {"a","b"}: an array as one parameter.
+template <typename Items>
+std::string array_literal(const Items& items) {
+  std::string text = "{";
+  for (const auto& item : items) {
+    if (text.size() > 1) text += ',';
+    text += fmt::format("{}", item);
+  }
+  return text + "}";
+}
+
+std::string array_of(const std::vector<std::string>& texts) {
+  std::vector<std::string> quoted;
+  for (const std::string& text : texts) {
+    std::string& item = quoted.emplace_back("\"");
+    for (const char c : text) {
+      if (c == '"' || c == '\\') item += '\\';
+      item += c;
+    }
+    item += '"';
+  }
+  return array_literal(quoted);
 }
 
 /// What is left of one deadline that covers several statements.
@@ -143,7 +270,9 @@ class ServerNode final : public Node {
     ServerFacts facts;
     const Rows settings = ask(read_settings, {}, budget.left());
     for (std::size_t i = 0; i < settings.size(); ++i) {
-      facts.settings[settings[i].text("name").value_or("")] = settings[i].text("value").value_or("");
+      const std::string name = settings[i].text("name").value_or("");
+      facts.settings[name] = settings[i].text("value").value_or("");
+      if (settings[i].boolean("pending_restart").value_or(false)) facts.pending_restart.push_back(name);
     }
     const Rows answer = ask(read_facts, {}, budget.left());
     const auto row = answer.one();
@@ -152,16 +281,45 @@ class ServerNode final : public Node {
     facts.oldest_transaction = seconds(row.real("oldest"));
     facts.superuser_sessions = to_int(row.integer("superuser_sessions"));
     facts.base_backup_running = row.boolean("base_backup");
-    facts.subscriptions = names(row.text("subscriptions"));
     facts.logical_slots = names(row.text("logical_slots"));
     facts.closed_databases = names(row.text("closed_databases"));
+    FenceView view = fence_view(budget.left());
+    facts.databases = std::move(view.databases);
+    facts.subscriptions = std::move(view.subscriptions);
+    facts.idle_in_transaction = to_int(row.integer("idle_in_transaction"));
+    facts.advisory_lock_sessions = to_int(row.integer("advisory"));
+    facts.client_roles = names(row.text("client_roles"));
+    facts.conflicts = row.integer("conflicts").value_or(0);
+    facts.archive_ready = row.integer("archive_ready");
+    facts.archiver_failing = row.boolean("archiver_failing").value_or(false);
+    facts.collation_mismatches = names(ask(by_version().collations, {}, budget.left()).one().text("mismatches"));
+    facts.rights["REPLICATION"] = row.boolean("replication").value_or(false);
     facts.rights["pg_signal_backend"] = row.boolean("signal_backend").value_or(false);
     facts.rights["pg_promote"] = row.boolean("promote").value_or(false);
     facts.rights["pg_reload_conf"] = row.boolean("reload").value_or(false);
     const Rows more = ask(by_version().rights, {}, budget.left());
     facts.rights["ALTER SYSTEM default_transaction_read_only"] = more.one().boolean("alter_system").value_or(false);
+    facts.rights["ALTER SYSTEM synchronous_standby_names"] = more.one().boolean("alter_standbys").value_or(false);
+    facts.rights["ALTER SYSTEM primary_conninfo"] = more.one().boolean("alter_conninfo").value_or(false);
     facts.rights["pg_checkpoint"] = more.one().boolean("checkpoint").value_or(false);
     return facts;
+  }
+
+  DatabaseFacts database_facts(Duration deadline) override {
+    const Rows answer = ask(read_database_facts, {}, deadline);
+    const auto row = answer.one();
+    return {
+        .owner = row.text("owner").value_or(""),
+        .unlogged_tables = names(row.text("unlogged")),
+        .invalid_indexes = names(row.text("invalid")),
+        .missing_extensions = names(row.text("missing")),
+        .differing_extensions = names(row.text("differing")),
+        .collation_mismatches = names(row.text("collations")),
+    };
+  }
+
+  std::string refusal_of(const std::string& role, Duration deadline) override {
+    return refusal_without_password(session_.conninfo().with("user", role), deadline);
   }
 
   bool in_recovery(Duration deadline) override { return ask(ask_in_recovery, {}, deadline).one().boolean("r").value(); }
@@ -177,21 +335,30 @@ class ServerNode final : public Node {
     return ask(ask_wal_replayed, {}, deadline).one().lsn("replayed");
   }
 
-  std::optional<std::string> read_only_override(Duration deadline) override {
-    const Rows answer = ask(ask_read_only_override, {}, deadline);
-    if (answer.size() == 0) return std::nullopt;
-    return answer.one().text("value");
+  Identity identity(Duration deadline) override {
+    const Rows answer = ask(ask_identity, {}, deadline);
+    const auto row = answer.one();
+    Identity identity{row.text("system_identifier").value_or(""), std::nullopt, row.boolean("in_recovery").value()};
+    if (const auto timeline = row.integer("timeline")) identity.timeline = static_cast<std::uint32_t>(*timeline);
+    return identity;
   }
 
-  std::vector<std::string> read_only_exceptions(Duration deadline) override {
-    return names(ask(ask_read_only_exceptions, {}, deadline).one().text("names"));
+  FenceView fence_view(Duration deadline) override {
+    const Rows answer = ask(ask_fence_view, {}, deadline);
+    const auto row = answer.one();
+    return {.overrides = {row.text("read_only"), row.text("standby_names")},
+            .databases = databases(row.text("databases")),
+            .subscriptions = subscriptions(row.text("subscriptions")),
+            .prepared_transactions = names(row.text("prepared")),
+            .read_only_exceptions = names(row.text("exceptions"))};
   }
 
   bool accepts_connections(Duration deadline) override { return ping(session_.conninfo(), deadline); }
 
-  std::vector<ClientSession> client_sessions(std::optional<WallTime> before, Duration deadline) override {
+  std::vector<ClientSession> client_sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
+                                             Duration deadline) override {
     const Value start = before ? Value(fmt::format("{:.6f}", to_unix(*before))) : std::nullopt;
-    const Rows answer = ask(ask_client_sessions, {start}, deadline);
+    const Rows answer = ask(ask_client_sessions, {start, array_of(in)}, deadline);
     std::vector<ClientSession> sessions;
     for (std::size_t i = 0; i < answer.size(); ++i) {
       const auto row = answer[i];
@@ -202,27 +369,30 @@ class ServerNode final : public Node {
     return sessions;
   }
 
-  WallTime override_read_only(const std::optional<std::string>& value, Duration deadline) override {
+  WallTime override_settings(const Overrides& values, Duration deadline) override {
     const Budget budget(deadline);
-    const Value before = ask(ask_config_loaded, {}, budget.left()).one().text("loaded");
+    open(budget.left());
     // ALTER SYSTEM takes no parameters.
-    session_.script(value ? "ALTER SYSTEM SET default_transaction_read_only = " + session_.quote_literal(*value)
-                          : "ALTER SYSTEM RESET default_transaction_read_only",
-                    budget.left());
-    ask(order_reload, {}, budget.left());
-    // The postmaster reloads before it tells its children: once this session has reloaded, every new one has it too.
-    for (;;) {
-      const Rows answer = ask(ask_config_loaded, {}, budget.left());
-      if (answer.one().text("loaded") != before) return answer.one().time("now").value();
-      if (budget.over()) {
-        throw Error(ErrorCode::timeout,
-                    fmt::format("{} has not reloaded its configuration within {}", describe(), human(deadline)));
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::vector<std::string> orders;
+    for (const auto& [setting, value] : {std::pair{"default_transaction_read_only", &values.read_only},
+                                         std::pair{"synchronous_standby_names", &values.standby_names}}) {
+      orders.push_back(*value ? fmt::format("ALTER SYSTEM SET {} = {}", setting, session_.quote_literal(**value))
+                              : fmt::format("ALTER SYSTEM RESET {}", setting));
     }
+    return reconfigure(orders, budget);
   }
 
-  void terminate(int pid, Duration deadline) override { ask(order_terminate, {std::to_string(pid)}, deadline); }
+  void allow_connections(const std::vector<std::string>& names, bool allow, Duration deadline) override {
+    write(names, "ALTER DATABASE {} ALLOW_CONNECTIONS {}", allow ? "true" : "false", deadline);
+  }
+
+  void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) override {
+    write(names, "ALTER SUBSCRIPTION {} {}", enable ? "ENABLE" : "DISABLE", deadline);
+  }
+
+  void terminate(const std::vector<int>& pids, Duration deadline) override {
+    if (!pids.empty()) ask(order_terminate, {array_literal(pids)}, deadline);
+  }
 
   void checkpoint(Duration deadline) override {
     open(deadline);
@@ -237,13 +407,26 @@ class ServerNode final : public Node {
 
   bool try_lock(Duration deadline) override { return ask(order_lock, {}, deadline).one().boolean("held").value(); }
 
+  std::string lock_holder(Duration deadline) override {
+    const Rows answer = ask(ask_lock_holder, {}, deadline);
+    return answer.size() == 0 ? "" : answer[0].text("holder").value_or("");
+  }
+
   WriteProbe write_probe(const std::string& cutover, Duration deadline) override {
+    WriteProbe probe;
     try {
       ask(order_probe, {cutover}, deadline);
-      return {.accepted = true, .read_only = false, .refusal = {}};
+      probe.accepted = true;
     } catch (const SqlError& refusal) {
-      return {.accepted = false, .read_only = refusal.code() == ErrorCode::read_only, .refusal = refusal.what()};
+      probe.read_only = refusal.code() == ErrorCode::read_only;
+      probe.refusal = refusal.what();
     }
+    return probe;
+  }
+
+  std::future<WriteProbe> attack(const Attack& how, Duration deadline) override {
+    return std::async(std::launch::async, [server = session_.conninfo(), name = options_.application_name, how,
+                                           deadline] { return attack_server(server, name, how, deadline); });
   }
 
   bool may_write_probe(Duration deadline) override {
@@ -252,6 +435,23 @@ class ServerNode final : public Node {
 
   bool probe_present(const std::string& cutover, Duration deadline) override {
     return ask(ask_probe, {cutover}, deadline).one().boolean("present").value();
+  }
+
+  std::string replication_slot(Duration deadline) override {
+    return ask(ask_replication_slot, {}, deadline).one().text("name").value_or("");
+  }
+
+  void create_slot(const std::string& name, Duration deadline) override { ask(order_create_slot, {name}, deadline); }
+  void drop_slot(const std::string& name, Duration deadline) override { ask(order_drop_slot, {name}, deadline); }
+
+  void follow(const Conninfo& primary, Duration deadline) override {
+    const Budget budget(deadline);
+    const Rows answer = ask(ask_primary_conninfo, {}, budget.left());
+    const Conninfo redirected = Conninfo::parse(answer.one().text("conninfo").value_or(""))
+                                    .with("hostaddr", "")
+                                    .with("host", primary.host())
+                                    .with("port", primary.port());
+    reconfigure({"ALTER SYSTEM SET primary_conninfo = " + session_.quote_literal(redirected.text().reveal())}, budget);
   }
 
  private:
@@ -274,6 +474,36 @@ class ServerNode final : public Node {
                                 "SET default_transaction_read_only = on",
                                 millis, std::max<std::int64_t>(1, millis / 20)),
                     deadline);
+  }
+
+  /// `pattern` once for each name, in the one transaction that a message with several statements is. It writes behind a
+  /// read-only default, and its commit waits for no standby.
+  void write(const std::vector<std::string>& names, fmt::string_view pattern, std::string_view how, Duration deadline) {
+    if (names.empty()) return;
+    const Budget budget(deadline);
+    open(budget.left());
+    std::string sql = "SET TRANSACTION READ WRITE; SET LOCAL synchronous_commit = local";
+    for (const std::string& name : names) {
+      sql += "; " + fmt::format(fmt::runtime(pattern), session_.quote_identifier(name), how);
+    }
+    session_.script(sql, budget.left());
+  }
+
+  /// Runs each ALTER SYSTEM, which shares a message with nothing else, and reloads once. Returns the server's time at
+  /// which every new session is certain to have it.
+  WallTime reconfigure(const std::vector<std::string>& orders, const Budget& budget) {
+    const Value before = ask(ask_config_loaded, {}, budget.left()).one().text("loaded");
+    for (const std::string& order : orders) session_.script(order, budget.left());
+    ask(order_reload, {}, budget.left());
+    // The postmaster reloads before it tells its children: once this session has reloaded, every new one has it too.
+    for (;;) {
+      const Rows answer = ask(ask_config_loaded, {}, budget.left());
+      if (answer.one().text("loaded") != before) return answer.one().time("now").value();
+      if (budget.over()) {
+        throw Error(ErrorCode::timeout, describe() + " has not reloaded its configuration in time");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
 
   Rows ask(const Statement& statement, const Params& params, Duration deadline) {

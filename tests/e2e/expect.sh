@@ -104,8 +104,10 @@ recall_lab() {
   . "$LAB_HOME/data/lab.env"
 }
 
+# A test may define at_end to stop what it started itself.
 finish() {
   local status=$?
+  if declare -F at_end >/dev/null; then at_end; fi
   if [ "$failed" -gt 0 ] || [ "$status" -ne 0 ]; then
     for log in "$LAB_HOME"/logs/*.log; do
       printf '\n--- the end of %s ---\n' "${log##*/}"

@@ -1,7 +1,9 @@
-// Two PostgreSQL servers in memory, as far as a cutover can tell: one primary, one standby, WAL that flows, sessions
-// that write. Every call can be made to fail before or after it had its effect.
+// Two PostgreSQL servers in memory, as far as a cutover can tell: one primary, one standby, WAL that flows, databases
+// that close, sessions that write, clients that are told their writes are safe. Every call can be made to fail before
+// or after it had its effect.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <functional>
 #include <memory>
@@ -23,20 +25,40 @@ class FakeCluster {
     bool up = true;
     ServerState state;
     ServerFacts facts;
-    std::optional<std::string> override;  // default_transaction_read_only by ALTER SYSTEM
+    DatabaseFacts database;
+    std::string refuses_role;     // what it says to the application's role
+    Overrides written, override;  // by ALTER SYSTEM: in the file, and in effect
     std::vector<ClientSession> sessions;
     std::uint64_t next_xid = 700;
-    std::set<std::string> rows;  // of pgrm.cutover_probe
+    // Of the catalogs, hence replicated.
+    std::vector<Database> databases{{"testdb", "app", true, true}};
+    std::vector<Subscription> subscriptions;  // enabled ones
+    std::set<std::string> rows;               // of pgrm.cutover_probe
+    std::set<int> writes;                     // of clients
+
     bool locked = false;
+    std::vector<std::string> prepared_transactions;
     std::vector<std::string> read_only_exceptions;
     bool idle = true;               // no transaction in progress
     bool orphan = false;            // killed; sessions that are open live on
     std::string refusal = "25006";  // of a write on a server that does not take one
     bool obeys_terminate = true;
     bool obeys_promote = true;
-    bool flushes = true;  // a commit brings WAL to disk
+    int promotes_after = 0;  // calls from the order on: an order may be carried out when the agent is dead already
+    bool flushes = true;     // a commit brings WAL to disk
 
-    bool writable() const { return up && !state.in_recovery && override != "on"; }
+    bool open() const { return databases.front().open; }
+    bool wedged() const { return override.standby_names == "pgrm_demoted"; }
+    /// Takes a plain client's writes, and acknowledges them.
+    bool writable() const { return acknowledges() && override.read_only != "on"; }
+    /// Acknowledges a write to somebody, be it one who overrides the read-only default.
+    bool acknowledges() const { return up && !state.in_recovery && open() && !wedged(); }
+    /// A server that starts reads its files.
+    void restart() {
+      up = true;
+      orphan = false;
+      override = written;
+    }
   };
 
   FakeCluster() {
@@ -47,16 +69,35 @@ class FakeCluster {
       server->state.full_view = true;
       server->state.server_time = from_unix(1'800'000'000);
       server->state.started_at = from_unix(1'700'000'000);
-      server->facts.settings = {
-          {"server_version", "16.4"},        {"max_connections", "100"},         {"max_worker_processes", "8"},
-          {"max_wal_senders", "10"},         {"max_prepared_transactions", "0"}, {"max_locks_per_transaction", "64"},
-          {"synchronous_standby_names", ""}, {"recovery_min_apply_delay", "0"},  {"archive_mode", "off"},
-          {"shared_preload_libraries", ""}};
+      server->facts.settings = {{"server_version", "16.4"},
+                                {"max_connections", "100"},
+                                {"max_worker_processes", "8"},
+                                {"max_wal_senders", "10"},
+                                {"max_prepared_transactions", "0"},
+                                {"max_locks_per_transaction", "64"},
+                                {"synchronous_standby_names", ""},
+                                {"recovery_min_apply_delay", "0"},
+                                {"archive_mode", "off"},
+                                {"shared_preload_libraries", ""},
+                                {"max_replication_slots", "10"},
+                                {"superuser_reserved_connections", "3"},
+                                {"wal_log_hints", "on"},
+                                {"data_checksums", "off"},
+                                {"max_standby_streaming_delay", "30000"},
+                                {"TimeZone", "UTC"}};
+      server->state.connections = 5;
+      server->state.connections_limit = 100;
+      server->database.owner = "app";
+      server->facts.archive_ready = 0;
       server->facts.rights = {{"pg_signal_backend", true},
                               {"pg_promote", true},
                               {"pg_reload_conf", true},
                               {"pg_checkpoint", true},
-                              {"ALTER SYSTEM default_transaction_read_only", true}};
+                              {"REPLICATION", true},
+                              {"ALTER SYSTEM primary_conninfo", true},
+                              {"ALTER SYSTEM default_transaction_read_only", true},
+                              {"ALTER SYSTEM synchronous_standby_names", true}};
+      server->facts.databases = server->databases;
     }
     replica.state.in_recovery = true;
     replica.state.replay_paused = false;
@@ -98,15 +139,38 @@ class FakeCluster {
 
   std::unique_ptr<Node> node(Side side, std::string database = "postgres");
 
-  /// Both must never be true of the same moment; every call checks it.
-  bool two_writable() const { return primary.writable() && replica.writable(); }
+  /// One client on each server that tries to write, in whatever way he gets in; who is told that his write is safe
+  /// remembers it.
+  void clients_write() {
+    ever_two_writable = ever_two_writable || (primary.acknowledges() && replica.acknowledges());
+    if (!clients) return;
+    for (Server* const server : {&primary, &replica}) {
+      if (!server->writable()) continue;
+      server->writes.insert(++last_write_);
+      acknowledged.insert(last_write_);
+      if (server == &primary) {
+        write(100);
+      } else {
+        ++server->next_xid;
+      }
+    }
+  }
+
+  /// The acknowledged writes that `server` does not have.
+  std::set<int> lost(const Server& server) const {
+    std::set<int> missing;
+    std::ranges::set_difference(acknowledged, server.writes, std::inserter(missing, missing.end()));
+    return missing;
+  }
 
   Server& operator[](Side side) { return side == Side::primary ? primary : replica; }
 
   Server primary, replica;
   bool streams = true;
+  bool clients = false;
+  std::set<int> acknowledged;
   bool ever_two_writable = false;
-  std::vector<std::string> calls;  // "primary.override_read_only(on)", …
+  std::vector<std::string> calls;  // "primary.allow_connections(testdb,false)", …
   /// Called around every call, with its text; may throw what the caller shall see.
   std::function<void(const std::string&call)> before, after;
 
@@ -115,14 +179,46 @@ class FakeCluster {
 
   void refresh() {
     primary.state.wal_insert = primary.state.wal_write = primary.state.wal_flush = end_;
-    if (replica.state.in_recovery) replica.state.wal_receive = replica.state.wal_replay = replayed_;
+    if (replica.state.in_recovery) {
+      replica.state.wal_receive = replica.state.wal_replay = replayed_;
+      if (replayed_ == end_) {
+        replica.databases = primary.databases;
+        replica.subscriptions = primary.subscriptions;
+        replica.rows = primary.rows;
+        replica.writes = primary.writes;
+      }
+    }
     Standby& standby = primary.state.standbys.front();
     standby.sent = standby.write = standby.flush = standby.replay = replayed_;
-    for (Server* const server : {&primary, &replica}) server->state.default_read_only = server->override == "on";
+    for (Server* const server : {&primary, &replica}) {
+      server->state.default_read_only = server->override.read_only == "on";
+    }
+  }
+
+  /// Somebody's transaction on `server`.
+  void commit(Server& server) {
+    if (server.state.in_recovery) throw Error(ErrorCode::read_only, "recovery is in progress (SQLSTATE 25006)");
+    if (&server == &primary) {
+      write(64);
+    } else {
+      ++server.next_xid;
+    }
+  }
+
+  void order_promotion() {
+    if (replica.obeys_promote) promotion_due_ = calls.size() + static_cast<std::size_t>(replica.promotes_after);
+  }
+  void promote_when_due() {
+    if (!promotion_due_ || calls.size() < *promotion_due_ || !replica.up) return;
+    promotion_due_.reset();
+    replica.state.in_recovery = false;
+    replica.state.timeline = 2;
   }
 
   Lsn end_{0x3000000};
   Lsn replayed_{0x3000000};
+  int last_write_ = 0;
+  std::optional<std::size_t> promotion_due_;
 };
 
 class FakeNode final : public Node {
@@ -133,13 +229,19 @@ class FakeNode final : public Node {
   std::string describe() const override {
     return std::string("agent@") + (side_ == Side::primary ? "old" : "new") + ":5432/" + database_;
   }
-  void disconnect() override {}
+  void disconnect() override { connected_ = false; }
 
   ServerState observe(Duration) override {
     return call("observe", [this] { return server().state; });
   }
   ServerFacts facts(Duration) override {
     return call("facts", [this] { return server().facts; });
+  }
+  DatabaseFacts database_facts(Duration) override {
+    return call("database_facts", [this] { return server().database; });
+  }
+  std::string refusal_of(const std::string&, Duration) override {
+    return call("refusal_of", [this] { return server().refuses_role; });
   }
   bool in_recovery(Duration) override {
     return call("in_recovery", [this] { return server().state.in_recovery; });
@@ -152,29 +254,69 @@ class FakeNode final : public Node {
   std::optional<Lsn> wal_replayed(Duration) override {
     return call("wal_replayed", [this] { return server().state.wal_replay; });
   }
-  std::optional<std::string> read_only_override(Duration) override {
-    return call("read_only_override", [this] { return server().override; });
+  Identity identity(Duration) override {
+    return call("identity", [this] {
+      const ServerState& state = server().state;
+      return Identity{state.system_identifier, state.in_recovery ? std::nullopt : state.timeline, state.in_recovery};
+    });
   }
-  std::vector<std::string> read_only_exceptions(Duration) override {
-    return call("read_only_exceptions", [this] { return server().read_only_exceptions; });
+  FenceView fence_view(Duration) override {
+    return call("fence_view", [this] {
+      return FenceView{server().override, server().databases, server().subscriptions, server().prepared_transactions,
+                       server().read_only_exceptions};
+    });
   }
   bool accepts_connections(Duration) override {
-    return call("accepts_connections", [this] { return !server().orphan; });
+    return call(
+        "accepts_connections", [this] { return server().up && !server().orphan; }, [] {});
   }
-  std::vector<ClientSession> client_sessions(std::optional<WallTime>, Duration) override {
+  std::vector<ClientSession> client_sessions(std::optional<WallTime>, const std::vector<std::string>&,
+                                             Duration) override {
     return call("client_sessions", [this] { return server().sessions; });
   }
 
-  WallTime override_read_only(const std::optional<std::string>& value, Duration) override {
-    return call("override_read_only(" + value.value_or("reset") + ")", [&] {
-      server().override = value;
+  /// Three calls, as it is three statements.
+  WallTime override_settings(const Overrides& values, Duration) override {
+    call("alter_system(" + values.read_only.value_or("reset") + ")", [&] {
+      server().written.read_only = values.read_only;
+      return true;
+    });
+    call("alter_system(" + values.standby_names.value_or("reset") + ")", [&] {
+      server().written.standby_names = values.standby_names;
+      return true;
+    });
+    return call("reload", [&] {
+      server().override = server().written;
       cluster_.refresh();
       return server().state.server_time;
     });
   }
-  void terminate(int pid, Duration) override {
+  void allow_connections(const std::vector<std::string>& names, bool allow, Duration) override {
+    if (names.empty()) return;
+    call(std::string("allow_connections(") + (allow ? "true)" : "false)"), [&] {
+      for (Database& database : server().databases) {
+        if (std::ranges::find(names, database.name) != names.end()) database.open = allow;
+      }
+      cluster_.commit(server());
+      return true;
+    });
+  }
+  void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration) override {
+    if (names.empty()) return;
+    call(std::string("enable_subscriptions(") + (enable ? "true)" : "false)"), [&] {
+      for (const std::string& name : names) {
+        std::erase_if(server().subscriptions, [&](const Subscription& there) { return there.name == name; });
+        if (enable) server().subscriptions.push_back({name, database_, true});
+      }
+      cluster_.commit(server());
+      return true;
+    });
+  }
+  void terminate(const std::vector<int>& pids, Duration) override {
     call("terminate", [&] {
-      if (server().obeys_terminate) std::erase_if(server().sessions, [pid](const auto& s) { return s.pid == pid; });
+      if (!server().obeys_terminate) return true;
+      std::erase_if(server().sessions,
+                    [&](const auto& session) { return std::ranges::find(pids, session.pid) != pids.end(); });
       return true;
     });
   }
@@ -190,23 +332,43 @@ class FakeNode final : public Node {
   }
   bool promote(Duration) override {
     return call("promote", [this] {
-      if (server().obeys_promote) {
-        server().state.in_recovery = false;
-        server().state.timeline = 2;
-      }
+      if (!server().state.in_recovery) throw Error(ErrorCode::query_failed, "recovery is not in progress");
+      cluster_.order_promotion();
       return true;
     });
   }
   bool try_lock(Duration) override {
     return call("try_lock", [this] { return !server().locked; });
   }
+  std::string lock_holder(Duration) override {
+    return call("lock_holder", [this] { return std::string(server().locked ? "pgrm-agent/other (pid 9)" : ""); });
+  }
   WriteProbe write_probe(const std::string& cutover, Duration) override {
     return call("write_probe", [&] {
-      if (!server().writable()) return WriteProbe{false, server().refusal == "25006", "SQLSTATE " + server().refusal};
+      if (server().state.in_recovery || server().override.read_only == "on") {
+        return WriteProbe{false, server().refusal == "25006", false, "SQLSTATE " + server().refusal};
+      }
       server().rows.insert(cutover);
-      ++server().next_xid;
-      return WriteProbe{true, false, {}};
+      cluster_.commit(server());
+      return WriteProbe{true, false, false, {}};
     });
+  }
+  std::future<WriteProbe> attack(const Attack& how, Duration) override {
+    std::promise<WriteProbe> promise;
+    try {
+      const auto attacked = [&] {
+        if (!server().open()) return WriteProbe{false, false, true, "SQLSTATE 55000"};
+        const bool refused =
+            server().state.in_recovery || (server().override.read_only == "on" && !how.overrides_read_only);
+        return WriteProbe{!refused, refused && server().refusal == "25006", false, refused ? server().refusal : ""};
+      };
+      promise.set_value(call(how.overrides_read_only ? "attack(read write)" : "attack", attacked, [this] {
+        if (!server().up || server().orphan) throw Error(ErrorCode::unreachable, "cannot connect to " + describe());
+      }));
+    } catch (const std::exception&) {
+      promise.set_exception(std::current_exception());
+    }
+    return promise.get_future();
   }
   bool may_write_probe(Duration) override {
     return call("may_write_probe", [] { return true; });
@@ -214,25 +376,76 @@ class FakeNode final : public Node {
   bool probe_present(const std::string& cutover, Duration) override {
     return call("probe_present", [&] { return server().rows.contains(cutover); });
   }
+  std::string replication_slot(Duration) override {
+    return call("replication_slot", [this] { return server().state.receiver ? server().state.receiver->slot : ""; });
+  }
+  void create_slot(const std::string& name, Duration) override {
+    call("create_slot(" + name + ")", [&] {
+      auto& slots = server().state.slots;
+      if (std::ranges::find(slots, name, &Slot::name) != slots.end()) return true;
+      Slot slot;
+      slot.name = name;
+      slot.type = "physical";
+      slots.push_back(slot);
+      return true;
+    });
+  }
+  void drop_slot(const std::string& name, Duration) override {
+    call("drop_slot(" + name + ")", [&] {
+      std::erase_if(server().state.slots, [&](const Slot& slot) { return slot.name == name; });
+      return true;
+    });
+  }
+  void follow(const Conninfo& primary, Duration) override {
+    call("follow(" + primary.address() + ")", [] { return true; });
+  }
 
  private:
   FakeCluster::Server& server() { return cluster_[side_]; }
 
+  void connect() {
+    const auto fails = [&](const std::string& why) {
+      connected_ = false;
+      throw Error(ErrorCode::unreachable, "cannot connect to " + describe() + ": " + why);
+    };
+    if (!server().up) fails("connection refused");
+    if (connected_) return;
+    if (server().orphan) fails("connection refused");
+    for (const Database& database : server().databases) {
+      if (database.name == database_ && !database.open) fails("not currently accepting connections");
+    }
+    connected_ = true;
+  }
+
   template <typename Effect>
   std::invoke_result_t<Effect> call(const std::string& name, Effect&& effect) {
+    return call(name, std::forward<Effect>(effect), [this] { connect(); });
+  }
+
+  template <typename Effect, typename Reach>
+  std::invoke_result_t<Effect> call(const std::string& name, Effect&& effect, Reach&& reach) {
     const std::string text = std::string(to_string(side_)) + "." + name;
     cluster_.calls.push_back(text);
-    if (cluster_.before) cluster_.before(text);
-    if (!server().up) throw Error(ErrorCode::unreachable, describe() + " is down");
-    auto result = effect();
-    cluster_.ever_two_writable = cluster_.ever_two_writable || cluster_.two_writable();
-    if (cluster_.after) cluster_.after(text);
-    return result;
+    cluster_.promote_when_due();
+    cluster_.clients_write();
+    try {
+      if (cluster_.before) cluster_.before(text);
+      reach();
+      auto result = effect();
+      cluster_.promote_when_due();
+      cluster_.clients_write();
+      if (cluster_.after) cluster_.after(text);
+      return result;
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::connection_lost || error.code() == ErrorCode::timeout) connected_ = false;
+      throw;
+    }
   }
 
   FakeCluster& cluster_;
   Side side_;
   std::string database_;
+  bool connected_ = false;
 };
 
 inline std::unique_ptr<Node> FakeCluster::node(Side side, std::string database) {

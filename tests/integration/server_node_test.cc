@@ -17,6 +17,9 @@ using testing::HasSubstr;
 constexpr auto soon = std::chrono::seconds(10);
 constexpr auto tick = std::chrono::milliseconds(1);
 
+const Overrides read_only{.read_only = "on", .standby_names = std::nullopt};
+const Overrides fenced{.read_only = "on", .standby_names = "pgrm_demoted"};
+
 std::unique_ptr<Node> agent_on(const Conninfo& server) {
   return make_server_node(server, {.application_name = "pgrm-agent/test", .observer_timeout = std::nullopt});
 }
@@ -117,16 +120,16 @@ TEST_F(ServerNodeTest, ALockOnACatalogHidesFromAnObserverOnlyWhatItBlocks) {
 
 TEST_F(ServerNodeTest, OverridesTheReadOnlyDefaultForEveryNewSessionAndResets) {
   const auto application = agent_on(application_.primary);
-  EXPECT_EQ(primary_->read_only_override(soon), std::nullopt);
-  primary_->override_read_only("on", soon);
-  EXPECT_EQ(primary_->read_only_override(soon), "on");
+  EXPECT_EQ(primary_->fence_view(soon).overrides, Overrides());
+  primary_->override_settings(read_only, soon);
+  EXPECT_EQ(primary_->fence_view(soon).overrides, read_only);
   EXPECT_TRUE(primary_->observe(soon).default_read_only);
   const WriteProbe refused = application->write_probe("fenced", soon);
   EXPECT_FALSE(refused.accepted);
   EXPECT_THAT(refused.refusal, HasSubstr("25006"));
   EXPECT_FALSE(agent_on(application_.primary)->write_probe("fenced", soon).accepted) << "a new session";
-  primary_->override_read_only(std::nullopt, soon);
-  EXPECT_EQ(primary_->read_only_override(soon), std::nullopt);
+  primary_->override_settings({}, soon);
+  EXPECT_EQ(primary_->fence_view(soon).overrides, Overrides());
   EXPECT_TRUE(application->write_probe("open", soon).accepted);
   EXPECT_TRUE(application->probe_present("open", soon));
   EXPECT_FALSE(application->probe_present("fenced", soon));
@@ -139,7 +142,7 @@ TEST_F(ServerNodeTest, FindsAndEndsOtherSessionsButNotItsOwn) {
   ASSERT_TRUE(mine->may_write_probe(soon));
   const auto find = [&](std::optional<WallTime> before) {
     int found = 0;
-    for (const ClientSession& session : primary_->client_sessions(before, soon)) {
+    for (const ClientSession& session : primary_->client_sessions(before, {}, soon)) {
       EXPECT_NE(session.application_name, "pgrm-agent/test");
       if (session.pid == client.backend_pid()) ++found;
     }
@@ -148,7 +151,7 @@ TEST_F(ServerNodeTest, FindsAndEndsOtherSessionsButNotItsOwn) {
   EXPECT_EQ(find(std::nullopt), 1);
   EXPECT_EQ(find(primary_->observe(soon).server_time), 1);
   EXPECT_EQ(find(from_unix(0)), 0);
-  primary_->terminate(client.backend_pid(), soon);
+  primary_->terminate({client.backend_pid()}, soon);
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return find(std::nullopt) == 0; }), WaitEnd::reached);
 }
 
@@ -164,7 +167,7 @@ TEST_F(ServerNodeTest, ReadsTheNextTransactionIdWithoutUsingOne) {
 TEST_F(ServerNodeTest, FlushesWalWithOneTransactionIdEvenBehindAReadOnlyDefault) {
   Session client(lab_.as("pgrm_app").primary, "asynchronous");
   client.open(soon);
-  primary_->override_read_only("on", soon);
+  primary_->override_settings(read_only, soon);
   client.script("BEGIN READ WRITE; SET LOCAL synchronous_commit = off; CREATE TABLE unflushed (i int); COMMIT", soon);
   const WalEnd before = primary_->wal_end(soon);
   primary_->flush_wal(soon);
@@ -172,7 +175,7 @@ TEST_F(ServerNodeTest, FlushesWalWithOneTransactionIdEvenBehindAReadOnlyDefault)
   EXPECT_GE(after.flush, before.insert);
   EXPECT_EQ(after.next_xid, before.next_xid + 1);
   client.script("BEGIN READ WRITE; DROP TABLE unflushed; COMMIT", soon);
-  primary_->override_read_only(std::nullopt, soon);
+  primary_->override_settings({}, soon);
 }
 
 TEST_F(ServerNodeTest, AnObserverCallsAgainWhenTheServerHasHungUp) {
@@ -181,9 +184,9 @@ TEST_F(ServerNodeTest, AnObserverCallsAgainWhenTheServerHasHungUp) {
   observer->observe(soon);
   const auto count = [&] {
     int found = 0;
-    for (const ClientSession& session : primary_->client_sessions(std::nullopt, soon)) {
+    for (const ClientSession& session : primary_->client_sessions(std::nullopt, {}, soon)) {
       if (session.application_name != "hung_up_observer") continue;
-      primary_->terminate(session.pid, soon);
+      primary_->terminate({session.pid}, soon);
       ++found;
     }
     return found;
@@ -202,9 +205,11 @@ TEST_F(ServerNodeTest, AStandbyRefusesAWriteAndReplaysWhatThePrimaryFlushed) {
 }
 
 TEST_F(ServerNodeTest, OneAgentHoldsTheLock) {
+  EXPECT_EQ(primary_->lock_holder(soon), "");
   ASSERT_TRUE(primary_->try_lock(soon));
   const auto second = agent_on(admin_.primary);
   EXPECT_FALSE(second->try_lock(soon));
+  EXPECT_THAT(second->lock_holder(soon), testing::MatchesRegex("pgrm-agent/test \\(pid .*, from 127.0.0.1, since .*"));
   primary_->disconnect();
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return second->try_lock(soon); }), WaitEnd::reached);
 }
@@ -221,11 +226,11 @@ TEST_F(ServerNodeTest, SeesTransactionsOfEverybody) {
 }
 
 TEST_F(ServerNodeTest, FindsReadOnlySettingsOfRolesAndDatabases) {
-  EXPECT_THAT(primary_->read_only_exceptions(soon), testing::IsEmpty());
+  EXPECT_THAT(primary_->fence_view(soon).read_only_exceptions, testing::IsEmpty());
   Session owner(lab_.as("postgres").primary, "owner");
   owner.open(soon);
   owner.script("ALTER ROLE pgrm_app IN DATABASE testdb SET default_transaction_read_only = off", soon);
-  EXPECT_THAT(primary_->read_only_exceptions(soon), testing::ElementsAre("pgrm_app in testdb"));
+  EXPECT_THAT(primary_->fence_view(soon).read_only_exceptions, testing::ElementsAre("pgrm_app in testdb"));
   owner.script("ALTER ROLE pgrm_app IN DATABASE testdb RESET default_transaction_read_only", soon);
 }
 
@@ -233,7 +238,7 @@ TEST_F(ServerNodeTest, AWalsenderThatSpeaksSqlIsASessionToEnd) {
   Session walsender(lab_.as("postgres").primary.with("replication", "database"), "sql_walsender");
   walsender.open(soon);
   std::vector<std::string> found;
-  for (const ClientSession& session : primary_->client_sessions(std::nullopt, soon)) {
+  for (const ClientSession& session : primary_->client_sessions(std::nullopt, {}, soon)) {
     found.push_back(session.application_name);
   }
   EXPECT_THAT(found, testing::Contains("sql_walsender"));
@@ -243,6 +248,64 @@ TEST_F(ServerNodeTest, AWalsenderThatSpeaksSqlIsASessionToEnd) {
 TEST_F(ServerNodeTest, KnowsWhetherTheServerAcceptsConnections) {
   EXPECT_TRUE(replica_->accepts_connections(soon));
   EXPECT_FALSE(agent_on(admin_.replica.with("port", "1"))->accepts_connections(soon));
+}
+
+TEST_F(ServerNodeTest, TheGateShutsEverybodyOutOnBothServersAndOpensAgain) {
+  const auto inside = agent_on(application_.primary);
+  ASSERT_TRUE(inside->may_write_probe(soon));
+  const std::vector<std::string> gate{"testdb"};
+  const std::uint64_t next = primary_->wal_end(soon).next_xid;
+  primary_->allow_connections(gate, false, soon);
+  EXPECT_EQ(primary_->wal_end(soon).next_xid, next + 1);
+  EXPECT_FALSE(primary_->fence_view(soon).databases.front().open);
+  for (const std::string role : {"pgrm_app", "postgres"}) {
+    const auto outside = agent_on(lab_.as(role).primary);
+    EXPECT_TRUE(outside->attack({.role = "", .overrides_read_only = true}, soon).get().shut_out) << role;
+    EXPECT_THROW(outside->write_probe("outside", soon), Error) << role;
+  }
+  EXPECT_TRUE(inside->write_probe("inside", soon).accepted) << "the gate alone ends nobody";
+  const auto replicated = [&] { return !replica_->fence_view(soon).databases.front().open; };
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, replicated), WaitEnd::reached);
+  primary_->allow_connections(gate, true, soon);
+  EXPECT_TRUE(agent_on(application_.primary)->write_probe("open", soon).accepted);
+}
+
+TEST_F(ServerNodeTest, AttacksAsTheApplicationAndLeavesNothingBehind) {
+  const auto application = agent_on(application_.primary);
+  const auto count = [&] { return primary_->wal_end(soon).next_xid; };
+  EXPECT_TRUE(application->attack({.role = "pgrm_app", .overrides_read_only = false}, soon).get().accepted);
+  EXPECT_FALSE(application->probe_present("attack", soon));
+  primary_->override_settings(read_only, soon);
+  const std::uint64_t before = count();
+  const WriteProbe plain = application->attack({.role = "pgrm_app", .overrides_read_only = false}, soon).get();
+  EXPECT_TRUE(plain.read_only) << plain.refusal;
+  EXPECT_EQ(count(), before);
+  EXPECT_TRUE(application->attack({.role = "pgrm_app", .overrides_read_only = true}, soon).get().accepted)
+      << "if this is refused some day, the read-only default has become a fence";
+  primary_->override_settings({}, soon);
+}
+
+TEST_F(ServerNodeTest, TheWedgeKeepsAnOverridingClientWaitingAndNotTheAgent) {
+  Session hostile(lab_.as("pgrm_app").primary.with("options", "-c default_transaction_read_only=off"), "hostile");
+  hostile.open(soon);
+  hostile.script("CREATE TABLE wedged (i int)", soon);
+  primary_->override_settings(fenced, soon);
+  // The checkpointer tells the sessions of it in its own time: the first commits may still pass.
+  const auto stuck = [&] {
+    try {
+      hostile.script("INSERT INTO wedged VALUES (1)", std::chrono::seconds(1));
+      return false;
+    } catch (const Error& error) {
+      return error.code() == ErrorCode::timeout;
+    }
+  };
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, stuck), WaitEnd::reached);
+  primary_->allow_connections({"testdb"}, true, soon);
+  primary_->flush_wal(soon);
+  primary_->override_settings({}, soon);
+  hostile.close();
+  hostile.open(soon);
+  hostile.script("DROP TABLE wedged", soon);
 }
 
 TEST_F(ServerNodeTest, WritesCheckpoints) {

@@ -15,7 +15,7 @@ TEST(Report, TellsWhenEachStepBeganAndHowTheLagWent) {
   Rig rig;
   Cutover cutover = rig.context();
   const Outcome outcome = run_cutover(cutover, [&](const Cutover&) {
-    return std::make_unique<Journal>(rig.journal_file(), rig.clock, nlohmann::json::object());
+    return std::make_unique<Journal>(rig.journal_file(), rig.clock, nlohmann::json::object(), nlohmann::json::object());
   });
   const auto report =
       make_report(cutover, outcome, false, {{"seconds", 0.25}, {"began_at", "2027-01-15T08:00:00.100Z"}});

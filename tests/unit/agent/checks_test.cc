@@ -11,7 +11,7 @@ namespace pgrm::agent {
 namespace {
 
 Verdict verdict_of(Rig& rig, std::string_view name) {
-  const Facts facts = gather_facts(rig.servers, rig.exporter, rig.drivers, rig.options, rig.clock);
+  const Facts facts = gather_facts(rig.servers, rig.exporter, rig.drivers, rig.control, rig.options, rig.clock);
   for (const Finding& finding : judge(facts)) {
     if (finding.check->name == name) return finding.verdict;
   }
@@ -54,12 +54,75 @@ constexpr std::array cases{
     Case{"lag", Level::warn,
          [](Rig& rig) {
            rig.cluster.streams = false;
+           rig.cluster.after = [&rig](const std::string& call) {
+             if (call == "primary.facts") rig.cluster.write(4096);
+           };
+         }},
+    Case{"lag", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.streams = false;
            rig.cluster.write(4096);
          }},
     Case{"replay_running", Level::fail, [](Rig& rig) { rig.cluster.replica.state.replay_paused = true; }},
     Case{"apply_delay", Level::fail,
          [](Rig& rig) { rig.cluster.replica.facts.settings["recovery_min_apply_delay"] = "60000"; }},
     Case{"base_backup", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.base_backup_running = true; }},
+    Case{"conflicts", Level::warn,
+         [](Rig& rig) { rig.cluster.replica.facts.oldest_transaction = std::chrono::minutes(1); }},
+    Case{"archiver", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.settings["archive_mode"] = "on";
+           rig.cluster.primary.facts.archiver_failing = true;
+         }},
+    Case{"archiver", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.settings["archive_mode"] = "on";
+           rig.cluster.primary.facts.archive_ready = 100;
+         }},
+    Case{"archiver", Level::unknown,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.settings["archive_mode"] = "on";
+           rig.cluster.primary.facts.archive_ready.reset();
+         }},
+    Case{"pending_restart", Level::warn,
+         [](Rig& rig) { rig.cluster.replica.facts.pending_restart = {"max_connections"}; }},
+    Case{"headroom", Level::fail, [](Rig& rig) { rig.cluster.primary.state.connections = 95; }},
+    Case{"senders", Level::fail,
+         [](Rig& rig) {
+           rig.options.demotion = Demotion::standby;
+           rig.cluster.replica.facts.settings["max_wal_senders"] = "0";
+         }},
+    Case{"senders", Level::warn, [](Rig& rig) { rig.cluster.replica.facts.settings["max_replication_slots"] = "0"; }},
+    Case{"senders", Level::fail,
+         [](Rig& rig) {
+           rig.options.demotion = Demotion::standby;
+           Slot slot;
+           slot.name = rig.options.standby_slot;
+           slot.active = true;
+           rig.cluster.replica.state.slots = {slot};
+         }},
+    Case{"extensions", Level::fail, [](Rig& rig) { rig.cluster.replica.database.missing_extensions = {"postgis"}; }},
+    Case{"extensions", Level::warn,
+         [](Rig& rig) { rig.cluster.replica.database.differing_extensions = {"postgis 3.3.2"}; }},
+    Case{"extensions", Level::unknown,
+         [](Rig& rig) {
+           rig.cluster.before = [](const std::string& call) {
+             if (call == "replica.database_facts") throw Error(ErrorCode::query_failed, "no such database");
+           };
+         }},
+    Case{"collations", Level::fail, [](Rig& rig) { rig.cluster.replica.facts.collation_mismatches = {"testdb"}; }},
+    Case{"collations", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.primary.database.collation_mismatches = {"de_DE"};
+           rig.cluster.replica.database.collation_mismatches = {"de_DE"};
+         }},
+    Case{"differing_settings", Level::warn,
+         [](Rig& rig) { rig.cluster.replica.facts.settings["TimeZone"] = "Europe/Berlin"; }},
+    Case{"logins", Level::fail, [](Rig& rig) { rig.cluster.replica.refuses_role = "no pg_hba.conf entry"; }},
+    Case{
+        "logins", Level::warn,
+        [](Rig& rig) { rig.cluster.primary.refuses_role = rig.cluster.replica.refuses_role = "no pg_hba.conf entry"; }},
+    Case{"rewindable", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.settings["wal_log_hints"] = "off"; }},
     Case{"capacity", Level::fail, [](Rig& rig) { rig.cluster.replica.facts.settings["max_connections"] = "50"; }},
     Case{"not_read_only", Level::fail, [](Rig& rig) { rig.cluster.primary.state.default_read_only = true; }},
     Case{"not_read_only", Level::fail, [](Rig& rig) { rig.cluster.replica.state.default_read_only = true; }},
@@ -73,11 +136,48 @@ constexpr std::array cases{
          [](Rig& rig) { rig.cluster.primary.read_only_exceptions = {"app in every database"}; }},
     Case{"long_transactions", Level::warn,
          [](Rig& rig) { rig.cluster.primary.facts.oldest_transaction = std::chrono::minutes(1); }},
+    Case{"idle_transactions", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.idle_in_transaction = 2; }},
+    Case{"advisory_locks", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.advisory_lock_sessions = 1; }},
+    Case{"unlogged_tables", Level::warn, [](Rig& rig) { rig.cluster.primary.database.unlogged_tables = {"cache"}; }},
+    Case{"invalid_indexes", Level::warn, [](Rig& rig) { rig.cluster.primary.database.invalid_indexes = {"broken"}; }},
+    Case{"other_standbys", Level::warn,
+         [](Rig& rig) {
+           Standby other;
+           other.name = other.application_name = "reports";
+           rig.cluster.primary.state.standbys.push_back(other);
+         }},
+    Case{"other_standbys", Level::fail,
+         [](Rig& rig) { rig.servers.siblings.push_back(rig.cluster.node(Side::primary)); }},
+    Case{"shutdown", Level::warn,
+         [](Rig& rig) {
+           rig.options.demotion = Demotion::stop;
+           Standby other;
+           other.name = other.application_name = "pg_receivewal";
+           rig.cluster.primary.state.standbys.push_back(other);
+         }},
     Case{"superuser_sessions", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.superuser_sessions = 1; }},
-    Case{"subscriptions", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.subscriptions = {"sub"}; }},
+    Case{"subscriptions", Level::fail,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.subscriptions = {{"sub", "other", true}};
+         }},
+    Case{"subscriptions", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.subscriptions = {{"sub", "testdb", true}};
+         }},
+    Case{"fence_form", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.databases[0].may_alter = false; }},
     Case{"logical_slots", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.logical_slots = {"debezium"}; }},
     Case{"fence_rights", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_signal_backend"] = false; }},
     Case{"promote_rights", Level::fail, [](Rig& rig) { rig.cluster.replica.facts.rights["pg_promote"] = false; }},
+    Case{"demotion_rights", Level::fail,
+         [](Rig& rig) {
+           rig.options.demotion = Demotion::standby;
+           rig.cluster.replica.facts.rights["REPLICATION"] = false;
+         }},
+    Case{"node_control", Level::fail,
+         [](Rig& rig) {
+           rig.options.demotion = Demotion::standby;
+           rig.control.trouble = "no right to stop it";
+         }},
     Case{"traffic", Level::fail, [](Rig& rig) { rig.traffic->trouble = "it is paused already"; }},
     Case{"traffic", Level::warn, [](Rig& rig) { rig.drivers.clear(); }},
     Case{"state_directory", Level::fail, [](Rig& rig) { rig.options.state_dir = "/proc/nothing"; }},
@@ -114,13 +214,13 @@ TEST(ChecksTable, AnExporterOfAnotherPairIsNoWitness) {
   FakeCluster other;
   other.primary.state.system_identifier = other.replica.state.system_identifier = "42";
   FakeExporter stranger(other);
-  const Facts facts = gather_facts(rig.servers, stranger, rig.drivers, rig.options, rig.clock);
+  const Facts facts = gather_facts(rig.servers, stranger, rig.drivers, rig.control, rig.options, rig.clock);
   EXPECT_FALSE(passed(judge(facts)));
 }
 
 TEST(ChecksTable, AHealthyPairPasses) {
   Rig rig;
-  const Facts facts = gather_facts(rig.servers, rig.exporter, rig.drivers, rig.options, rig.clock);
+  const Facts facts = gather_facts(rig.servers, rig.exporter, rig.drivers, rig.control, rig.options, rig.clock);
   for (const Finding& finding : judge(facts)) {
     EXPECT_EQ(finding.verdict.level, Level::pass) << finding.check->name << ": " << finding.verdict.reason;
   }

@@ -36,7 +36,7 @@ class JournalOnDisk : public testing::Test {
 
 TEST_F(JournalOnDisk, SurvivesBeingCutAtEveryByte) {
   {
-    Journal journal(create_journal_file(path_), clock_, {{"id", "x"}});
+    Journal journal(create_journal_file(path_), clock_, {{"id", "x"}}, {{"hooks", ""}});
     journal.begin("fence", {{"default_transaction_read_only", nullptr}});
     journal.done("fence", "a \"quoted\" evidence\nof two lines");
     journal.undone("fence");
@@ -64,11 +64,11 @@ TEST_F(JournalOnDisk, NeverOverwritesAnother) {
 }
 
 TEST(ParseJournal, StopsAtDamage) {
-  const std::string head = R"({"record":"journal","version":1})"
+  const std::string head = R"({"record":"journal","version":2})"
                            "\n";
   EXPECT_EQ(parse_journal(head).size(), 1U);
   EXPECT_THROW(parse_journal(head + "garbage\n" + head), Error);
-  EXPECT_THROW(parse_journal(R"({"record":"journal","version":2})"
+  EXPECT_THROW(parse_journal(R"({"record":"journal","version":99})"
                              "\n"),
                Error);
   EXPECT_THROW(parse_journal(R"({"record":"begin","step":"fence"})"

@@ -4,12 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
 #include "agent/cutover.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_cluster.h"
+#include "tests/fakes/fake_node_control.h"
 
 namespace pgrm::agent {
 
@@ -86,10 +88,13 @@ class FakeJournalFile final : public JournalFile {
  public:
   FakeJournalFile(std::vector<std::string>& lines, const int& fails_at, const std::optional<std::size_t>& killed_at)
       : lines_(lines), fails_at_(fails_at), killed_at_(killed_at) {}
-  void append(const std::string& line) override {
-    if (lines_.size() == killed_at_) throw RecordKilled();
-    if (static_cast<int>(lines_.size()) == fails_at_) throw Error(ErrorCode::file_failed, "no space left on device");
-    lines_.push_back(line);
+  void append(const std::string& lines, bool) override {
+    std::istringstream text(lines);
+    for (std::string line; std::getline(text, line);) {
+      if (lines_.size() == killed_at_) throw RecordKilled();
+      if (static_cast<int>(lines_.size()) == fails_at_) throw Error(ErrorCode::file_failed, "no space left on device");
+      lines_.push_back(line);
+    }
   }
 
  private:
@@ -105,19 +110,20 @@ struct Rig {
     options.sync_timeout = std::chrono::seconds(300);
     options.promote_timeout = std::chrono::seconds(30);
     options.state_dir = testing::TempDir();
+    options.standby_slot = "pgrm_standby";
     auto application = std::make_unique<FakeTraffic>();
     traffic = application.get();
     drivers.push_back(std::move(application));
   }
 
   Cutover context() {
-    return {options, servers, exporter, drivers, clock, progress, stop.get_token(), "20270115T080000Z-test"};
+    return {options, servers, exporter, drivers, control, clock, progress, stop.get_token(), "20270115T080000Z-test"};
   }
 
   Outcome run() {
     Cutover cutover = context();
     const Outcome outcome = run_cutover(cutover, [this](const Cutover&) {
-      return std::make_unique<Journal>(journal_file(), clock, nlohmann::json::object());
+      return std::make_unique<Journal>(journal_file(), clock, nlohmann::json::object(), nlohmann::json::object());
     });
     warnings = cutover.warnings;
     return outcome;
@@ -132,9 +138,14 @@ struct Rig {
     std::string text;
     for (const std::string& line : journal) text += line + "\n";
     Cutover cutover = context();
-    cutover.system_identifier = cluster.primary.state.system_identifier;
+    cutover.system_identifier = "7300000000000000001";
     cutover.old_timeline = 1;
     killed_at_record.reset();
+    for (Server* const server : {&servers.primary, &servers.replica}) {
+      server->admin->disconnect();
+      server->application->disconnect();
+    }
+    servers.lock->disconnect();
     Journal again(journal_file(), clock);
     const Outcome outcome = agent::recover(cutover, again, parse_journal(text), decision);
     warnings = cutover.warnings;
@@ -153,6 +164,7 @@ struct Rig {
                   {cluster.node(Side::replica), cluster.node(Side::replica, "testdb")},
                   cluster.node(Side::primary)};
   FakeExporter exporter{cluster};
+  FakeNodeControl control{cluster};
   Traffics drivers;
   FakeTraffic* traffic = nullptr;
   Progress progress{nullptr, false, false, clock};

@@ -1,0 +1,1 @@
+list(APPEND INTEGRATION_SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/agent_checks_test.cc)

@@ -1,0 +1,238 @@
+// Every check on a real pair that is spoilt for it, and cured again. What a running pair cannot be made to be (another
+// version, another clock, another machine's libraries) is tested on the fake: tests/unit/agent/checks_test.cc.
+#include "agent/checks.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "core/base/error.h"
+#include "core/base/wait.h"
+#include "core/pg/session.h"
+#include "tests/integration/lab_pair.h"
+
+namespace pgrm::agent {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr auto soon = std::chrono::seconds(30);
+
+class NoExporter final : public http::Client {
+ public:
+  http::Reply get(const std::string&, Duration) override { throw Error(ErrorCode::unreachable, "no exporter"); }
+  http::Reply post(const std::string&, Duration) override { throw Error(ErrorCode::unreachable, "no exporter"); }
+  std::string describe() const override { return "http://nowhere"; }
+};
+
+class AgentChecksTest : public testing::Test {
+ protected:
+  AgentChecksTest() {
+    options_.pair = lab_.as("pgrm_agent");
+    options_.state_dir = testing::TempDir() + "agent-checks";
+    options_.standby_slot = "pgrm_standby";
+    connect();
+  }
+
+  void connect() {
+    servers_.emplace(make_servers(options_.pair, "checks"));
+    control_ =
+        make_node_control(options_.node_control, {options_.pair.primary, options_.pair.replica, options_.standby_slot});
+  }
+
+  /// On the primary or the replica, as superuser; the session is closed before anything is judged.
+  void as_superuser(Side side, const std::vector<std::string>& statements) {
+    const Pair pair = lab_.as("postgres");
+    Session session(side == Side::primary ? pair.primary : pair.replica, "test");
+    session.open(soon);
+    for (const std::string& sql : statements) session.script(sql, soon);
+  }
+
+  std::vector<Finding> findings() {
+    return judge(gather_facts(*servers_, exporter_, traffic_, *control_, options_, system_clock()));
+  }
+
+  Verdict verdict_of(std::string_view name) {
+    for (const Finding& finding : findings()) {
+      if (finding.check->name == name) return finding.verdict;
+    }
+    throw Error(ErrorCode::internal, "no such check");
+  }
+
+  /// What the check says once it says that, or in the end: the replica follows in its own time.
+  Verdict eventually(std::string_view name, Level level) {
+    std::optional<Verdict> verdict;
+    wait_until(system_clock(), soon, std::chrono::milliseconds(50), {}, [&] {
+      verdict = verdict_of(name);
+      return verdict->level == level;
+    });
+    EXPECT_EQ(to_string(verdict->level), to_string(level)) << name << ": " << verdict->reason;
+    return *verdict;
+  }
+
+  Session client(Side side, const std::string& role = "pgrm_app") {
+    const Pair pair = lab_.as(role);
+    Session session(side == Side::primary ? pair.primary : pair.replica, "a client");
+    session.open(soon);
+    return session;
+  }
+
+  const LabPair& lab_ = LabPair::get();
+  Options options_;
+  NoExporter exporter_;
+  Traffics traffic_;
+  std::optional<Servers> servers_;
+  std::unique_ptr<NodeControl> control_;
+};
+
+TEST_F(AgentChecksTest, AHealthyPairPasses) {
+  const std::map<std::string_view, Level> others{
+      {"exporter_fresh", Level::fail}, {"exporter_pair", Level::unknown}, {"traffic", Level::warn}};
+  for (const char* const name : {"lag", "streaming"}) eventually(name, Level::pass);
+  for (const Finding& finding : findings()) {
+    const auto other = others.find(finding.check->name);
+    EXPECT_EQ(to_string(finding.verdict.level), to_string(other == others.end() ? Level::pass : other->second))
+        << finding.check->name << ": " << finding.verdict.reason;
+  }
+}
+
+struct Spoilt {
+  const char* check;
+  Level level;
+  Side side;
+  std::vector<std::string> spoil, cure;
+};
+
+TEST_F(AgentChecksTest, EachSaysWhatIsWrongAndThatItIsCured) {
+  const std::string reload = "SELECT pg_reload_conf()";
+  const auto setting = [&](const char* check, Level level, Side side, const std::string& name,
+                           const std::string& value) {
+    return Spoilt{check,
+                  level,
+                  side,
+                  {"ALTER SYSTEM SET " + name + " = " + value, reload},
+                  {"ALTER SYSTEM RESET " + name, reload}};
+  };
+  const std::vector<Spoilt> cases{
+      {"replay_running",
+       Level::fail,
+       Side::replica,
+       {"SELECT pg_wal_replay_pause()"},
+       {"SELECT pg_wal_replay_resume()"}},
+      {"lag", Level::warn, Side::replica, {"SELECT pg_wal_replay_pause()"}, {"SELECT pg_wal_replay_resume()"}},
+      setting("apply_delay", Level::fail, Side::replica, "recovery_min_apply_delay", "'1min'"),
+      setting("synchronous_standbys", Level::fail, Side::replica, "synchronous_standby_names", "'nobody'"),
+      setting("not_read_only", Level::fail, Side::replica, "default_transaction_read_only", "on"),
+      setting("pending_restart", Level::warn, Side::replica, "max_connections", "321"),
+      setting("differing_settings", Level::warn, Side::replica, "timezone", "'Europe/Berlin'"),
+      {"read_only_exceptions",
+       Level::fail,
+       Side::primary,
+       {"ALTER ROLE pgrm_app SET default_transaction_read_only = off"},
+       {"ALTER ROLE pgrm_app RESET default_transaction_read_only"}},
+      {"unlogged_tables", Level::warn, Side::primary, {"CREATE UNLOGGED TABLE gone (n int)"}, {"DROP TABLE gone"}},
+      {"invalid_indexes",
+       Level::warn,
+       Side::primary,
+       {"CREATE TABLE broken (n int)", "CREATE INDEX broken_index ON broken (n)",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'broken_index'::regclass"},
+       {"DROP TABLE broken"}},
+      {"extensions",
+       Level::warn,
+       Side::primary,
+       {"UPDATE pg_extension SET extversion = '0.0' WHERE extname = 'plpgsql'"},
+       {"UPDATE pg_extension SET extversion = '1.0' WHERE extname = 'plpgsql'"}},
+      {"extensions",
+       Level::fail,
+       Side::primary,
+       {"UPDATE pg_extension SET extname = 'from_elsewhere' WHERE extname = 'plpgsql'"},
+       {"UPDATE pg_extension SET extname = 'plpgsql' WHERE extname = 'from_elsewhere'"}},
+      {"senders",
+       Level::warn,
+       Side::replica,
+       {"SELECT pg_create_physical_replication_slot('filler_' || n) FROM "
+        "generate_series(1, current_setting('max_replication_slots')::int) AS n"},
+       {"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name LIKE 'filler%'"}},
+      {"promote_rights",
+       Level::fail,
+       Side::primary,
+       {"REVOKE pg_checkpoint FROM pgrm_agent"},
+       {"GRANT pg_checkpoint TO pgrm_agent"}},
+  };
+  const bool superuser = servers_->primary.admin->facts(soon).superuser;
+  for (const Spoilt& spoilt : cases) {
+    // Who is a superuser may everything.
+    if (superuser && std::string_view(spoilt.check).ends_with("_rights")) continue;
+    SCOPED_TRACE(spoilt.check);
+    eventually(spoilt.check, Level::pass);
+    as_superuser(spoilt.side, spoilt.spoil);
+    if (std::string_view(spoilt.check) == "lag")
+      as_superuser(Side::primary, {"CREATE TABLE behind AS SELECT generate_series(1, 1000)", "DROP TABLE behind"});
+    const Verdict verdict = eventually(spoilt.check, spoilt.level);
+    EXPECT_NE(verdict.hint, "");
+    as_superuser(spoilt.side, spoilt.cure);
+    eventually(spoilt.check, Level::pass);
+  }
+}
+
+TEST_F(AgentChecksTest, SessionsThatWillBeHurtAreSeen) {
+  Session idle = client(Side::primary);
+  idle.script("BEGIN", soon);
+  idle.script("SELECT pg_advisory_lock(42)", soon);
+  Session reader = client(Side::replica);
+  reader.script("BEGIN ISOLATION LEVEL REPEATABLE READ", soon);
+  reader.script("SELECT count(*) FROM pg_class", soon);
+  Session stranger(lab_.as("replicator").primary.with("replication", "true"), "pg_receivewal");
+  stranger.open(soon);
+  EXPECT_THAT(eventually("advisory_locks", Level::warn).reason, HasSubstr("1 sessions"));
+  EXPECT_THAT(eventually("other_standbys", Level::warn).reason, HasSubstr("pg_receivewal"));
+  EXPECT_THAT(eventually("long_transactions", Level::warn).reason, HasSubstr("open for"));
+  EXPECT_THAT(eventually("idle_transactions", Level::warn).reason, HasSubstr("1 sessions"));
+  EXPECT_THAT(eventually("conflicts", Level::warn).reason, HasSubstr("open for"));
+  options_.demotion = Demotion::stop;
+  EXPECT_THAT(eventually("shutdown", Level::warn).reason, HasSubstr("pg_receivewal"));
+}
+
+TEST_F(AgentChecksTest, ASuperusersSessionIsSeenByWhoCannotEndIt) {
+  if (servers_->primary.admin->facts(soon).superuser) GTEST_SKIP() << "before 15 the agent is a superuser";
+  const Session superuser = client(Side::primary, "postgres");
+  EXPECT_THAT(eventually("superuser_sessions", Level::fail).reason, HasSubstr("cannot end"));
+}
+
+TEST_F(AgentChecksTest, ASecondAgentIsSeen) {
+  Servers other = make_servers(options_.pair, "other");
+  ASSERT_TRUE(other.lock->try_lock(soon));
+  eventually("single_agent", Level::fail);
+}
+
+TEST_F(AgentChecksTest, WhatADemotionNeedsIsAskedBeforehand) {
+  options_.demotion = Demotion::standby;
+  connect();
+  EXPECT_THAT(verdict_of("node_control").reason, HasSubstr("no commands"));
+  options_.node_control = lab_.home() + "/data/node-control";
+  connect();
+  EXPECT_EQ(to_string(verdict_of("node_control").level), "pass") << verdict_of("node_control").reason;
+  EXPECT_EQ(to_string(verdict_of("demotion_rights").level), "pass");
+  if (!servers_->primary.admin->facts(soon).superuser) {
+    as_superuser(Side::primary, {"ALTER ROLE pgrm_agent NOREPLICATION"});
+    EXPECT_THAT(eventually("demotion_rights", Level::fail).reason, HasSubstr("REPLICATION"));
+    as_superuser(Side::primary, {"ALTER ROLE pgrm_agent REPLICATION"});
+    eventually("demotion_rights", Level::pass);
+  }
+}
+
+TEST_F(AgentChecksTest, AJournalThatCannotBeWrittenIsFoundBeforehand) {
+  options_.state_dir = "/proc/nothing";
+  eventually("state_directory", Level::fail);
+}
+
+TEST_F(AgentChecksTest, AServerThatIsNotThereIsNamed) {
+  options_.pair.replica = options_.pair.replica.with("port", "1");
+  connect();
+  EXPECT_THAT(verdict_of("replica_reachable").reason, HasSubstr("cannot connect"));
+  EXPECT_THAT(verdict_of("capacity").reason, HasSubstr("cannot be judged without the replica"));
+}
+
+}  // namespace
+}  // namespace pgrm::agent
