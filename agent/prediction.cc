@@ -45,8 +45,8 @@ Duration journal_sync(const Cutover& cutover) {
   const std::string path = cutover.options.state_dir + "/.prediction-" + cutover.id;
   try {
     const auto file = create_journal_file(path);
-    const std::string line(200, 'x');
-    const Duration took = median_of(cutover.clock, 5, [&] { file->append(line); });
+    const std::string line = std::string(200, 'x') + "\n";
+    const Duration took = median_of(cutover.clock, 5, [&] { file->append(line, true); });
     std::remove(path.c_str());
     return took;
   } catch (const Error&) {  // then the cutover itself will be refused, and say why
