@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "agent/state_dir.h"
-
 #include "core/base/error.h"
 #include "core/replication/lag.h"
 
@@ -73,7 +72,7 @@ std::string problem_of_sibling(Node& sibling, const Facts& facts, Duration deadl
 
 /// Writes and syncs a file as the journal will; nothing stays.
 std::string try_journal(const std::string& directory) {
-  const std::string path = directory + "/preflight";
+  const std::string path = directory + "/.preflight-" + std::to_string(getpid());  // another agent may look too
   std::string problem;
   try {
     write_file(path, "a record");

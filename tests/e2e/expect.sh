@@ -5,7 +5,11 @@ set -euo pipefail
 top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 LAB_HOME=$(mktemp -d "${TMPDIR:-/tmp}/pgrm-e2e.XXXXXX")
 export LAB_HOME
-unset PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE POSTGRES_DB PRIMARY_PORT REPLICA_PORT EXPORTER_PORT LOADGEN_PORT
+unset PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE POSTGRES_DB
+# Somewhere below the ports that the kernel hands out: labs that all began at 5432 would take each other's while a server is
+# down on purpose.
+base=$((10000 + RANDOM % 2700 * 8))
+export PRIMARY_PORT=$base REPLICA_PORT=$((base + 1)) EXPORTER_PORT=$((base + 2)) LOADGEN_PORT=$((base + 3))
 passed=0 failed=0
 output=$LAB_HOME/output  # of the last command that was run by `run`
 

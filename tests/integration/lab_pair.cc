@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <stdexcept>
 
 namespace pgrm {
@@ -22,6 +23,13 @@ LabPair::LabPair() {
   // Servers that run as another user have to get there.
   std::filesystem::permissions(directory, std::filesystem::perms(0755));
   home_ = directory;
+  // Somewhere below the ports that the kernel hands out: labs that all began at 5432 would take each other's while a
+  // server is down on purpose.
+  std::random_device random;
+  int port = std::uniform_int_distribution(10000, 31000)(random);
+  for (const char* const variable : {"PRIMARY_PORT", "REPLICA_PORT", "EXPORTER_PORT", "LOADGEN_PORT"}) {
+    setenv(variable, std::to_string(port++).c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+  }
   try {
     lab("up");
   } catch (const std::exception&) {
