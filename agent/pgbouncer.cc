@@ -47,7 +47,7 @@ std::string repoint_line(std::string line, const Conninfo& from, const Conninfo&
   const auto port = find_token(line, "port");
   if (!host || host->value != from.host() || (port ? port->value : "5432") != from.port()) return line;
   // From the back, so that positions stay right.
-  const Token here = *host;
+  const Token& here = *host;
   const auto set_host = [&] { line.replace(here.at, here.length, to.host()); };
   if (!port) {
     line.replace(here.at, here.length, fmt::format("{} port={}", to.host(), to.port()));
