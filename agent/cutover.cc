@@ -265,7 +265,18 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
         outcome.promoted || decision == Decision::complete || (ordered && decision == Decision::by_looking);
     if (!forward) throw Error(ErrorCode::undone, "the agent that began it has died");
     // Every step is safe to be taken twice; what was there before the first time is in the journal.
-    for (auto step = first; step != steps().end(); ++step) take(cutover, *step, &journal, begun, outcome);
+    for (auto step = first; step != steps().end(); ++step) {
+      try {
+        take(cutover, *step, &journal, begun, outcome);
+      } catch (const std::exception&) {
+        // An order of the agent that died may be carried out at any moment. It was given after the proof, and the fence
+        // has stood since: nothing that comes before the promotion matters any more.
+        if (!ordered || outcome.promoted || !was_promoted(cutover, false)) throw;
+        outcome.promoted = true;
+        cutover.progress.promoted();
+        step = commit;
+      }
+    }
   } catch (const std::exception& failure) {
     conclude_failure(cutover, &journal, begun, as_error(failure), ordered && decision != Decision::abort, outcome);
   }

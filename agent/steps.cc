@@ -221,6 +221,10 @@ std::string run_final_verification(Cutover& cutover) {
     if (replayed)
       cutover.progress.lag().add(cutover.clock.now(), std::max<std::int64_t>(0, distance(*replayed, end.flush)));
     if (!all_flushed(end) || !replayed || *replayed < end.flush) {
+      // An order that a dead agent gave may be carried out now: then there is nothing to wait for.
+      if (cutover.recovering && !new_admin(cutover).in_recovery(deadline)) {
+        throw Error(ErrorCode::proof_failed, "the replica has been promoted meanwhile");
+      }
       end = old_admin(cutover).wal_end(deadline);
       return false;
     }
