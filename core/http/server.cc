@@ -196,6 +196,7 @@ class Server::State {
     try {
       mine.thread = std::jthread([this, &mine, loopback] {
         serve(mine, loopback);
+        mine.stream->shut();  // it is closed when the next connection comes; its client is not to wait for that
         const std::lock_guard ending(mutex_);
         mine.done = true;
       });
