@@ -2,7 +2,9 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <filesystem>
 #include <iostream>
+#include <memory>
 
 #include "core/base/command_line.h"
 #include "core/base/error.h"
@@ -26,9 +28,12 @@ constexpr auto examples = R"(  exporter --primary-host db1 --replica-host db2
 void reload(http::Server& server, const std::string& web_config) {
   if (web_config.empty()) return;
   try {
+    if (std::filesystem::file_size(web_config) == 0) {
+      throw Error(ErrorCode::configuration, web_config + " is empty: \"{}\" in it would mean no protection");
+    }
     server.configure(http::WebConfig::load(web_config));
     spdlog::info("reread {}", web_config);
-  } catch (const Error& error) {
+  } catch (const std::exception& error) {
     spdlog::error("the web configuration stays as it was: {}", error.what());
   }
 }
@@ -40,10 +45,12 @@ int serve(const CommandLine& command_line) {
   http::Server server(options.listen);
   if (!options.web_config.empty()) server.configure(http::WebConfig::load(options.web_config));
   const Signals signals([&server, &options] { reload(server, options.web_config); });
-  Sampler sampler(observer_of(options.pair.primary), observer_of(options.pair.replica), options.policy, system_clock());
-  add_pages(server, [&sampler] { return sampler.view(); });
+  // The pages own it: the server, which answers until its end, is the last to go.
+  const auto sampler = std::make_shared<Sampler>(observer_of(options.pair.primary), observer_of(options.pair.replica),
+                                                 options.policy, system_clock());
+  add_pages(server, [sampler] { return sampler->view(); });
   server.start();
-  sampler.start();
+  sampler->start();
   spdlog::info("watching {} and {} every {}, listening on port {}", options.pair.primary.address(),
                options.pair.replica.address(), human(options.policy.interval), server.port());
   while (!system_clock().sleep_for(std::chrono::hours(1), signals.token())) continue;

@@ -64,7 +64,8 @@ int listening_socket(const Address& address) {
   if (getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &found) != 0) return -1;
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> list(found, &freeaddrinfo);
   for (const addrinfo* one = found; one != nullptr; one = one->ai_next) {
-    const int socket = ::socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, one->ai_protocol);
+    // Non-blocking: a connection that is gone before it is accepted must not hold up the end.
+    const int socket = ::socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, one->ai_protocol);
     if (socket < 0) continue;
     const int yes = 1;
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
@@ -97,6 +98,13 @@ bool comes_from_elsewhere(const Head& head) {
   if (!origin) return false;
   const auto scheme = origin->find("://");
   return scheme == std::string::npos || origin->substr(scheme + 3) != head.header("host");
+}
+
+/// A browser here may have been led here by a page whose name was made to mean 127.0.0.1, and a proxy speaks for
+/// others.
+bool speaks_for_itself(const Head& head) {
+  constexpr std::array<std::string_view, 4> signs{"origin", "forwarded", "x-forwarded-for", "via"};
+  return std::ranges::none_of(signs, [&head](std::string_view name) { return head.header(name).has_value(); });
 }
 
 struct Route {
@@ -157,7 +165,8 @@ class Server::State {
  private:
   struct Connection {
     std::shared_ptr<Stream> stream;
-    bool idle = false;  // between two requests
+    bool idle = false;   // between two requests
+    bool ended = false;  // shut by us, or done
     bool done = false;
     Mono since{};
     std::jthread thread;  // last: it uses all of the above
@@ -178,8 +187,13 @@ class Server::State {
       const int socket = accept4(socket_, reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC);
       if (socket >= 0) {
         admit(std::make_shared<Stream>(socket), is_loopback(peer));
-      } else if (errno == EMFILE || errno == ENFILE) {
-        poll(&ready[1], 1, 100);  // until a connection has ended
+      } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        // Out of descriptors or memory: the dead hold some, and so do the idle.
+        if (!bury_the_dead()) {
+          const std::lock_guard lock(mutex_);
+          end_one();
+        }
+        poll(&ready[1], 1, 100);
       }
     }
   }
@@ -188,8 +202,9 @@ class Server::State {
     bury_the_dead();
     const std::lock_guard lock(mutex_);
     const auto present = static_cast<std::size_t>(
-        std::ranges::count_if(connections_, [](const Connection& connection) { return !connection.done; }));
-    if (present >= limits_.connections && !end_the_longest_idle()) return;  // closes the new one
+        std::ranges::count_if(connections_, [](const Connection& connection) { return !connection.ended; }));
+    if (connections_.size() >= 2 * limits_.connections) return;  // closes the new one
+    if (present >= limits_.connections && !end_one()) return;
     Connection& mine = connections_.emplace_back();
     mine.stream = std::move(stream);
     mine.since = std::chrono::steady_clock::now();
@@ -198,26 +213,30 @@ class Server::State {
         serve(mine, loopback);
         mine.stream->shut();  // it is closed when the next connection comes; its client is not to wait for that
         const std::lock_guard ending(mutex_);
-        mine.done = true;
+        mine.ended = mine.done = true;
       });
     } catch (const std::system_error&) {
       connections_.pop_back();  // the machine has no thread to spare: closes it
     }
   }
 
-  /// REQUIRES: the lock is held.
-  bool end_the_longest_idle() {
-    auto longest = connections_.end();
+  /// The one that has been idle for longest; where none is, the one that has been busy for longest: who dribbles a
+  /// request or stalls a handshake keeps nobody out. REQUIRES: the lock is held.
+  bool end_one() {
+    const auto rank = [](const Connection& connection) { return std::pair(!connection.idle, connection.since); };
+    auto first = connections_.end();
     for (auto one = connections_.begin(); one != connections_.end(); ++one) {
-      if (one->idle && !one->done && (longest == connections_.end() || one->since < longest->since)) longest = one;
+      if (one->ended) continue;
+      if (first == connections_.end() || rank(*one) < rank(*first)) first = one;
     }
-    if (longest == connections_.end()) return false;
-    longest->stream->shut();
-    longest->idle = false;
+    if (first == connections_.end()) return false;
+    first->stream->shut();
+    first->ended = true;
     return true;
   }
 
-  void bury_the_dead() {
+  /// Whether there were any.
+  bool bury_the_dead() {
     std::list<Connection> dead;
     const std::lock_guard lock(mutex_);
     for (auto one = connections_.begin(); one != connections_.end();) {
@@ -225,6 +244,7 @@ class Server::State {
       if (one->done) dead.splice(dead.end(), connections_, one);
       one = next;
     }
+    return !dead.empty();
   }
 
   void set_idle(Connection& connection, bool idle) {
@@ -280,7 +300,7 @@ class Server::State {
                       .path = head.path,
                       .body = {},
                       .authorization = head.header("authorization"),
-                      .from_loopback = loopback};
+                      .from_loopback = loopback && speaks_for_itself(head)};
       const std::size_t body = body_length(head, limits_.body);
       if (body > buffer.size() && head.header("expect") == "100-continue") {
         stream.write("HTTP/1.1 100 Continue\r\n\r\n", deadline);

@@ -33,7 +33,7 @@ Response error_response(int status, const std::string& text);
 struct Limits {
   std::size_t head = 16UL * 1024;  // bytes of request line and headers
   std::size_t body = 64UL * 1024;
-  std::size_t connections = 64;                    // one more ends the one that has been idle for longest
+  std::size_t connections = 64;                    // one more ends the one idle, or else busy, for longest
   Duration request = std::chrono::seconds(10);     // from its first byte to the last of the answer
   Duration handshake = std::chrono::seconds(5);    // TLS
   Duration keep_alive = std::chrono::seconds(60);  // between two requests
