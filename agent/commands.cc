@@ -230,6 +230,10 @@ int recover_newest(const Settings& settings, const Arguments& arguments, std::st
                             run.options.pair.replica.address()),
                 "give recover the same PRIMARY_* and REPLICA_* as the cutover had");
   }
+  if (session.options.pause_poolers && session.options.poolers.empty()) {
+    throw Error(ErrorCode::configuration, "the cutover paused poolers, and none is named",
+                "give recover the same PGBOUNCER_DSN and PGBOUNCER_DATABASES as the cutover had");
+  }
   log_to(*directory + "/" + log);
   keep_others_out(session);
   Journal journal(reopen_journal_file(path), pgrm::system_clock());
@@ -281,6 +285,16 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
   return blind ? error_row(ErrorCode::unreachable).exit_code : 0;
 }
 
+/// A new journal would hide the one that still has to be recovered from.
+static void refuse_unsettled(const std::string& state_dir) {
+  const auto last = newest_with(state_dir, "journal.jsonl");
+  if (!last) return;
+  const auto records = parse_journal(read_file(*last + "/journal.jsonl"));
+  if (records.empty() || settled(records)) return;
+  throw Error(ErrorCode::preflight_refused, "the cutover of " + *last + " has not come to its end",
+              "first: agent recover");
+}
+
 int cutover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to) {
   Session session(settings, arguments, new_cutover_id(pgrm::system_clock().wall()));
   const Options& options = session.options;
@@ -291,6 +305,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
                                    options.pair.primary.address()));
     }
     lock.emplace(options.state_dir);
+    refuse_unsettled(options.state_dir);
   }
   Cutover run = session.cutover(std::move(stop));
   std::string directory;

@@ -96,6 +96,13 @@ void conclude_failure(Cutover& cutover, Journal* journal, const std::vector<Begu
   }
 }
 
+/// After the last step: the new primary is open, but somebody still has to let the application go on.
+void require_resumed(const Cutover& cutover, const Outcome& outcome) {
+  if (!outcome.promoted || cutover.still_paused.empty()) return;
+  throw Error(ErrorCode::unfinished, "the application was not resumed: " + cutover.still_paused,
+              "agent recover tries again");
+}
+
 /// Takes one step: looks whether it is wanted to stop, keeps the journal, notes what undo needs.
 void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begun>& begun, Outcome& outcome) {
   if (cutover.stop.stop_requested() && !outcome.promoted) throw Error(ErrorCode::undone, "interrupted");
@@ -228,6 +235,7 @@ Outcome run_cutover(Cutover& cutover, const OpenJournal& open_journal) {
       if (step.mutates && !journal) journal = open_journal(cutover);
       take(cutover, step, journal.get(), begun, outcome);
     }
+    require_resumed(cutover, outcome);
   } catch (const std::exception& failure) {
     conclude_failure(cutover, journal.get(), begun, as_error(failure), false, outcome);
   }
@@ -277,6 +285,7 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
         step = commit;
       }
     }
+    require_resumed(cutover, outcome);
   } catch (const std::exception& failure) {
     conclude_failure(cutover, &journal, begun, as_error(failure), ordered && decision != Decision::abort, outcome);
   }

@@ -45,6 +45,7 @@ struct Cutover {
   bool recovering = false;             // goes on with what an agent that died has begun
   std::optional<Mono> writes_stopped{}, writes_resumed{};
   std::vector<std::string> warnings{};
+  std::string still_paused{};                  // drivers that answer and yet do not let the application go on
   std::function<void(const Step&)> on_step{};  // before a step acts; may be empty
 };
 

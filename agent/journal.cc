@@ -50,7 +50,16 @@ class DiskJournalFile final : public JournalFile {
     std::size_t written = 0;
     while (written < lines.size()) {
       const ssize_t count = write(file_.get(), lines.data() + written, lines.size() - written);
-      if (count < 0 && errno != EINTR) failed("write", path_);
+      if (count < 0 && errno != EINTR) {
+        const int reason = errno;
+        // Half a record must not stand in front of the next one: there may be space again for that.
+        const off_t end = lseek(file_.get(), 0, SEEK_END);
+        if (written > 0 && end >= 0 && ftruncate(file_.get(), end - static_cast<off_t>(written)) != 0) {
+          failed("cut back", path_);
+        }
+        errno = reason;
+        failed("write", path_);
+      }
       if (count > 0) written += static_cast<std::size_t>(count);
     }
     if (durable && fdatasync(file_.get()) != 0) failed("make durable", path_);

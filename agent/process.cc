@@ -110,7 +110,10 @@ std::string run_command(const std::vector<std::string>& command, const std::map<
                         Duration budget) {
   std::vector<std::string> arguments = command;
   std::vector<std::string> environment;
-  for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view inherited = *entry;
+    if (!extra.contains(std::string(inherited.substr(0, inherited.find('='))))) environment.emplace_back(inherited);
+  }
   for (const auto& [name, value] : extra) environment.push_back(name + "=" + value);
   const Attributes attributes;
   const Output output;

@@ -92,6 +92,18 @@ std::vector<std::string> tidy_up(const Rejoin& rejoin) {
   return dropped;
 }
 
+/// Empty, or why it was not told. What it receives from now on comes from `primary_at`. Idempotent.
+std::string point_to(Node& sibling, Node& primary, const Conninfo& primary_at, Duration deadline) {
+  try {
+    const std::string slot = sibling.replication_slot(deadline);
+    if (!slot.empty()) primary.create_slot(slot, deadline);
+    sibling.follow(primary_at, deadline);
+    return {};
+  } catch (const Error& error) {
+    return fmt::format("{} was not redirected: {}", sibling.describe(), error.what());
+  }
+}
+
 }  // namespace
 
 std::string stop_old_primary(const Rejoin& rejoin) {
@@ -122,19 +134,20 @@ std::string make_standby(const Rejoin& rejoin) {
                      dropped.empty() ? "" : fmt::format(", orphan slots dropped: {}", fmt::join(dropped, ", ")));
 }
 
+void point_siblings(std::vector<std::unique_ptr<Node>>& siblings, Node& primary, const Conninfo& primary_at,
+                    Duration deadline) {
+  for (const auto& sibling : siblings) point_to(*sibling, primary, primary_at, deadline);
+}
+
 std::vector<std::string> redirect_siblings(std::vector<std::unique_ptr<Node>>& siblings, Node& primary,
                                            const Conninfo& primary_at, const Clock& clock, Duration deadline) {
   std::vector<std::string> problems;
   std::vector<Node*> redirected;
-  // All are told before the first is waited for: the old primary may write on, and whoever receives that cannot follow.
   for (const auto& sibling : siblings) {
-    try {
-      const std::string slot = sibling->replication_slot(deadline);
-      if (!slot.empty()) primary.create_slot(slot, deadline);
-      sibling->follow(primary_at, deadline);
+    if (std::string problem = point_to(*sibling, primary, primary_at, deadline); problem.empty()) {
       redirected.push_back(sibling.get());
-    } catch (const Error& error) {
-      problems.push_back(fmt::format("{} was not redirected: {}", sibling->describe(), error.what()));
+    } else {
+      problems.push_back(std::move(problem));
     }
   }
   const Mono end = clock.now() + std::chrono::seconds(30);

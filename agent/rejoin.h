@@ -37,6 +37,11 @@ std::string stop_old_primary(const Rejoin& rejoin);
 /// throw.
 std::string make_standby(const Rejoin& rejoin);
 
+/// Points every other standby to `primary`, before the old one writes anything that the new one will never have:
+/// whoever has received that cannot follow. What goes wrong is redirect_siblings()' to tell.
+void point_siblings(std::vector<std::unique_ptr<Node>>& siblings, Node& primary, const Conninfo& primary_at,
+                    Duration deadline);
+
 /// Points every other standby to `primary` and waits until it streams from there. Returns one sentence for each that
 /// does not.
 std::vector<std::string> redirect_siblings(std::vector<std::unique_ptr<Node>>& siblings, Node& primary,

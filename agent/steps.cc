@@ -324,9 +324,10 @@ std::string run_validate(Cutover& cutover) {
                                                      identity.system_identifier, cutover.system_identifier));
   }
   cutover.new_timeline = identity.timeline.value_or(0);
-  if (cutover.new_timeline != cutover.old_timeline + 1) {
-    throw Error(ErrorCode::proof_failed, fmt::format("the new primary is on timeline {}, expected {}",
-                                                     cutover.new_timeline, cutover.old_timeline + 1));
+  // Not always the next one: a number whose history file is there already, in the archive for one, is skipped.
+  if (cutover.new_timeline <= cutover.old_timeline) {
+    throw Error(ErrorCode::proof_failed, fmt::format("the new primary is on timeline {}, expected is one after {}",
+                                                     cutover.new_timeline, cutover.old_timeline));
   }
   const WriteProbe probe = probe_new_primary(cutover);
   if (!probe.accepted) throw Error(ErrorCode::proof_failed, "the new primary refuses a write: " + probe.refusal);
@@ -353,16 +354,22 @@ void reopen_old(Cutover& cutover) {
 std::string run_open(Cutover& cutover) {
   if (cutover.plan) lift_replicated_fence(cutover.servers.replica, *cutover.plan, cutover.options.call_deadline);
   // From here on the new primary is open whatever happens, and everybody else must go on: warnings.
+  point_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.replica,
+                 cutover.options.call_deadline);
   try {
     if (cutover.plan) reopen_old(cutover);
   } catch (const Error& error) {
     cutover.warnings.push_back(fmt::format("the old primary was not reopened for reading: {}", error.what()));
   }
+  cutover.still_paused.clear();
   for (const auto& driver : cutover.traffic) {
     try {
       driver->resume_on_new(cutover.options.drain_timeout);
     } catch (const Error& error) {
       cutover.warnings.push_back(fmt::format("{} was not resumed: {}", driver->name(), error.what()));
+      // A hook has had its say; who is gone holds nobody up.
+      if (driver->name() == "hooks" || error.code() == ErrorCode::unreachable) continue;
+      cutover.still_paused += fmt::format("{}: {}; ", driver->name(), error.what());
     }
   }
   cutover.writes_resumed = cutover.clock.now();

@@ -464,7 +464,16 @@ class ServerNode final : public Node {
   void open(Duration deadline) {
     if (session_.is_open()) return;
     session_.open(deadline);
-    if (!options_.observer_timeout) return;
+    if (!options_.observer_timeout) {
+      try {
+        // Else a function of somebody else's in "public" that fits better than pg_catalog's runs with our rights.
+        session_.script("SET search_path = pg_catalog, pg_temp", deadline);
+      } catch (const Error&) {
+        session_.close();  // never a session without it
+        throw;
+      }
+      return;
+    }
     // A lock is waited for so briefly that what it blocks does not use up the time of the rest.
     const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(*options_.observer_timeout).count();
     // And a server that cannot reach this program any more ends the session by itself, within half a minute.

@@ -268,8 +268,10 @@ void Session::open(Duration deadline) {
     state_->drop();
     const std::string message = first_line(failure.what());
     const auto says = [&message](const char* part) { return message.find(part) != std::string::npos; };
-    const bool refused = says("authentication") || says("pg_hba.conf") || says("no password supplied") ||
-                         (says("role \"") && says("does not exist"));
+    // A name may have any of these words in it: a closed database called "authentication" is closed and nothing else.
+    const bool shut = says("is not currently accepting connections");
+    const bool refused = !shut && (says("authentication") || says("pg_hba.conf") || says("no password supplied") ||
+                                   (says("role \"") && says("does not exist")));
     throw Error(refused ? ErrorCode::authentication : ErrorCode::unreachable,
                 fmt::format("cannot connect to {}: {}", state_->server.describe(), message));
   }

@@ -247,11 +247,16 @@ TEST(Cutover, RestoresAReadOnlyDefaultThatWasThereBefore) {
   EXPECT_EQ(rig.cluster.primary.override.read_only, "off");
 }
 
-TEST(Cutover, GoesOnWhenADriverDoesNotHearOfTheNewPrimary) {
+TEST(Cutover, IsNotDoneWhileTheApplicationIsPaused) {
   Rig rig;
   rig.traffic->fails = "resume_on_new";
-  EXPECT_EQ(rig.run().exit_code, 0);
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 6) << "the new primary is open, and somebody has to go on trying";
+  EXPECT_TRUE(rig.cluster.replica.writable());
   EXPECT_THAT(rig.warnings, ElementsAre(HasSubstr("fake was not resumed")));
+  rig.traffic->fails.clear();
+  EXPECT_EQ(rig.recover().exit_code, 0);
+  EXPECT_FALSE(rig.traffic->paused);
 }
 
 TEST(Cutover, AStopBeforeThePromotionUndoes) {
