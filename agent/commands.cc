@@ -285,9 +285,9 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
   return blind ? error_row(ErrorCode::unreachable).exit_code : 0;
 }
 
-/// A new journal would hide the one that still has to be recovered from.
-static void refuse_unsettled(const std::string& state_dir) {
-  const auto last = newest_with(state_dir, "journal.jsonl");
+/// A new journal would hide the one of the same cluster that still has to be recovered from.
+static void refuse_unsettled(const std::string& state_dir, const std::string& system_identifier) {
+  const auto last = newest_with(state_dir, "journal.jsonl", system_identifier);
   if (!last) return;
   const auto records = parse_journal(read_file(*last + "/journal.jsonl"));
   if (records.empty() || settled(records)) return;
@@ -305,12 +305,12 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
                                    options.pair.primary.address()));
     }
     lock.emplace(options.state_dir);
-    refuse_unsettled(options.state_dir);
   }
   Cutover run = session.cutover(std::move(stop));
   std::string directory;
   std::optional<Guard> guard;
   const OpenJournal open_journal = [&](const Cutover& now) {
+    refuse_unsettled(options.state_dir, now.system_identifier);
     directory = make_cutover_directory(options.state_dir, now.id, now.system_identifier);
     log_to(directory + "/agent.log");
     auto journal = std::make_unique<Journal>(with_kill_point(create_journal_file(directory + "/journal.jsonl")),

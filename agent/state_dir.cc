@@ -65,11 +65,13 @@ std::string make_cutover_directory(const std::string& state_dir, const std::stri
   return directory;
 }
 
-std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file) {
+std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file,
+                                       const std::string& system_identifier) {
   std::optional<std::string> newest;
   std::error_code problem;
   for (const auto& entry : fs::directory_iterator(state_dir, problem)) {
     const std::string path = entry.path().string();
+    if (!system_identifier.empty() && !path.ends_with("-" + system_identifier)) continue;
     if (fs::exists(entry.path() / file) && (!newest || path > *newest)) newest = path;  // names begin with the time
   }
   return newest;

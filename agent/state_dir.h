@@ -28,8 +28,10 @@ std::string new_cutover_id(WallTime now);
 std::string make_cutover_directory(const std::string& state_dir, const std::string& id,
                                    const std::string& system_identifier);
 
-/// The newest of those directories that has `file`; nullopt when there is none.
-std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file);
+/// The newest of those directories (of one cluster, when its identifier is given) that has `file`; nullopt when there
+/// is none.
+std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file,
+                                       const std::string& system_identifier = {});
 
 /// Throws Error(file_failed).
 std::string read_file(const std::string& path);

@@ -42,6 +42,7 @@ TEST_F(StateDir, FindsTheNewestCutoverThatHasTheFile) {
   EXPECT_EQ(newest_with(path_, "report.json"), old);
   write_file(recent + "/report.json", "{}");
   EXPECT_EQ(newest_with(path_, "report.json"), recent);
+  EXPECT_EQ(newest_with(path_, "report.json", "no such cluster"), std::nullopt);
   EXPECT_EQ(read_file(recent + "/report.json"), "{}");
 }
 
