@@ -10,18 +10,6 @@ import re
 TOP = pathlib.Path(__file__).resolve().parents[2]
 FILES = sorted((TOP / "grafana/dashboards").glob("*.json"))
 WIDTH = 120
-METRICS = (TOP / "docs/metrics.md").read_text()
-# Series that wait for a metric which is named already and may not be in the catalogue yet: series, metric.
-WAITING = {
-    "pgrm:cutover_ready": "pgrm_prepared_transactions",
-    "pgrm_archive_ready_segments": "pgrm_archive_ready_segments",
-    "pgrm_archiver_last_archived_timestamp_seconds": "pgrm_archiver_last_archived_timestamp_seconds",
-    "pgrm_archiver_last_failed_timestamp_seconds": "pgrm_archiver_last_failed_timestamp_seconds",
-    "pgrm_oldest_transaction_start_timestamp_seconds": "pgrm_oldest_transaction_start_timestamp_seconds",
-    "pgrm_prepared_transactions": "pgrm_prepared_transactions",
-    "pgrm_slot_invalidated": "pgrm_slot_invalidated",
-}
-PROMISED = {series for series, metric in WAITING.items() if f"| `{metric}` |" not in METRICS}
 
 
 def canonical(value, indent=0, prefix=0):
