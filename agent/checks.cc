@@ -119,22 +119,27 @@ Verdict exporter_fresh(const Facts& facts) {
 }
 
 Verdict exporter_pair(const Facts& facts) {
-  const auto& ours = primary_state(facts);
-  const auto& theirs = replica_state(facts);
   const auto& seen = *facts.exporter;
-  // By observed role: for a switch-back, the exporter's replica is our primary.
-  const bool reversed = seen.replica.in_recovery == ours.in_recovery;
-  const auto& our_side = reversed ? seen.replica : seen.primary;
-  const auto& their_side = reversed ? seen.primary : seen.replica;
-  if (our_side.system_identifier != ours.system_identifier ||
-      their_side.system_identifier != theirs.system_identifier || our_side.in_recovery != ours.in_recovery ||
-      their_side.in_recovery != theirs.in_recovery) {
-    return fail(fmt::format("it sees primary {} ({}) and replica {} ({}), which are not our servers in our roles",
-                            seen.primary.address, seen.primary.system_identifier, seen.replica.address,
-                            seen.replica.system_identifier),
-                "give exporter and agent the same PRIMARY_* and REPLICA_*");
+  // Which of the two is the primary does not matter: for a switch-back, the exporter's replica is our primary.
+  for (const auto* const server : {&seen.primary, &seen.replica}) {
+    if (server->reachable && server->system_identifier != primary_state(facts).system_identifier) {
+      return fail(fmt::format("it sees {} of cluster {}, ours is {}", server->address, server->system_identifier,
+                              primary_state(facts).system_identifier),
+                  "give exporter and agent the same PRIMARY_* and REPLICA_*");
+    }
   }
-  return pass(fmt::format("{} and {}", seen.primary.address, seen.replica.address));
+  const std::string both = fmt::format("{} and {}", seen.primary.address, seen.replica.address);
+  // Its last look may be from before a server came back, or changed its role. The wait for synchronisation goes on
+  // until it has seen the pair as it is.
+  for (const auto* const server : {&seen.primary, &seen.replica}) {
+    if (!server->reachable) {
+      return warn(fmt::format("it does not reach {} yet, of {}", server->address, both), "look at the exporter's log");
+    }
+  }
+  if (seen.primary.in_recovery == seen.replica.in_recovery) {
+    return warn(fmt::format("it does not see a primary and a standby yet in {}", both), "look at the exporter's log");
+  }
+  return pass(both);
 }
 
 Verdict clocks(const Facts& facts) {

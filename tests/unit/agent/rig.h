@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -36,6 +37,7 @@ class FakeExporter final : public http::Client {
   bool up = true;
   int streak_length = 3;
   Duration age = std::chrono::milliseconds(100);
+  std::function<void(Sample&)> sees;  // changes what it has seen
   SyncPolicy policy{.thresholds = {}, .required = 3, .interval = std::chrono::seconds(1)};
 
  private:
@@ -48,6 +50,7 @@ class FakeExporter final : public http::Client {
     sample.replica.address = "new:5432";
     if (cluster_.primary.up) sample.primary.state = cluster_.primary.state;
     if (cluster_.replica.up) sample.replica.state = cluster_.replica.state;
+    if (sees) sees(sample);
     return sample;
   }
 
