@@ -189,7 +189,8 @@ class Server::State {
         admit(std::make_shared<Stream>(socket), is_loopback(peer));
       } else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
         // Out of descriptors or memory: the dead hold some, and so do the idle.
-        if (!bury_the_dead()) {
+        if (bury_the_dead()) continue;
+        {
           const std::lock_guard lock(mutex_);
           end_one();
         }

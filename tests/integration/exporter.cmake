@@ -1,1 +1,3 @@
-list(APPEND INTEGRATION_SOURCES ${CMAKE_CURRENT_SOURCE_DIR}/exporter_test.cc)
+list(APPEND INTEGRATION_SOURCES
+  ${CMAKE_CURRENT_SOURCE_DIR}/exporter_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/exporter_process_test.cc)
