@@ -2,85 +2,18 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <charconv>
-#include <condition_variable>
-#include <mutex>
 #include <pqxx/pqxx>
 #include <set>
-#include <thread>
+#include <stdexcept>
 #include <utility>
+
+#include "core/base/socket_watchdog.h"
 
 namespace pgrm {
 namespace {
-
-/// Shuts a socket when a deadline passes, which wakes libpq from whatever it waits for. Between two calls the thread
-/// sleeps on: arming it again with a later deadline costs no wake-up.
-class Watchdog {
- public:
-  /// While it lives, the deadline holds.
-  class Guard {
-   public:
-    Guard(Watchdog& dog, int socket, Duration deadline) : dog_(dog) { dog_.arm(socket, deadline); }
-    ~Guard() { dog_.disarm(); }
-    Guard(const Guard&) = delete;
-    Guard& operator=(const Guard&) = delete;
-
-   private:
-    Watchdog& dog_;
-  };
-
-  bool bit() const {
-    const std::lock_guard lock(mutex_);
-    return bit_;
-  }
-
- private:
-  void arm(int socket, Duration deadline) {
-    const std::lock_guard lock(mutex_);
-    socket_ = socket;
-    bit_ = false;
-    due_ = std::chrono::steady_clock::now() + deadline;
-    if (!thread_.joinable()) {
-      thread_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
-    } else if (due_ < wake_) {
-      changed_.notify_one();
-    }
-  }
-
-  void disarm() {
-    const std::lock_guard lock(mutex_);
-    socket_ = -1;
-  }
-
-  void watch(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    while (!stop.stop_requested()) {
-      if (socket_ >= 0 && std::chrono::steady_clock::now() >= due_) {
-        shutdown(socket_, SHUT_RDWR);
-        socket_ = -1;
-        bit_ = true;
-      }
-      wake_ = socket_ >= 0 ? due_ : Mono::max();
-      const auto changed = [this] { return socket_ >= 0 && due_ < wake_; };
-      if (wake_ == Mono::max()) {
-        changed_.wait(lock, stop, changed);
-      } else {
-        changed_.wait_until(lock, stop, wake_, changed);
-      }
-    }
-  }
-
-  mutable std::mutex mutex_;
-  std::condition_variable_any changed_;
-  int socket_ = -1;
-  bool bit_ = false;
-  Mono due_{};
-  Mono wake_ = Mono::max();
-  std::jthread thread_;  // last: it uses everything above
-};
 
 /// The server's message without "ERROR:", position marks and the rest after the first line.
 std::string first_line(std::string_view message) {
@@ -203,7 +136,7 @@ struct Session::State {
   explicit State(Conninfo info) : server(std::move(info)) {}
 
   Conninfo server;
-  Watchdog watchdog;
+  SocketWatchdog watchdog;
   std::optional<pqxx::connection> connection;
   std::optional<pqxx::quiet_errorhandler> quiet;  // without it, libpqxx prints the server's notices to standard error
   std::set<std::string, std::less<>> prepared;
@@ -212,7 +145,7 @@ struct Session::State {
   template <typename Work>
   Rows guarded(Duration deadline, Work&& work) {
     if (!connection) throw Error(ErrorCode::unreachable, fmt::format("no connection to {}", server.describe()));
-    const Watchdog::Guard guard(watchdog, connection->sock(), deadline);
+    const SocketWatchdog::Guard guard(watchdog, deadline);
     try {
       pqxx::nontransaction transaction(*connection);
       return detach(work(transaction));
@@ -245,6 +178,7 @@ struct Session::State {
   void drop() noexcept {
     quiet.reset();
     connection.reset();
+    watchdog.forget();
     prepared.clear();
   }
 };
@@ -261,6 +195,7 @@ void Session::open(Duration deadline) {
   try {
     state_->connection.emplace(state_->server.with("connect_timeout", std::to_string(seconds)).text().reveal());
     state_->quiet.emplace(*state_->connection);
+    if (!state_->watchdog.watch(state_->connection->sock())) throw std::runtime_error("no descriptor is left");
 #if PQXX_VERSION_MAJOR < 7
     state_->connection->inhibit_reactivation(true);  // libpqxx 6 reconnects silently: a lost session must be seen
 #endif
