@@ -4,9 +4,11 @@
 #include <httplib.h>
 
 #include <regex>
+#include <tuple>
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/socket_watchdog.h"
 
 namespace pgrm::http {
 namespace {
@@ -16,6 +18,9 @@ class HttplibClient final : public Client {
   explicit HttplibClient(std::string url) : url_(std::move(url)), client_(url_) {
     client_.set_keep_alive(true);
     client_.set_tcp_nodelay(true);
+    // cpp-httplib's limits are for each wait: who dribbles is ended by the watchdog. Without a descriptor to spare for
+    // it, they have to do.
+    client_.set_socket_options([this](socket_t socket) { std::ignore = watchdog_.watch(socket); });
   }
 
   void present(const Secret& bearer) {
@@ -27,13 +32,11 @@ class HttplibClient final : public Client {
   }
 
   Reply get(const std::string& path, Duration deadline) override {
-    limit(deadline);
-    return reply(path, client_.Get(path.c_str()), deadline);
+    return within(deadline, path, [&] { return client_.Get(path.c_str()); });
   }
 
   Reply post(const std::string& path, Duration deadline) override {
-    limit(deadline);
-    return reply(path, client_.Post(path.c_str(), std::string(), "application/json"), deadline);
+    return within(deadline, path, [&] { return client_.Post(path.c_str(), std::string(), "application/json"); });
   }
 
   std::string describe() const override { return url_; }
@@ -46,10 +49,20 @@ class HttplibClient final : public Client {
     client_.set_write_timeout(micros);
   }
 
+  template <class Request>
+  Reply within(Duration deadline, const std::string& path, Request&& request) {
+    limit(deadline);
+    const SocketWatchdog::Guard guard(watchdog_, deadline);
+    const httplib::Result result = request();
+    if (client_.is_socket_open() == 0) watchdog_.forget();
+    return reply(path, result, deadline);
+  }
+
   Reply reply(const std::string& path, const httplib::Result& result, Duration deadline) const {
-    if (result) return {result->status, result->body};
+    const bool late = watchdog_.bit();  // then a body without a length only seems to be complete
+    if (result && !late) return {result->status, result->body};
     constexpr auto hint = "check the URL and that the program runs";
-    if (result.error() == httplib::Error::Read || result.error() == httplib::Error::Write) {
+    if (late || result.error() == httplib::Error::Read || result.error() == httplib::Error::Write) {
       throw Error(ErrorCode::timeout, fmt::format("no answer from {}{} within {}", url_, path, human(deadline)), hint);
     }
     if (result.error() == httplib::Error::SSLServerVerification || result.error() == httplib::Error::SSLLoadingCerts) {
@@ -60,7 +73,8 @@ class HttplibClient final : public Client {
   }
 
   std::string url_;
-  httplib::Client client_;
+  SocketWatchdog watchdog_;
+  httplib::Client client_;  // last: it tells the watchdog of its sockets
 };
 
 template <class Credentials>

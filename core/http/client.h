@@ -14,11 +14,14 @@ struct Reply {
   std::string body;
 };
 
-/// One peer. Keeps its connection open between requests. Not thread-safe.
+/// One peer. Keeps its connection open between requests. Not thread-safe. REQUIRES: SIGPIPE is ignored, as Signals
+/// does: OpenSSL writes its goodbye also to a connection that is gone.
 class Client {
  public:
   virtual ~Client() = default;
-  /// Throws Error(unreachable, timeout) when no answer came; any status is an answer.
+  /// Throws Error(unreachable, timeout) when no whole answer came; any status is an answer. `deadline` is for the whole
+  /// request, however slowly its parts come; only looking up a name takes what the resolver takes, and each further
+  /// address of a name that swallows packets as long again.
   virtual Reply get(const std::string& path, Duration deadline) = 0;
   virtual Reply post(const std::string& path, Duration deadline) = 0;
   /// "http://127.0.0.1:9717"

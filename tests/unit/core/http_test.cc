@@ -1,11 +1,13 @@
 // Client and server against each other, on loopback.
 #include <gtest/gtest.h>
 
-#include <deque>
-
 #include <array>
+#include <csignal>
+#include <deque>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
+#include <tuple>
 
 #include "core/base/error.h"
 #include "core/base/wait.h"
@@ -29,6 +31,10 @@ class Http : public testing::Test {
     });
     server_.post("/length", [](const Request& request) {
       return Response{200 + static_cast<int>(request.body.size()), "x"};
+    });
+    server_.get("/slow", [](const Request&) {
+      system_clock().sleep_for(std::chrono::milliseconds(200), {});
+      return Response{200, "late", "text/plain"};
     });
     server_.get("/breaks", [](const Request&) -> Response { throw Error(ErrorCode::query_failed, "it broke"); });
     server_.start();
@@ -253,6 +259,80 @@ TEST(HttpClient, NobodyThereIsUnreachable) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unreachable);
   }
+}
+
+/// A server that answers one connection with `start`, and then a byte every 10 ms for as long as they are taken.
+class Dribbler {
+ public:
+  explicit Dribbler(std::string start) : start_(std::move(start)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(listen(socket_, 1), 0);
+    getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::jthread([this] { serve(); });
+  }
+  ~Dribbler() {
+    shutdown(socket_, SHUT_RDWR);
+    thread_ = {};
+    close(socket_);
+  }
+  Dribbler(const Dribbler&) = delete;
+  Dribbler& operator=(const Dribbler&) = delete;
+
+  int port() const { return port_; }
+  /// Whether the client went, and not the patience of this one.
+  bool was_left() {
+    thread_.join();
+    return left_;
+  }
+
+ private:
+  void serve() {
+    const int client = accept(socket_, nullptr, nullptr);
+    std::array<char, 4096> request{};
+    recv(client, request.data(), request.size(), 0);
+    send(client, start_.data(), start_.size(), MSG_NOSIGNAL);
+    const auto refused = [client] { return send(client, "x", 1, MSG_NOSIGNAL) != 1; };
+    left_ = wait_until(system_clock(), soon, std::chrono::milliseconds(10), {}, refused) == WaitEnd::reached;
+    close(client);
+  }
+
+  const std::string start_;
+  const int socket_ = socket(AF_INET, SOCK_STREAM, 0);
+  int port_ = 0;
+  bool left_ = false;
+  std::jthread thread_;  // last: it uses all of the above
+};
+
+TEST(HttpClient, TheDeadlineIsForTheWholeRequestHoweverSlowlyItsPartsCome) {
+  std::signal(SIGPIPE, SIG_IGN);  // as in the programs: see Client
+  const std::string ok = "HTTP/1.1 200 OK\r\n";
+  for (const auto& [what, scheme, start] : {std::tuple{"a line", "http", std::string("HTTP/1.1 200 ")},
+                                            {"headers", "http", ok + "X: "},
+                                            {"a body", "http", ok + "Content-Length: 100000\r\n\r\n"},
+                                            {"a body that ends with the connection", "http", ok + "\r\n"},
+                                            {"a chunk", "http", ok + "Transfer-Encoding: chunked\r\n\r\n10000\r\n"},
+                                            {"a TLS handshake", "https", std::string("\x16\x03\x03\x40\x00", 5)}}) {
+    Dribbler server(start);
+    const auto client = make_client(std::string(scheme) + "://127.0.0.1:" + std::to_string(server.port()));
+    try {
+      client->get("/", std::chrono::milliseconds(100));
+      ADD_FAILURE() << what;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::timeout) << what << ": " << error.what();
+    }
+    EXPECT_TRUE(server.was_left()) << what;
+  }
+}
+
+TEST_F(Http, AClientThatRanOutOfTimeAsksAnew) {
+  const auto client = make_client(url());
+  EXPECT_THROW(client->get("/slow", std::chrono::milliseconds(50)), Error);
+  EXPECT_EQ(get_ok(*client, "/hello", soon), "hi");
 }
 
 }  // namespace
