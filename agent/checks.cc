@@ -331,6 +331,24 @@ Verdict read_only_exceptions(const Facts& facts) {
   return pass("no role and no database has one of its own");
 }
 
+Verdict wedge(const Facts& facts) {
+  std::vector<std::string> names = facts.primary.wedge_exceptions;
+  const std::string everywhere = setting_of(facts.primary, "synchronous_commit");
+  if (everywhere == "off" || everywhere == "local") names.insert(names.begin(), "the server");
+  if (names.empty()) return pass("every commit waits for standbys");
+  const std::string observed = fmt::format("synchronous_commit is off or local for {}", fmt::join(names, ", "));
+  const char* const by_itself = "a client that asks for READ WRITE by itself";
+  if (choose_fence(facts.fence, facts.primary.facts->databases).form != FenceForm::closed) {
+    return fail(fmt::format("{}: {} writes behind a read-only fence, and loses it", observed, by_itself),
+                "set it to on until the cutover is done, or make a closed fence possible: see fence_form");
+  }
+  if (facts.demotion == Demotion::read_only) {
+    return warn(fmt::format("{}: {} could write to the demoted server, where nobody looks", observed, by_itself),
+                "set it to on for the cutover, or choose --demote closed, stop or standby");
+  }
+  return pass(observed + "; the fence is closed, and the old primary stays so");
+}
+
 Verdict synchronous_standbys(const Facts& facts) {
   const std::string names = setting_of(facts.replica, "synchronous_standby_names");
   if (!names.empty()) {
@@ -624,6 +642,12 @@ Verdict fence_rights(const Facts& facts) {
 }
 
 Verdict fence_form(const Facts& facts) {
+  if (facts.database == maintenance_database) {
+    return fail(
+        fmt::format("the application's database is {}, over which the agent works: it cannot be closed",
+                    facts.database),
+        fmt::format("move the application to a database of its own: alter database {} rename to …", facts.database));
+  }
   const FenceChoice choice = choose_fence(facts.fence, facts.primary.facts->databases);
   if (!choice.form) return fail(choice.reason, choice.hint);
   if (choice.form == FenceForm::closed || facts.fence) return pass(choice.reason);
@@ -716,6 +740,8 @@ constexpr std::array table{
           prepared_transactions},
     Check{"loss", "read_only_exceptions", "a role's or database's own setting beats the fence", primary,
           read_only_exceptions},
+    Check{"loss", "wedge", "a commit that waits for no standby passes the last layer of a read-only fence", primary,
+          wedge},
     Check{"loss", "long_transactions", "the fence ends what is open", primary, long_transactions},
     Check{"loss", "idle_transactions", "what a session has not committed is lost", primary, idle_transactions},
     Check{"loss", "advisory_locks", "an advisory lock lives and dies with its session", primary, advisory_locks},
@@ -763,6 +789,21 @@ std::vector<Finding> judge(const Facts& facts) {
         {&check, lacking.empty() ? check.judge(facts) : unknown("cannot be judged without the " + lacking)});
   }
   return findings;
+}
+
+std::string sum_up(const std::vector<Finding>& findings) {
+  std::vector<std::string_view> refusing, warning;
+  for (const Finding& finding : findings) {
+    if (refuses(finding.verdict.level)) refusing.push_back(finding.check->name);
+    if (finding.verdict.level == Level::warn) warning.push_back(finding.check->name);
+  }
+  if (!refusing.empty()) {
+    return fmt::format("{} of {} checks refuse the cutover: {}", refusing.size(), findings.size(),
+                       fmt::join(refusing, ", "));
+  }
+  return fmt::format(
+      "{} checks passed{}", findings.size() - warning.size(),
+      warning.empty() ? "" : fmt::format(", {} with a warning: {}", warning.size(), fmt::join(warning, ", ")));
 }
 
 bool passed(const std::vector<Finding>& findings) {

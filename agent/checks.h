@@ -36,4 +36,7 @@ std::vector<Finding> judge(const Facts& facts);
 /// True when no finding refuses the cutover.
 bool passed(const std::vector<Finding>& findings);
 
+/// In a sentence: how many there are, and which of them refuse or warn.
+std::string sum_up(const std::vector<Finding>& findings);
+
 }  // namespace pgrm::agent

@@ -252,6 +252,7 @@ int preflight(const Settings& settings, const Arguments& arguments) {
     std::cout << json_text({{"passed", passed(findings)}, {"checks", findings_to_json(findings)}}, 2) << '\n';
   } else {
     print_findings(std::cout, findings, true);
+    std::cout << '\n' << (passed(findings) ? "READY: " : "REFUSED: ") << sum_up(findings) << '\n';
   }
   return passed(findings) ? 0 : error_row(ErrorCode::preflight_refused).exit_code;
 }
@@ -356,7 +357,13 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
 }
 
 int recover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to) {
-  return recover_newest(settings, arguments, std::move(stop), log_to, "agent.log");
+  try {
+    return recover_newest(settings, arguments, std::move(stop), log_to, "agent.log");
+  } catch (const Error& error) {
+    // Who could not look cannot tell, whatever stopped him: another agent, a journal that is damaged.
+    if (error.code() == ErrorCode::configuration) throw;
+    throw Error(ErrorCode::undecided, error.what(), error.hint());
+  }
 }
 
 int guard(const Settings& settings, const Arguments& arguments, const std::stop_token& stop, const LogTo& log_to) {

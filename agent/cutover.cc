@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/wait.h"
@@ -53,8 +54,19 @@ void try_to_record(Cutover& cutover, const std::function<void()>& record) {
   }
 }
 
+bool ordered_to_promote(const std::vector<Begun>& begun) {
+  return std::ranges::any_of(begun, [](const Begun& entry) { return entry.step->commits; });
+}
+
 /// Undoes in reverse. Returns what could not be undone, empty when all was.
 std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun>& begun, Outcome& outcome) {
+  try {
+    journal.undoing();
+  } catch (const Error& error) {
+    // Without this record a recovery would rely on the fence that an order to promote was given behind.
+    if (ordered_to_promote(begun)) return error.what();
+    cutover.warnings.push_back(fmt::format("the journal is incomplete: {}", error.what()));
+  }
   std::string left;
   for (auto entry = begun.rbegin(); entry != begun.rend(); ++entry) {
     const Step& step = *entry->step;
@@ -107,15 +119,19 @@ void require_resumed(const Cutover& cutover, const Outcome& outcome) {
 void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begun>& begun, Outcome& outcome) {
   if (cutover.stop.stop_requested() && !outcome.promoted) throw Error(ErrorCode::undone, "interrupted");
   if (cutover.on_step) cutover.on_step(step);
-  const bool known = std::ranges::any_of(begun, [&](const Begun& entry) { return entry.step == &step; });
-  if (step.mutates && !known) {
-    begun.push_back({&step, step.before == nullptr ? nlohmann::json() : step.before(cutover)});
-    const nlohmann::json& before = begun.back().before;
-    if (outcome.promoted) {
-      try_to_record(cutover, [&] { journal->begin(step.name, before, false); });
+  const auto known = std::ranges::find(begun, &step, &Begun::step);
+  const bool again = known != begun.end();
+  // What was there before is what was there before the first time. Only the proof that an order to promote rests on is
+  // made anew, and written down anew.
+  if (again && step.commits) begun.erase(known);
+  if (step.mutates && (step.commits || !again)) {
+    nlohmann::json before = step.before == nullptr ? nlohmann::json() : step.before(cutover);
+    if (outcome.promoted || again) {
+      try_to_record(cutover, [&] { journal->begin(step.name, before, !outcome.promoted); });
     } else {
       journal->begin(step.name, before);
     }
+    begun.push_back({&step, std::move(before)});
   }
   perform(cutover, outcome, step, step.why, "done", [&] { return step.run(cutover); });
   if (step.commits) {
@@ -143,6 +159,17 @@ bool settles(const JournalRecord& record) {
          code != error_row(ErrorCode::undecided).exit_code;
 }
 
+/// Whether an undo was begun after the last order to promote: then the old primary may have been opened since.
+bool was_undoing(const std::vector<JournalRecord>& records) {
+  bool undoing = false;
+  for (const JournalRecord& record : records) {
+    if (record.record == "undoing") undoing = true;
+    const auto step = std::ranges::find(steps(), record.step, &Step::name);
+    if (record.record == "begin" && step != steps().end() && step->commits) undoing = false;
+  }
+  return undoing;
+}
+
 /// The steps that may have changed something, in order, with what was there before.
 std::vector<Begun> begun_in(Cutover& cutover, const std::vector<JournalRecord>& records) {
   std::vector<Begun> begun;
@@ -153,6 +180,7 @@ std::vector<Begun> begun_in(Cutover& cutover, const std::vector<JournalRecord>& 
       throw Error(ErrorCode::file_failed, fmt::format("the journal names an unknown step \"{}\"", record.step),
                   "use the program that wrote it");
     }
+    std::erase_if(begun, [&](const Begun& entry) { return entry.step == &*step; });  // the last order counts
     begun.push_back({&*step, record.fields.value("before", nlohmann::json())});
     try {
       recall(cutover, step->name, begun.back().before);
@@ -207,6 +235,30 @@ bool has_replayed_fence(Cutover& cutover) {
   return cutover.fenced_end && replayed && *replayed >= cutover.fenced_end->flush;
 }
 
+/// The order to promote was carried out after an undo had begun: both servers may have taken writes. The old one is
+/// fenced again; which of the two is right only a person can say. Throws Error(undecided) unless he has.
+void require_decision(Cutover& cutover, Decision decision) {
+  if (!cutover.plan) throw Error(ErrorCode::undecided, "what was fenced is not known: the journal has no fence");
+  try {
+    cutover.fence =
+        raise_fence(cutover.servers.primary, *cutover.plan, cutover.id, cutover.clock, cutover.options.drain_timeout);
+  } catch (const Error& error) {
+    throw Error(ErrorCode::undecided,
+                fmt::format("the replica was promoted after the old primary was opened again, and that one cannot be "
+                            "fenced: {}",
+                            error.what()));
+  }
+  if (decision == Decision::complete) {
+    cutover.warnings.emplace_back("what the old primary has written since the undo began is not on the new one");
+    return;
+  }
+  throw Error(
+      ErrorCode::undecided,
+      "the replica was promoted after an undo had begun: the old primary, which is fenced again, may have taken "
+      "writes that the new one does not have",
+      "compare the two; agent recover --complete goes on with the new one, without those writes");
+}
+
 bool answers(Server& server, Duration deadline) {
   try {
     server.admin->in_recovery(deadline);
@@ -255,22 +307,28 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
   std::vector<Begun> begun = begun_in(cutover, records);
   refuse_other_clusters(cutover);
   const auto commit = std::ranges::find_if(steps(), [](const Step& step) { return step.commits; });
-  const bool ordered = std::ranges::any_of(begun, [&](const Begun& entry) { return entry.step->commits; });
+  const bool ordered = ordered_to_promote(begun);
+  const bool undoing = was_undoing(records);
+  const bool binding = ordered && !undoing;  // may still be carried out, and the fence has stood since
   auto first = first_change();
+  const auto goes_forward = [&] {
+    if (undoing) require_decision(cutover, decision);
+    outcome.promoted = true;
+    cutover.progress.promoted();
+  };
   try {
     if (ordered) {
       // Going back is patient: the order may still be on its way. Going forward may be repeated.
-      outcome.promoted = was_promoted(cutover, decision == Decision::abort);
-      if (outcome.promoted) {
-        cutover.progress.promoted();
+      if (was_promoted(cutover, undoing || decision == Decision::abort)) {
+        goes_forward();
         first = std::next(commit);
-      } else if (decision == Decision::complete && !answers(cutover.servers.primary, cutover.options.call_deadline) &&
-                 has_replayed_fence(cutover)) {
+      } else if (decision == Decision::complete && !undoing &&
+                 !answers(cutover.servers.primary, cutover.options.call_deadline) && has_replayed_fence(cutover)) {
         first = commit;
       }
     }
     const bool forward =
-        outcome.promoted || decision == Decision::complete || (ordered && decision == Decision::by_looking);
+        outcome.promoted || decision == Decision::complete || (binding && decision == Decision::by_looking);
     if (!forward) throw Error(ErrorCode::undone, "the agent that began it has died");
     // Every step is safe to be taken twice; what was there before the first time is in the journal.
     for (auto step = first; step != steps().end(); ++step) {
@@ -280,14 +338,13 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
         // An order of the agent that died may be carried out at any moment. It was given after the proof, and the fence
         // has stood since: nothing that comes before the promotion matters any more.
         if (!ordered || outcome.promoted || !was_promoted(cutover, false)) throw;
-        outcome.promoted = true;
-        cutover.progress.promoted();
+        goes_forward();
         step = commit;
       }
     }
     require_resumed(cutover, outcome);
   } catch (const std::exception& failure) {
-    conclude_failure(cutover, &journal, begun, as_error(failure), ordered && decision != Decision::abort, outcome);
+    conclude_failure(cutover, &journal, begun, as_error(failure), binding && decision != Decision::abort, outcome);
   }
   try_to_record(cutover, [&] { journal.end(outcome.exit_code); });
   return outcome;

@@ -17,7 +17,9 @@ NodeFacts ask_node(Server& server, Duration deadline) {
   node.who = server.admin->describe();
   try {
     node.facts = server.admin->facts(deadline);
-    node.read_only_exceptions = server.admin->fence_view(deadline).read_only_exceptions;
+    const FenceView fence = server.admin->fence_view(deadline);
+    node.read_only_exceptions = fence.read_only_exceptions;
+    node.wedge_exceptions = fence.wedge_exceptions;
     node.may_write_probe = server.application->may_write_probe(deadline);
   } catch (const Error& error) {
     node.error = error.what();

@@ -17,7 +17,7 @@ namespace pgrm::agent {
 struct NodeFacts {
   std::string who;                   // user@host:port/database
   std::optional<ServerFacts> facts;  // nullopt: see error
-  std::vector<std::string> read_only_exceptions;
+  std::vector<std::string> read_only_exceptions, wedge_exceptions;
   bool may_write_probe = false;
   std::string error;
   std::optional<DatabaseFacts> database;  // of the application's database

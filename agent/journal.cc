@@ -98,6 +98,7 @@ void Journal::begin(std::string_view step, const nlohmann::json& before, bool du
 void Journal::done(std::string_view step, const std::string& evidence) {
   held_back_ += line("done", {{"step", step}, {"evidence", evidence}});
 }
+void Journal::undoing() { append("undoing", nlohmann::json::object(), true); }
 void Journal::undone(std::string_view step) { append("undone", {{"step", step}}, true); }
 void Journal::end(int exit_code) { append("end", {{"exit_code", exit_code}}, true); }
 

@@ -43,6 +43,8 @@ class Journal {
   void begin(std::string_view step, const nlohmann::json& before, bool durable = true);
   /// Held back until the next record: nothing depends on it.
   void done(std::string_view step, const std::string& evidence);
+  /// From here on the fence of an order to promote does not hold any more. On disk when it returns.
+  void undoing();
   void undone(std::string_view step);
   void end(int exit_code);
 

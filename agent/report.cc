@@ -12,9 +12,18 @@
 namespace pgrm::agent {
 namespace {
 
+bool has(const Outcome& outcome, std::string_view step, std::string_view result) {
+  return std::ranges::any_of(
+      outcome.steps, [&](const StepRecord& record) { return record.step->name == step && record.result == result; });
+}
+
 std::string writable_now(const Cutover& cutover, const Outcome& outcome) {
-  if (outcome.exit_code == error_row(ErrorCode::undecided).exit_code) return "none";
-  return outcome.promoted ? cutover.options.pair.replica.address() : cutover.options.pair.primary.address();
+  if (outcome.promoted) {
+    const bool shut = cutover.plan && cutover.plan->form == FenceForm::closed && !has(outcome, "open", "done");
+    return shut ? "none, until agent recover has opened the new primary" : cutover.options.pair.replica.address();
+  }
+  if (outcome.exit_code == error_row(ErrorCode::undecided).exit_code && !has(outcome, "fence", "undone")) return "none";
+  return cutover.options.pair.primary.address();
 }
 
 nlohmann::json steps_to_json(const Standing& standing) {
@@ -219,8 +228,12 @@ void explain(std::ostream& out) {
       ExitCode{3, "preflight refused; nothing changed", "old primary"},
       ExitCode{4, "sync not reached in time; nothing changed", "old primary"},
       ExitCode{5, "failed or interrupted before promotion and undone", "old primary"},
-      ExitCode{6, "promoted, a later step failed: the new primary is authoritative", "new primary"},
-      ExitCode{7, "cannot tell: a server is unreachable at the worst moment; both stay fenced", "none"},
+      ExitCode{6, "promoted, a later step failed: the new primary is authoritative",
+               "new primary, or none until agent recover"},
+      ExitCode{
+          7,
+          "cannot tell: a server is unreachable at the worst moment and both stay fenced, or an undo is not complete",
+          "none, or the old primary as far as it was undone"},
   };
   out << "\n### Exit codes\n\n| code | means | writable now |\n|---|---|---|\n";
   for (const ExitCode& row : exit_codes) out << fmt::format("| {} | {} | {} |\n", row.code, row.means, row.writable);

@@ -36,20 +36,10 @@ std::string run_preflight(Cutover& cutover) {
                                    cutover.options, cutover.clock);
   cutover.findings = judge(facts);
   cutover.progress.checked(cutover.findings);
-  std::vector<std::string_view> refusing, warning;
-  for (const Finding& finding : cutover.findings) {
-    if (refuses(finding.verdict.level)) refusing.push_back(finding.check->name);
-    if (finding.verdict.level == Level::warn) warning.push_back(finding.check->name);
-  }
-  if (!refusing.empty()) {
-    throw Error(ErrorCode::preflight_refused, fmt::format("{} of {} checks refuse the cutover: {}", refusing.size(),
-                                                          cutover.findings.size(), fmt::join(refusing, ", ")));
-  }
+  if (!passed(cutover.findings)) throw Error(ErrorCode::preflight_refused, sum_up(cutover.findings));
   cutover.system_identifier = facts.sample.primary.state->system_identifier;
   cutover.old_timeline = facts.sample.primary.state->timeline.value();
-  return fmt::format(
-      "{} checks passed{}", cutover.findings.size() - warning.size(),
-      warning.empty() ? "" : fmt::format(", {} with a warning: {}", warning.size(), fmt::join(warning, ", ")));
+  return sum_up(cutover.findings);
 }
 
 // ---- wait_sync
@@ -140,18 +130,28 @@ std::string run_stop_traffic(Cutover& cutover) {
   return cutover.traffic.empty() ? "nobody to tell" : "nothing in flight";
 }
 
+/// Lets one driver's application go on, and the others in any case: a failure is a warning. Returns it when somebody is
+/// held up by it: a hook has had its say, and who is gone holds nobody up.
+std::string resume(Cutover& cutover, Traffic& driver, void (Traffic::*go_on)(Duration)) {
+  try {
+    (driver.*go_on)(cutover.options.drain_timeout);
+    return {};
+  } catch (const Error& error) {
+    cutover.warnings.push_back(fmt::format("{} was not resumed: {}", driver.name(), error.what()));
+    if (driver.name() == "hooks" || error.code() == ErrorCode::unreachable) return {};
+    return fmt::format("{}: {}; ", driver.name(), error.what());
+  }
+}
+
 void undo_stop_traffic(Cutover& cutover, const nlohmann::json&) {
-  std::string problems;
+  std::string paused;
   for (auto driver = cutover.traffic.rbegin(); driver != cutover.traffic.rend(); ++driver) {
-    try {
-      (*driver)->resume_on_old(cutover.options.drain_timeout);
-    } catch (const Error& error) {  // the others must go on all the same
-      problems += fmt::format("{}: {}; ", (*driver)->name(), error.what());
-    }
+    paused += resume(cutover, **driver, &Traffic::resume_on_old);
   }
   cutover.writes_resumed = cutover.clock.now();
-  // The database is open again, which is what decides the outcome; that a driver did not hear of it is a warning.
-  if (!problems.empty()) cutover.warnings.push_back("traffic was not resumed: " + problems);
+  if (!paused.empty()) {
+    throw Error(ErrorCode::undecided, "the application was not resumed: " + paused, "agent recover tries again");
+  }
 }
 
 // ---- fence
@@ -363,14 +363,7 @@ std::string run_open(Cutover& cutover) {
   }
   cutover.still_paused.clear();
   for (const auto& driver : cutover.traffic) {
-    try {
-      driver->resume_on_new(cutover.options.drain_timeout);
-    } catch (const Error& error) {
-      cutover.warnings.push_back(fmt::format("{} was not resumed: {}", driver->name(), error.what()));
-      // A hook has had its say; who is gone holds nobody up.
-      if (driver->name() == "hooks" || error.code() == ErrorCode::unreachable) continue;
-      cutover.still_paused += fmt::format("{}: {}; ", driver->name(), error.what());
-    }
+    cutover.still_paused += resume(cutover, *driver, &Traffic::resume_on_new);
   }
   cutover.writes_resumed = cutover.clock.now();
   if (!cutover.writes_stopped) return "resumed";  // stopped by an agent that died since

@@ -34,7 +34,15 @@ GRANT pg_monitor TO pgrm_monitor;
 ALTER ROLE pgrm_agent LOGIN REPLICATION NOCREATEDB NOCREATEROLE PASSWORD :'agent_password';
 GRANT pg_monitor TO pgrm_agent;         -- sees every session, slot and setting
 GRANT pg_signal_backend TO pgrm_agent;  -- fence: ends the sessions that are left
-GRANT :"database_owner" TO pgrm_agent;  -- fence: the database's owner may close it; the fence is then attacked as its role
+-- Fence: the database's owner may close it, and the fence is then attacked in that role. A superuser's rights are not
+-- given away for that: without them the fence is read-only.
+SELECT rolsuper AS owned_by_superuser FROM pg_catalog.pg_roles WHERE rolname = :'database_owner'
+\gset
+\if :owned_by_superuser
+  \warn 'NOTICE:  the owner of' :database 'is a superuser: not granted to pgrm_agent, whose fence will be read-only (ALTER DATABASE ... OWNER TO a role of its own makes it a closed one)'
+\else
+  GRANT :"database_owner" TO pgrm_agent;
+\endif
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO pgrm_agent;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO pgrm_agent;
 

@@ -165,6 +165,8 @@ struct FenceView {
   std::vector<std::string> prepared_transactions;  // their global identifiers
   /// Roles and databases with a read-only setting of their own (ALTER ROLE or DATABASE … SET): it beats the server's.
   std::vector<std::string> read_only_exceptions;
+  /// Likewise, whose commits do not wait for a standby (synchronous_commit off or local).
+  std::vector<std::string> wedge_exceptions;
 };
 
 /// A session that can write and is not the agent's own: a client's, a walsender's that is bound to a database, a

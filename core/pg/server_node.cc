@@ -107,6 +107,10 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
 // The value of postgresql.auto.conf is the one in effect unless the server was started with the setting on its command
 // line: then ALTER SYSTEM changes nothing, and the attack on the fence shows it.
 constexpr Statement ask_fence_view{"pgrm_fence_view", R"sql(
+WITH own AS (SELECT coalesce(r.rolname, 'every role') || ' in ' || coalesce(d.datname, 'every database') AS who, c AS setting
+               FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole
+                                            LEFT JOIN pg_database AS d ON d.oid = s.setdatabase,
+                    unnest(s.setconfig) AS c)
 SELECT (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'
            AND sourcefile LIKE '%postgresql.auto.conf') AS read_only,
        (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_standby_names'
@@ -119,12 +123,9 @@ SELECT (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read
                                                    'may_alter', pg_has_role(s.subowner, 'USAGE')) ORDER BY s.subname), '[]')
           FROM pg_subscription AS s JOIN pg_database AS d ON d.oid = s.subdbid WHERE s.subenabled) AS subscriptions,
        to_json(ARRAY(SELECT gid FROM pg_prepared_xacts ORDER BY 1)) AS prepared,
-       to_json(ARRAY(
-         SELECT coalesce(r.rolname, 'every role') || ' in ' || coalesce(d.datname, 'every database')
-           FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole
-                                        LEFT JOIN pg_database AS d ON d.oid = s.setdatabase
-          WHERE EXISTS (SELECT FROM unnest(s.setconfig) AS c WHERE c ~ '^(default_)?transaction_read_only=')
-          ORDER BY 1)) AS exceptions)sql"};
+       to_json(ARRAY(SELECT who FROM own WHERE setting ~ '^(default_)?transaction_read_only=' ORDER BY 1)) AS exceptions,
+       to_json(ARRAY(SELECT who FROM own WHERE setting ~* '^synchronous_commit=(off|local|false|no|0)$' ORDER BY 1))
+         AS wedge_exceptions)sql"};
 constexpr Statement ask_config_loaded{"pgrm_config_loaded", R"sql(
 SELECT pg_conf_load_time()::text AS loaded, extract(epoch FROM clock_timestamp()) AS now)sql"};
 constexpr Statement order_reload{"pgrm_reload", "SELECT pg_reload_conf() AS done"};
@@ -350,7 +351,8 @@ class ServerNode final : public Node {
             .databases = databases(row.text("databases")),
             .subscriptions = subscriptions(row.text("subscriptions")),
             .prepared_transactions = names(row.text("prepared")),
-            .read_only_exceptions = names(row.text("exceptions"))};
+            .read_only_exceptions = names(row.text("exceptions")),
+            .wedge_exceptions = names(row.text("wedge_exceptions"))};
   }
 
   bool accepts_connections(Duration deadline) override { return ping(session_.conninfo(), deadline); }

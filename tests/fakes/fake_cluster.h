@@ -38,7 +38,7 @@ class FakeCluster {
 
     bool locked = false;
     std::vector<std::string> prepared_transactions;
-    std::vector<std::string> read_only_exceptions;
+    std::vector<std::string> read_only_exceptions, wedge_exceptions;
     bool idle = true;               // no transaction in progress
     bool orphan = false;            // killed; sessions that are open live on
     std::string refusal = "25006";  // of a write on a server that does not take one
@@ -76,6 +76,7 @@ class FakeCluster {
                                 {"max_prepared_transactions", "0"},
                                 {"max_locks_per_transaction", "64"},
                                 {"synchronous_standby_names", ""},
+                                {"synchronous_commit", "on"},
                                 {"recovery_min_apply_delay", "0"},
                                 {"archive_mode", "off"},
                                 {"shared_preload_libraries", ""},
@@ -262,8 +263,12 @@ class FakeNode final : public Node {
   }
   FenceView fence_view(Duration) override {
     return call("fence_view", [this] {
-      return FenceView{server().override, server().databases, server().subscriptions, server().prepared_transactions,
-                       server().read_only_exceptions};
+      return FenceView{server().override,
+                       server().databases,
+                       server().subscriptions,
+                       server().prepared_transactions,
+                       server().read_only_exceptions,
+                       server().wedge_exceptions};
     });
   }
   bool accepts_connections(Duration) override {

@@ -188,6 +188,30 @@ TEST_P(CrashMatrix, TheOneThatRecoversIsKilledToo) {
   }
 }
 
+TEST_P(CrashMatrix, TheOneThatAbortsIsKilledToo) {
+  if (GetParam().rehearsal) GTEST_SKIP() << "a rehearsal never comes to an order";
+  for (std::size_t number = 1;; ++number) {
+    SCOPED_TRACE("killed after call " + std::to_string(number) + " of the abort");
+    const auto one = rig();
+    one->cluster.before = [](const std::string& call) {
+      if (call == "replica.promote") throw Killed();
+    };
+    EXPECT_THROW(one->run(), Killed);
+    heal(*one);
+    kill_at(*one, number, true);
+    bool killed = false;
+    try {
+      EXPECT_EQ(one->recover(Decision::abort).exit_code, 5);
+    } catch (const Killed&) {
+      killed = true;
+    }
+    heal(*one);
+    if (!killed) break;
+    recover_and_expect_settled(*one);
+    if (HasFailure()) return;
+  }
+}
+
 struct Fault {
   ErrorCode code;
   bool after;  // the call had its effect

@@ -170,6 +170,15 @@ constexpr std::array cases{
          [](Rig& rig) {
            rig.cluster.primary.facts.subscriptions = {{"sub", "testdb", true}};
          }},
+    Case{"fence_form", Level::fail,
+         [](Rig& rig) { rig.options.pair.primary = rig.options.pair.primary.with("dbname", "postgres"); }},
+    Case{"wedge", Level::warn, [](Rig& rig) { rig.cluster.primary.wedge_exceptions = {"app in every database"}; }},
+    Case{"wedge", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.settings["synchronous_commit"] = "local"; }},
+    Case{"wedge", Level::fail,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.settings["synchronous_commit"] = "off";
+           rig.options.fence = FenceForm::read_only;
+         }},
     Case{"fence_form", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.databases[0].may_alter = false; }},
     Case{"logical_slots", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.logical_slots = {"debezium"}; }},
     Case{"fence_rights", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_signal_backend"] = false; }},

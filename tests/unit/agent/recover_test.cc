@@ -70,6 +70,61 @@ TEST(Recover, CompletesWithoutTheOldPrimaryOnThePromisedPosition) {
   EXPECT_EQ(rig.recover().exit_code, 0);
 }
 
+/// An order to promote that may or may not have been given, and an abort that dies when the old primary is open again.
+void abort_and_die(Rig& rig) {
+  rig.cluster.before = [](const std::string& call) {
+    if (call == "replica.promote") throw Killed();
+  };
+  EXPECT_THROW(rig.run(), Killed);
+  rig.cluster.before = nullptr;
+  rig.cluster.after = [](const std::string& call) {
+    if (call == "primary.allow_connections(true)") throw Killed();
+  };
+  EXPECT_THROW(rig.recover(Decision::abort), Killed);
+  rig.cluster.after = nullptr;
+  EXPECT_TRUE(rig.cluster.primary.writable());
+}
+
+TEST(Recover, GoesOnGoingBack) {
+  Rig rig;
+  abort_and_die(rig);
+  EXPECT_EQ(rig.recover().exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+  EXPECT_TRUE(rig.cluster.replica.state.in_recovery);
+  EXPECT_FALSE(rig.traffic->paused);
+}
+
+TEST(Recover, CompletesAnAbortOnlyBehindANewFence) {
+  Rig rig;
+  rig.cluster.clients = true;
+  abort_and_die(rig);
+  rig.cluster.primary.up = false;
+  EXPECT_EQ(rig.recover(Decision::complete).exit_code, 7) << "the old primary may have written since";
+  EXPECT_TRUE(rig.cluster.replica.state.in_recovery);
+  rig.cluster.primary.restart();
+  EXPECT_EQ(rig.recover(Decision::complete).exit_code, 0);
+  EXPECT_TRUE(rig.cluster.replica.writable());
+  EXPECT_FALSE(rig.cluster.ever_two_writable);
+  EXPECT_THAT(rig.cluster.lost(rig.cluster.replica), IsEmpty());
+}
+
+TEST(Recover, FencesAndAsksWhenAPromotionCameAfterAnUndoHadBegun) {
+  Rig rig;
+  abort_and_die(rig);
+  rig.cluster.replica.state.in_recovery = false;
+  rig.cluster.replica.state.timeline = 2;
+  for (int time = 0; time < 2; ++time) {
+    const Outcome outcome = rig.recover();
+    EXPECT_EQ(outcome.exit_code, 7);
+    EXPECT_THAT(outcome.message, HasSubstr("may have taken writes"));
+    EXPECT_FALSE(rig.cluster.primary.acknowledges());
+  }
+  EXPECT_EQ(rig.recover(Decision::complete).exit_code, 0);
+  EXPECT_TRUE(rig.cluster.replica.writable());
+  EXPECT_FALSE(rig.cluster.primary.writable());
+  EXPECT_THAT(rig.warnings, testing::Contains(HasSubstr("not on the new one")));
+}
+
 TEST(Recover, LeavesAnotherClusterAlone) {
   Rig rig;
   rig.traffic->on_fence = [] { throw Killed(); };
