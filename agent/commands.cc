@@ -352,7 +352,11 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   session.progress.concluded(outcome.exit_code);
   view.reset();
   const int exit_code = conclude(run, outcome, arguments, directory);
-  if (metrics) metrics->await_last_scrape(last_scrape_patience, run.stop);
+  if (metrics) {
+    lock.reset();  // nobody has to wait for Prometheus
+    session.servers.lock->disconnect();
+    metrics->await_last_scrape(last_scrape_patience, run.stop);
+  }
   return exit_code;
 }
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "agent/spawn.h"
 #include "core/base/error.h"
 #include "core/base/wait.h"
 
@@ -31,29 +31,6 @@ constexpr int inherited_pipe = 3;
   throw Error(ErrorCode::file_failed, fmt::format("cannot {}: {}", what, std::strerror(reason)),
               "--no-guard goes without: then nobody recovers by himself if the agent is killed");
 }
-
-struct FileActions {
-  posix_spawn_file_actions_t value{};
-  FileActions() { posix_spawn_file_actions_init(&value); }
-  ~FileActions() { posix_spawn_file_actions_destroy(&value); }
-  FileActions(const FileActions&) = delete;
-  FileActions& operator=(const FileActions&) = delete;
-};
-
-/// A session of its own, and no blocked signals (the agent's are, see signals.h).
-struct Attributes {
-  posix_spawnattr_t value{};
-  Attributes() {
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_init(&value);
-    posix_spawnattr_setsigmask(&value, &none);
-    posix_spawnattr_setflags(&value, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK);
-  }
-  ~Attributes() { posix_spawnattr_destroy(&value); }
-  Attributes(const Attributes&) = delete;
-  Attributes& operator=(const Attributes&) = delete;
-};
 
 /// What is waited for after `word`, in milliseconds for poll(); -1: for ever.
 int patience_after(std::string_view word) {
@@ -73,12 +50,11 @@ Guard::Guard(std::vector<std::string> arguments, const std::string& log) {
   std::vector<char*> pointers;
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
-  FileActions files;
+  SpawnFiles files;
   posix_spawn_file_actions_adddup2(&files.value, ends[0], inherited_pipe);
-  posix_spawn_file_actions_addopen(&files.value, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&files.value, STDOUT_FILENO, log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
   posix_spawn_file_actions_adddup2(&files.value, STDOUT_FILENO, STDERR_FILENO);
-  const Attributes attributes;
+  const SpawnAttributes attributes(POSIX_SPAWN_SETSID);
   const int failure = posix_spawn(&pid_, "/proc/self/exe", &files.value, &attributes.value, pointers.data(), environ);
   close(ends[0]);
   pipe_ = ends[1];

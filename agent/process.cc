@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -16,6 +15,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "agent/spawn.h"
 #include "core/base/error.h"
 
 extern char** environ;
@@ -30,41 +30,20 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return result;
 }
 
-/// Own process group (so that a timeout kills its children too) and no blocked signals (ours are, see signals.h).
-struct Attributes {
-  posix_spawnattr_t value{};
-  Attributes() {
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_init(&value);
-    posix_spawnattr_setpgroup(&value, 0);
-    posix_spawnattr_setsigmask(&value, &none);
-    posix_spawnattr_setflags(&value, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-  }
-  ~Attributes() { posix_spawnattr_destroy(&value); }
-  Attributes(const Attributes&) = delete;
-  Attributes& operator=(const Attributes&) = delete;
-};
-
 /// A file in memory for what the command prints: unlike a pipe it never makes a command wait, nor us for whoever keeps
 /// it open.
 class Output {
  public:
   Output() : file_(memfd_create("output", MFD_CLOEXEC)) {
     if (file_ < 0) throw Error(ErrorCode::file_failed, fmt::format("no room for output: {}", std::strerror(errno)));
-    posix_spawn_file_actions_init(&actions_);
-    posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions_, file_, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&actions_, file_, STDERR_FILENO);
+    posix_spawn_file_actions_adddup2(&files_.value, file_, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&files_.value, file_, STDERR_FILENO);
   }
-  ~Output() {
-    posix_spawn_file_actions_destroy(&actions_);
-    close(file_);
-  }
+  ~Output() { close(file_); }
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
 
-  const posix_spawn_file_actions_t* actions() const { return &actions_; }
+  const posix_spawn_file_actions_t* files() const { return &files_.value; }
 
   /// At most its last 64 KiB.
   std::string text() const {
@@ -78,7 +57,7 @@ class Output {
 
  private:
   int file_;
-  posix_spawn_file_actions_t actions_{};
+  SpawnFiles files_;
 };
 
 /// Logs every line; returns the last one that says something, and is no hint.
@@ -115,10 +94,11 @@ std::string run_command(const std::vector<std::string>& command, const std::map<
     if (!extra.contains(std::string(inherited.substr(0, inherited.find('='))))) environment.emplace_back(inherited);
   }
   for (const auto& [name, value] : extra) environment.push_back(name + "=" + value);
-  const Attributes attributes;
+  // A group of its own, so that a timeout kills its children too.
+  const SpawnAttributes attributes(POSIX_SPAWN_SETPGROUP);
   const Output output;
   pid_t pid = 0;
-  const int failure = posix_spawn(&pid, command.front().c_str(), output.actions(), &attributes.value,
+  const int failure = posix_spawn(&pid, command.front().c_str(), output.files(), &attributes.value,
                                   pointers(arguments).data(), pointers(environment).data());
   if (failure != 0) {
     throw Error(ErrorCode::file_failed, fmt::format("cannot run {}: {}", command.front(), std::strerror(failure)));
