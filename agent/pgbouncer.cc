@@ -14,6 +14,8 @@
 #include <map>
 #include <optional>
 #include <regex>
+#include <set>
+#include <sstream>
 #include <thread>
 #include <utility>
 
@@ -31,21 +33,32 @@ struct Token {
   std::string value;
 };
 
+/// Behind the first `=`, or a database called host would be taken for one.
 std::optional<Token> find_token(const std::string& line, const char* key) {
-  const std::regex pattern(fmt::format("(^|[=\\s]){}\\s*=\\s*('[^']*'|[^\\s']+)", key));
+  const std::size_t name_end = std::min(line.find('='), line.size());
+  const std::regex pattern(fmt::format("[=\\s]{}\\s*=\\s*('[^']*'|[^\\s']+)", key));
   std::smatch match;
-  if (!std::regex_search(line, match, pattern)) return std::nullopt;
-  std::string value = match[2];
+  if (!std::regex_search(line.begin() + static_cast<std::ptrdiff_t>(name_end), line.end(), match, pattern)) {
+    return std::nullopt;
+  }
+  std::string value = match[1];
   if (value.starts_with('\'')) value = value.substr(1, value.size() - 2);
-  return Token{static_cast<std::size_t>(match.position(2)), static_cast<std::size_t>(match.length(2)), value};
+  return Token{name_end + static_cast<std::size_t>(match.position(1)), static_cast<std::size_t>(match.length(1)),
+               value};
+}
+
+bool is_sent_to(const std::string& line, const Conninfo& server) {
+  const std::size_t first = line.find_first_not_of(" \t");
+  if (first == std::string::npos || line[first] == ';' || line[first] == '#') return false;
+  const auto host = find_token(line, "host");
+  const auto port = find_token(line, "port");
+  return host && host->value == server.host() && (port ? port->value : "5432") == server.port();
 }
 
 std::string repoint_line(std::string line, const Conninfo& from, const Conninfo& to) {
-  const std::size_t first = line.find_first_not_of(" \t");
-  if (first == std::string::npos || line[first] == ';' || line[first] == '#') return line;
+  if (!is_sent_to(line, from)) return line;
   const auto host = find_token(line, "host");
   const auto port = find_token(line, "port");
-  if (!host || host->value != from.host() || (port ? port->value : "5432") != from.port()) return line;
   // From the back, so that positions stay right.
   const Token& here = *host;
   const auto set_host = [&] { line.replace(here.at, here.length, to.host()); };
@@ -59,6 +72,13 @@ std::string repoint_line(std::string line, const Conninfo& from, const Conninfo&
     line.replace(port->at, port->length, to.port());
   }
   return line;
+}
+
+/// What a line of a databases section is about: `name = …`, the name perhaps in quotes.
+std::string name_in(std::string_view line) {
+  std::string name(line.substr(0, line.find('=')));
+  std::erase_if(name, [](char c) { return c == ' ' || c == '\t' || c == '"'; });
+  return name;
 }
 
 /// Beside the file and with its owner and mode, ready to be renamed onto it.
@@ -127,14 +147,16 @@ class PgBouncerTraffic final : public Traffic {
   std::string problem() override {
     if (instances_.empty()) return "no pooler is named: set PGBOUNCER_DSN or --pgbouncer";
     try {
+      std::set<std::string> moved;
       for (const std::string& path : poolers_.files) {
         if (std::string found = problem_of_file(path); !found.empty()) return found;
+        moved.merge(repointed(read_file(path), poolers_.old_primary));
       }
       if (poolers_.files.empty() && !poolers_.hook_repoints) {
         return "nobody sends it to the new primary: set PGBOUNCER_DATABASES, or let a hook post_promote do it";
       }
       for (Instance& instance : instances_) {
-        if (std::string found = problem_of(instance); !found.empty()) return found;
+        if (std::string found = problem_of(instance, moved); !found.empty()) return found;
       }
     } catch (const Error& error) {
       return error.what();
@@ -199,7 +221,7 @@ class PgBouncerTraffic final : public Traffic {
     return "";
   }
 
-  std::string problem_of(Instance& instance) {
+  std::string problem_of(Instance& instance, const std::set<std::string>& moved) {
     Pooler& session = instance.session();
     const std::string who = session.describe();
     if (!session.is_admin(poolers_.call_deadline)) return who + " is not in admin_users";
@@ -212,6 +234,10 @@ class PgBouncerTraffic final : public Traffic {
       if ((database.pool_mode.empty() ? mode : database.pool_mode) == "session") {
         return fmt::format("{}: database {} has pool_mode session: PAUSE would wait until its clients disconnect", who,
                            database.name);
+      }
+      if (!poolers_.files.empty() && !moved.contains(database.name) && !moved.contains("*")) {
+        return fmt::format("{}: database {} is not in PGBOUNCER_DATABASES: it would go on being sent to {}", who,
+                           database.name, poolers_.old_primary.address());
       }
       instance.session(count++).databases(poolers_.call_deadline);  // open beforehand
     }
@@ -301,6 +327,15 @@ class PgBouncerTraffic final : public Traffic {
 };
 
 }  // namespace
+
+std::set<std::string> repointed(const std::string& ini, const Conninfo& from) {
+  std::set<std::string> names;
+  std::istringstream lines(ini);
+  for (std::string line; std::getline(lines, line);) {
+    if (is_sent_to(line, from)) names.insert(name_in(line));
+  }
+  return names;
+}
 
 std::string repoint(const std::string& ini, const Conninfo& from, const Conninfo& to) {
   std::string result;

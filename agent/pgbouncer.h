@@ -5,6 +5,7 @@
 // `agent recover`; both do so on the server that is proved to be the primary.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ namespace pgrm::agent {
 /// The text of a PgBouncer configuration, or of a file that it includes, with every database that is sent to `from`
 /// (the same host and port, as written) sent to `to`. Everything else stays as it is, comments included.
 std::string repoint(const std::string& ini, const Conninfo& from, const Conninfo& to);
+
+/// The names of those databases.
+std::set<std::string> repointed(const std::string& ini, const Conninfo& from);
 
 struct PgBouncers {
   std::vector<Conninfo> consoles;

@@ -17,6 +17,17 @@ TEST(Repoint, MovesWhatIsSentToTheOldPrimary) {
   EXPECT_EQ(moved("* = host='10.0.0.1' port = 5432"), "* = host=10.0.0.2 port = 5433");
 }
 
+TEST(Repoint, TakesNoNameForASetting) {
+  EXPECT_EQ(moved("host = host=10.0.0.1 port=5432"), "host = host=10.0.0.2 port=5433");
+  EXPECT_EQ(moved("port = port=5432 host=10.0.0.1"), "port = port=5433 host=10.0.0.2");
+}
+
+TEST(Repoint, TellsWhichDatabasesThatAre) {
+  EXPECT_EQ(repointed("[databases]\nshop=host=10.0.0.1\n\"my log\" = host=10.0.0.9\n * = host=10.0.0.1 port=5432\n",
+                      old_primary),
+            (std::set<std::string>{"shop", "*"}));
+}
+
 TEST(Repoint, KnowsTheDefaultPort) {
   EXPECT_EQ(moved("shop = host=10.0.0.1 dbname=shop"), "shop = host=10.0.0.2 port=5433 dbname=shop");
   EXPECT_EQ(repoint("shop = host=10.0.0.2", new_primary, old_primary), "shop = host=10.0.0.2");
