@@ -138,9 +138,9 @@ TEST(ExporterProcess, OutOfDescriptorsItServesWhoComesNext) {
   for (int round = 0; round < 2; ++round) {
     std::deque<http::RawClient> crowd;
     for (int i = 0; i < 20; ++i) crowd.emplace_back(exporter.port());
-    ASSERT_NO_THROW(http::get_ok(*exporter.client(), "/healthz", soon)) << "while the crowd stays";
+    ASSERT_NO_THROW(http::get_ok(*exporter.client(), "/healthz", soon)) << "while the crowd stays\n" << exporter.log();
     crowd.clear();
-    ASSERT_NO_THROW(http::get_ok(*exporter.client(), "/healthz", soon)) << "after it has gone";
+    ASSERT_NO_THROW(http::get_ok(*exporter.client(), "/healthz", soon)) << "after it has gone\n" << exporter.log();
   }
   EXPECT_EQ(exporter.terminate(), 0) << exporter.log();
 }
