@@ -296,6 +296,7 @@ std::vector<Server> open_servers(const VerifyOptions& options, std::vector<Extra
 
   std::optional<std::size_t> authority;
   for (const Conninfo& server : {options.pair.primary, options.pair.replica}) {
+    if (!servers.empty() && server.address() == servers.front().session.conninfo().address()) continue;  // one pooler
     try {
       Server candidate = open_server(server);
       const bool writable = candidate.session.execute(role, {}, question_deadline).one().boolean("writable").value();

@@ -62,21 +62,29 @@ Rows detach(const pqxx::result& result) {
   return {std::move(columns), std::move(cells), static_cast<std::int64_t>(result.affected_rows())};
 }
 
+/// By its name when it was prepared, else by its text.
 #if PQXX_VERSION_MAJOR >= 7
-pqxx::result run(pqxx::nontransaction& transaction, const Statement& statement, const Params& params) {
+pqxx::result run(pqxx::nontransaction& transaction, const Statement& statement, const Params& params, bool prepared) {
   pqxx::params values;
   values.reserve(params.size());
   for (const Value& value : params) values.append(value);
-  return transaction.exec_prepared(statement.name, values);
+  return prepared ? transaction.exec_prepared(statement.name, values) : transaction.exec_params(statement.sql, values);
 }
 #else
-pqxx::result run(pqxx::nontransaction& transaction, const Statement& statement, const Params& params) {
-  std::vector<const char*> values;
-  values.reserve(params.size());
-  for (const Value& value : params) values.push_back(value ? value->c_str() : nullptr);
-  return transaction.exec_prepared(statement.name, pqxx::prepare::make_dynamic_params(values));
+pqxx::result run(pqxx::nontransaction& transaction, const Statement& statement, const Params& params, bool prepared) {
+  std::vector<const char*> texts;
+  texts.reserve(params.size());
+  for (const Value& value : params) texts.push_back(value ? value->c_str() : nullptr);
+  const auto values = pqxx::prepare::make_dynamic_params(texts);
+  return prepared ? transaction.exec_prepared(statement.name, values) : transaction.exec_params(statement.sql, values);
 }
 #endif
+
+/// The server has never heard of the prepared statement, or has already. A pooler that gives every transaction another
+/// server connection (PgBouncer before 1.21) makes both happen; nothing was carried out.
+bool is_lost_statement(const SqlError& refusal) {
+  return refusal.sqlstate() == "26000" || refusal.sqlstate() == "42P05";
+}
 
 template <typename Number>
 std::optional<Number> parse_number(const Value& text, std::string_view column) {
@@ -140,6 +148,7 @@ struct Session::State {
   std::optional<pqxx::connection> connection;
   std::optional<pqxx::quiet_errorhandler> quiet;  // without it, libpqxx prints the server's notices to standard error
   std::set<std::string, std::less<>> prepared;
+  bool prepares = true;  // until a prepared statement is lost
 
   /// Runs `work` on the open connection under the deadline and turns what libpqxx throws into ours.
   template <typename Work>
@@ -222,13 +231,20 @@ bool Session::closed_by_server() const {
 }
 
 Rows Session::execute(const Statement& statement, const Params& params, Duration deadline) {
-  return state_->guarded(deadline, [&](pqxx::nontransaction& transaction) {
-    if (!state_->prepared.contains(statement.name)) {
+  const auto work = [&](pqxx::nontransaction& transaction) {
+    if (state_->prepares && !state_->prepared.contains(statement.name)) {
       state_->connection->prepare(statement.name, statement.sql);
       state_->prepared.insert(statement.name);  // only now: a statement that could not be prepared is tried again
     }
-    return run(transaction, statement, params);
-  });
+    return run(transaction, statement, params, state_->prepares);
+  };
+  try {
+    return state_->guarded(deadline, work);
+  } catch (const SqlError& refusal) {
+    if (!state_->prepares || !is_lost_statement(refusal)) throw;
+    state_->prepares = false;
+    return state_->guarded(deadline, work);
+  }
 }
 
 Rows Session::script(const std::string& sql, Duration deadline) {

@@ -28,7 +28,8 @@ class SqlError : public Error {
   std::string sqlstate_;
 };
 
-/// SQL under a name that is unique in the program: prepared on its first use in each session.
+/// SQL under a name that is unique in the program: prepared on its first use in each session, unless a pooler in
+/// between loses prepared statements; from the first that is lost on, that session sends texts.
 struct Statement {
   const char* name;
   const char* sql;
