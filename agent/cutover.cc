@@ -242,6 +242,7 @@ void require_decision(Cutover& cutover, Decision decision) {
   try {
     cutover.fence =
         raise_fence(cutover.servers.primary, *cutover.plan, cutover.id, cutover.clock, cutover.options.drain_timeout);
+    require_repulsed(*cutover.fence, *cutover.plan);
   } catch (const Error& error) {
     throw Error(ErrorCode::undecided,
                 fmt::format("the replica was promoted after the old primary was opened again, and that one cannot be "

@@ -200,15 +200,18 @@ Fence raise_fence(Server& server, const FencePlan& plan, const std::string& cuto
   const Mono end = clock.now() + budget;
   Node& admin = *server.admin;
   disable_subscriptions(server, plan, budget);
-  admin.allow_connections(gated(plan), false, budget);
+  admin.allow_connections(gated(plan), false, budget).get();
   Fence fence{.since = admin.override_settings(fenced_overrides(), budget)};
   // Whoever comes now meets the whole fence: a new client is sent against it while the old ones are ended.
-  std::future<WriteProbe> attacked = attack(*server.application, plan, budget);
+  fence.attacked = attack(*server.application, plan, budget);
   end_sessions(admin, plan, fence, clock, end);
   verify_layers(admin.fence_view(budget), plan);
   attack_over_open_session(*server.application, plan, cutover, budget);
-  judge_attack(std::move(attacked), plan);
   return fence;
+}
+
+void require_repulsed(Fence& fence, const FencePlan& plan) {
+  if (fence.attacked.valid()) judge_attack(std::move(fence.attacked), plan);
 }
 
 void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
@@ -218,7 +221,7 @@ void attack_fence(Server& server, const FencePlan& plan, const std::string& cuto
 
 void lift_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
   server.admin->override_settings(plan.before, deadline);
-  server.admin->allow_connections(gated(plan), true, deadline);
+  server.admin->allow_connections(gated(plan), true, deadline).get();
   server.application->enable_subscriptions(plan.subscriptions, true, deadline);
   const WriteProbe probe = server.application->write_probe(cutover, deadline);
   if (!probe.accepted) {
@@ -228,7 +231,7 @@ void lift_fence(Server& server, const FencePlan& plan, const std::string& cutove
 }
 
 void lift_replicated_fence(Server& server, const FencePlan& plan, Duration deadline) {
-  server.admin->allow_connections(gated(plan), true, deadline);
+  server.admin->allow_connections(gated(plan), true, deadline).get();
   server.application->enable_subscriptions(plan.subscriptions, true, deadline);
 }
 

@@ -14,6 +14,7 @@
 // The form `closed` has all four, `read_only` all but the gate.
 #pragma once
 
+#include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -60,13 +61,19 @@ FencePlan plan_fence(const FenceView& view, const Options& options);
 struct Fence {
   WallTime since{};  // server's time from which on every new session is read-only
   int sessions_ended = 0;
+  std::future<WriteProbe> attacked{};  // over a new connection; logging in takes its time
 };
 
-/// Idempotent. Returns when all layers are up, no client session from before is left, and every attack on the fence has
-/// failed; `budget` covers all of it. Throws Error(timeout) with the sessions that are still there, Error(proof_failed)
-/// for a layer that does not hold, and whatever Node throws.
+/// Idempotent. Returns when all layers are up, no client session from before is left, and the attack over an open
+/// session has failed; `budget` covers all of it. Another, over a new connection, is on its way: nothing may rest on
+/// the fence before require_repulsed(). Throws Error(timeout) with the sessions that are still there,
+/// Error(proof_failed) for a layer that does not hold, and whatever Node throws.
 Fence raise_fence(Server& server, const FencePlan& plan, const std::string& cutover, const Clock& clock,
                   Duration budget);
+
+/// Waits for the attack that raise_fence() has begun. Throws Error(proof_failed) when it got through, and what it
+/// threw.
+void require_repulsed(Fence& fence, const FencePlan& plan);
 
 /// Tries to write as clients would, in every way that the form must withstand. Throws Error(proof_failed).
 void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);

@@ -17,7 +17,7 @@ void shut_down(const Rejoin& rejoin) {
   rejoin.waits("the old primary is being stopped");
   for (Node* const node : {rejoin.old_primary.admin.get(), rejoin.old_primary.application.get()}) node->disconnect();
   rejoin.control.carry_out(NodeVerb::stop, rejoin.options.node_control_timeout);
-  if (rejoin.old_primary.admin->accepts_connections(rejoin.options.call_deadline)) {
+  if (rejoin.old_primary.admin->accepts_connections(rejoin.options.call_deadline).get()) {
     throw Error(ErrorCode::proof_failed, "the command stop has ended, and the old primary still accepts connections",
                 "stop must return only when the server is down");
   }

@@ -14,6 +14,8 @@
 namespace pgrm::agent {
 namespace {
 
+constexpr int nobody = 0;  // is the pid of no session
+
 constexpr auto tick = std::chrono::milliseconds(1);  // while writes are stopped, nothing polls slower
 
 Node& old_admin(Cutover& cutover) { return *cutover.servers.primary.admin; }
@@ -103,6 +105,7 @@ std::string run_prepare(Cutover& cutover) {
   old_admin(cutover).wal_end(deadline);
   const FenceView view = old_admin(cutover).fence_view(deadline);
   old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
+  old_admin(cutover).terminate({nobody}, deadline);
   new_admin(cutover).wal_replayed(deadline);
   new_admin(cutover).in_recovery(deadline);
   new_admin(cutover).identity(deadline);
@@ -177,7 +180,7 @@ std::string run_fence(Cutover& cutover) {
   cutover.fence =
       raise_fence(cutover.servers.primary, *cutover.plan, cutover.id, cutover.clock, cutover.options.drain_timeout);
   for (const auto& driver : cutover.traffic) driver->after_fence(cutover.options.drain_timeout);
-  return fmt::format("{}, {} sessions ended, every attack failed", to_string(cutover.plan->form),
+  return fmt::format("{}, {} sessions ended, a write over an open one refused", to_string(cutover.plan->form),
                      cutover.fence->sessions_ended);
 }
 
@@ -215,6 +218,7 @@ std::string run_final_verification(Cutover& cutover) {
     old_admin(cutover).flush_wal(deadline);
     end = old_admin(cutover).wal_end(deadline);
   }
+  std::future<bool> accepts = new_admin(cutover).accepts_connections(deadline);
   std::optional<Lsn> replayed;
   const bool equal = waited(cutover, cutover.options.drain_timeout, tick, [&] {
     replayed = new_admin(cutover).wal_replayed(deadline);
@@ -245,11 +249,13 @@ std::string run_final_verification(Cutover& cutover) {
             : "select * from pg_prepared_xacts; select * from pg_stat_activity where backend_xid is not null on the "
               "primary");
   }
-  if (!new_admin(cutover).accepts_connections(deadline)) {
+  if (!accepts.get()) {
     throw Error(ErrorCode::unreachable, "the replica does not accept connections any more: nothing was ordered yet");
   }
+  if (cutover.fence) require_repulsed(*cutover.fence, *cutover.plan);
   cutover.fenced_end = end;
-  return fmt::format("0 bytes behind at {}, next transaction id {}", end.flush.to_string(), end.next_xid);
+  return fmt::format("0 bytes behind at {}, next transaction id {}; an attack over a new connection failed",
+                     end.flush.to_string(), end.next_xid);
 }
 
 // ---- promote
@@ -345,19 +351,20 @@ Look look_open(Cutover& cutover) {
 
 /// The old primary opens again, behind the other layers of the fence, so that a host list that names it first gets past
 /// it: libpq goes on to the next host after a failed read-write test, but not after "not accepting connections".
-void reopen_old(Cutover& cutover) {
-  if (cutover.options.demotion != Demotion::read_only || cutover.plan->databases.empty()) return;
-  old_admin(cutover).allow_connections(cutover.plan->databases, true, cutover.options.call_deadline);
+std::future<void> reopen_old(Cutover& cutover) {
+  if (!cutover.plan || cutover.options.demotion != Demotion::read_only || cutover.plan->databases.empty()) return {};
   ++cutover.own_writes;
+  return old_admin(cutover).allow_connections(cutover.plan->databases, true, cutover.options.call_deadline);
 }
 
 std::string run_open(Cutover& cutover) {
+  std::future<void> reopened = reopen_old(cutover);
   if (cutover.plan) lift_replicated_fence(cutover.servers.replica, *cutover.plan, cutover.options.call_deadline);
   // From here on the new primary is open whatever happens, and everybody else must go on: warnings.
   point_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.replica,
                  cutover.options.call_deadline);
   try {
-    if (cutover.plan) reopen_old(cutover);
+    if (reopened.valid()) reopened.get();
   } catch (const Error& error) {
     cutover.warnings.push_back(fmt::format("the old primary was not reopened for reading: {}", error.what()));
   }
@@ -393,7 +400,7 @@ std::string demote_host(Cutover& cutover) {
 bool demoted_already(Cutover& cutover) {
   if (!needs_node_control(cutover.options.demotion)) return false;
   const Duration deadline = cutover.options.call_deadline;
-  return !old_admin(cutover).accepts_connections(deadline) || old_admin(cutover).in_recovery(deadline);
+  return !old_admin(cutover).accepts_connections(deadline).get() || old_admin(cutover).in_recovery(deadline);
 }
 
 /// What the old primary has written since it was fenced. Only the agent may have.
@@ -426,7 +433,7 @@ std::string demote_in_place(Cutover& cutover) {
     return std::ranges::find(plan.databases, database.name) == plan.databases.end() || database.open != closed;
   });
   if (!as_wanted) {
-    old_admin(cutover).allow_connections(plan.databases, !closed, deadline);
+    old_admin(cutover).allow_connections(plan.databases, !closed, deadline).get();
     ++cutover.own_writes;
   }
   if (!closed) plan.form = FenceForm::read_only;

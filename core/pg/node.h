@@ -232,8 +232,8 @@ class Node {
   virtual Identity identity(Duration deadline) = 0;
   virtual FenceView fence_view(Duration deadline) = 0;
   /// Whether the server accepts connections right now, asked without logging in (PQping). A session may outlive a
-  /// server that was killed; this does not.
-  virtual bool accepts_connections(Duration deadline) = 0;
+  /// server that was killed; this does not. Begins at once, beside whatever else the node is asked.
+  [[nodiscard]] virtual std::future<bool> accepts_connections(Duration deadline) = 0;
   /// Client sessions that began before `before` (server's clock; nullopt: all), and those in one of `databases`
   /// whenever they began, but not this process' own. Once a database is closed, whoever is or still gets in there is
   /// among them.
@@ -248,8 +248,9 @@ class Node {
   /// the server's time at which that was certain.
   virtual WallTime override_settings(const Overrides& values, Duration deadline) = 0;
   /// ALTER DATABASE … ALLOW_CONNECTIONS for all of them in one transaction: one transaction id, none when there are
-  /// none.
-  virtual void allow_connections(const std::vector<std::string>& databases, bool allow, Duration deadline) = 0;
+  /// none. Begins at once; the node takes no other call until `get()`, which throws Error.
+  [[nodiscard]] virtual std::future<void> allow_connections(const std::vector<std::string>& databases, bool allow,
+                                                            Duration deadline) = 0;
   /// ALTER SUBSCRIPTION … ENABLE or DISABLE, in one transaction, in this session's database. A worker that runs may
   /// take a moment to end: see client_sessions().
   virtual void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) = 0;

@@ -355,7 +355,9 @@ class ServerNode final : public Node {
             .wedge_exceptions = names(row.text("wedge_exceptions"))};
   }
 
-  bool accepts_connections(Duration deadline) override { return ping(session_.conninfo(), deadline); }
+  std::future<bool> accepts_connections(Duration deadline) override {
+    return std::async(std::launch::async, ping, session_.conninfo(), deadline);
+  }
 
   std::vector<ClientSession> client_sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
                                              Duration deadline) override {
@@ -384,8 +386,10 @@ class ServerNode final : public Node {
     return reconfigure(orders, budget);
   }
 
-  void allow_connections(const std::vector<std::string>& names, bool allow, Duration deadline) override {
-    write(names, "ALTER DATABASE {} ALLOW_CONNECTIONS {}", allow ? "true" : "false", deadline);
+  std::future<void> allow_connections(const std::vector<std::string>& names, bool allow, Duration deadline) override {
+    return std::async(std::launch::async, [this, names, allow, deadline] {
+      write(names, "ALTER DATABASE {} ALLOW_CONNECTIONS {}", allow ? "true" : "false", deadline);
+    });
   }
 
   void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) override {

@@ -271,9 +271,15 @@ class FakeNode final : public Node {
                        server().wedge_exceptions};
     });
   }
-  bool accepts_connections(Duration) override {
-    return call(
-        "accepts_connections", [this] { return server().up && !server().orphan; }, [] {});
+  std::future<bool> accepts_connections(Duration) override {
+    std::promise<bool> promise;
+    try {
+      promise.set_value(call(
+          "accepts_connections", [this] { return server().up && !server().orphan; }, [] {}));
+    } catch (const std::exception&) {
+      promise.set_exception(std::current_exception());
+    }
+    return promise.get_future();
   }
   std::vector<ClientSession> client_sessions(std::optional<WallTime>, const std::vector<std::string>&,
                                              Duration) override {
@@ -296,15 +302,15 @@ class FakeNode final : public Node {
       return server().state.server_time;
     });
   }
-  void allow_connections(const std::vector<std::string>& names, bool allow, Duration) override {
-    if (names.empty()) return;
-    call(std::string("allow_connections(") + (allow ? "true)" : "false)"), [&] {
-      for (Database& database : server().databases) {
-        if (std::ranges::find(names, database.name) != names.end()) database.open = allow;
-      }
-      cluster_.commit(server());
-      return true;
-    });
+  std::future<void> allow_connections(const std::vector<std::string>& names, bool allow, Duration) override {
+    std::promise<void> promise;
+    try {
+      if (!names.empty()) allow_connections(names, allow);
+      promise.set_value();
+    } catch (const std::exception&) {
+      promise.set_exception(std::current_exception());
+    }
+    return promise.get_future();
   }
   void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration) override {
     if (names.empty()) return;
@@ -407,6 +413,16 @@ class FakeNode final : public Node {
 
  private:
   FakeCluster::Server& server() { return cluster_[side_]; }
+
+  void allow_connections(const std::vector<std::string>& names, bool allow) {
+    call(std::string("allow_connections(") + (allow ? "true)" : "false)"), [&] {
+      for (Database& database : server().databases) {
+        if (std::ranges::find(names, database.name) != names.end()) database.open = allow;
+      }
+      cluster_.commit(server());
+      return true;
+    });
+  }
 
   void connect() {
     const auto fails = [&](const std::string& why) {

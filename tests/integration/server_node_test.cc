@@ -246,8 +246,8 @@ TEST_F(ServerNodeTest, AWalsenderThatSpeaksSqlIsASessionToEnd) {
 }
 
 TEST_F(ServerNodeTest, KnowsWhetherTheServerAcceptsConnections) {
-  EXPECT_TRUE(replica_->accepts_connections(soon));
-  EXPECT_FALSE(agent_on(admin_.replica.with("port", "1"))->accepts_connections(soon));
+  EXPECT_TRUE(replica_->accepts_connections(soon).get());
+  EXPECT_FALSE(agent_on(admin_.replica.with("port", "1"))->accepts_connections(soon).get());
 }
 
 TEST_F(ServerNodeTest, TheGateShutsEverybodyOutOnBothServersAndOpensAgain) {
@@ -255,7 +255,7 @@ TEST_F(ServerNodeTest, TheGateShutsEverybodyOutOnBothServersAndOpensAgain) {
   ASSERT_TRUE(inside->may_write_probe(soon));
   const std::vector<std::string> gate{"testdb"};
   const std::uint64_t next = primary_->wal_end(soon).next_xid;
-  primary_->allow_connections(gate, false, soon);
+  primary_->allow_connections(gate, false, soon).get();
   EXPECT_EQ(primary_->wal_end(soon).next_xid, next + 1);
   EXPECT_FALSE(primary_->fence_view(soon).databases.front().open);
   for (const std::string role : {"pgrm_app", "postgres"}) {
@@ -266,7 +266,7 @@ TEST_F(ServerNodeTest, TheGateShutsEverybodyOutOnBothServersAndOpensAgain) {
   EXPECT_TRUE(inside->write_probe("inside", soon).accepted) << "the gate alone ends nobody";
   const auto replicated = [&] { return !replica_->fence_view(soon).databases.front().open; };
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, replicated), WaitEnd::reached);
-  primary_->allow_connections(gate, true, soon);
+  primary_->allow_connections(gate, true, soon).get();
   EXPECT_TRUE(agent_on(application_.primary)->write_probe("open", soon).accepted);
 }
 
@@ -300,7 +300,7 @@ TEST_F(ServerNodeTest, TheWedgeKeepsAnOverridingClientWaitingAndNotTheAgent) {
     }
   };
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, stuck), WaitEnd::reached);
-  primary_->allow_connections({"testdb"}, true, soon);
+  primary_->allow_connections({"testdb"}, true, soon).get();
   primary_->flush_wal(soon);
   primary_->override_settings({}, soon);
   hostile.close();
