@@ -66,7 +66,7 @@ TEST_F(SessionTest, ARefusalKeepsTheSession) {
 
 TEST_F(SessionTest, ADeadlineEndsItAndTheSession) {
   EXPECT_EQ(code_of([&] {
-              session_.execute({"sleep", "SELECT pg_sleep(60)"}, {}, std::chrono::milliseconds(50));
+              session_.execute({"sleep", "SELECT pg_sleep(5)"}, {}, std::chrono::milliseconds(50));
             }),
             ErrorCode::timeout);
   EXPECT_FALSE(session_.is_open());
