@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -42,6 +43,7 @@ struct Cutover {
   std::optional<Fence> fence{};
   std::optional<WalEnd> fenced_end{};  // of the old primary: fully replayed on the new one
   std::uint64_t own_writes = 0;        // transactions of ours on the old primary since then
+  std::future<void> old_reopens{};     // for reading, begun with the validation
   bool recovering = false;             // goes on with what an agent that died has begun
   std::optional<Mono> writes_stopped{}, writes_resumed{};
   std::vector<std::string> warnings{};

@@ -322,7 +322,18 @@ WriteProbe probe_new_primary(Cutover& cutover) {
   }
 }
 
+/// The old primary opens again, behind the other layers of the fence, so that a host list that names it first gets past
+/// it: libpq goes on to the next host after a failed read-write test, but not after "not accepting connections". Begun
+/// while the new primary is validated: until a client has logged in here and gone on, that one is open as well.
+void reopen_old(Cutover& cutover) {
+  if (!cutover.plan || cutover.options.demotion != Demotion::read_only || cutover.plan->databases.empty()) return;
+  ++cutover.own_writes;
+  cutover.old_reopens =
+      old_admin(cutover).allow_connections(cutover.plan->databases, true, cutover.options.call_deadline);
+}
+
 std::string run_validate(Cutover& cutover) {
+  if (cutover.servers.siblings.empty()) reopen_old(cutover);  // else `open` does it, once they follow somebody else
   const Duration deadline = cutover.options.call_deadline;
   const Identity identity = new_admin(cutover).identity(deadline);
   if (identity.system_identifier != cutover.system_identifier) {
@@ -349,22 +360,14 @@ Look look_open(Cutover& cutover) {
   return {Seen::not_done, "lets the application go on with " + cutover.options.pair.replica.address()};
 }
 
-/// The old primary opens again, behind the other layers of the fence, so that a host list that names it first gets past
-/// it: libpq goes on to the next host after a failed read-write test, but not after "not accepting connections".
-std::future<void> reopen_old(Cutover& cutover) {
-  if (!cutover.plan || cutover.options.demotion != Demotion::read_only || cutover.plan->databases.empty()) return {};
-  ++cutover.own_writes;
-  return old_admin(cutover).allow_connections(cutover.plan->databases, true, cutover.options.call_deadline);
-}
-
 std::string run_open(Cutover& cutover) {
-  std::future<void> reopened = reopen_old(cutover);
   if (cutover.plan) lift_replicated_fence(cutover.servers.replica, *cutover.plan, cutover.options.call_deadline);
   // From here on the new primary is open whatever happens, and everybody else must go on: warnings.
   point_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.replica,
                  cutover.options.call_deadline);
+  if (!cutover.servers.siblings.empty()) reopen_old(cutover);
   try {
-    if (reopened.valid()) reopened.get();
+    if (cutover.old_reopens.valid()) cutover.old_reopens.get();
   } catch (const Error& error) {
     cutover.warnings.push_back(fmt::format("the old primary was not reopened for reading: {}", error.what()));
   }
