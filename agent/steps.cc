@@ -254,8 +254,7 @@ std::string run_final_verification(Cutover& cutover) {
   }
   if (cutover.fence) require_repulsed(*cutover.fence, *cutover.plan);
   cutover.fenced_end = end;
-  return fmt::format("0 bytes behind at {}, next transaction id {}; an attack over a new connection failed",
-                     end.flush.to_string(), end.next_xid);
+  return fmt::format("0 bytes behind at {}, a write over a new connection refused", end.flush.to_string());
 }
 
 // ---- promote
