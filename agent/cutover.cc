@@ -159,13 +159,16 @@ bool settles(const JournalRecord& record) {
          code != error_row(ErrorCode::undecided).exit_code;
 }
 
+auto promotion() {
+  return std::ranges::find_if(steps(), [](const Step& step) { return step.commits; });
+}
+
 /// Whether an undo was begun after the last order to promote: then the old primary may have been opened since.
 bool was_undoing(const std::vector<JournalRecord>& records) {
   bool undoing = false;
   for (const JournalRecord& record : records) {
     if (record.record == "undoing") undoing = true;
-    const auto step = std::ranges::find(steps(), record.step, &Step::name);
-    if (record.record == "begin" && step != steps().end() && step->commits) undoing = false;
+    if (record.record == "begin" && record.step == promotion()->name) undoing = false;
   }
   return undoing;
 }
@@ -307,7 +310,7 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
   cutover.recovering = true;
   std::vector<Begun> begun = begun_in(cutover, records);
   refuse_other_clusters(cutover);
-  const auto commit = std::ranges::find_if(steps(), [](const Step& step) { return step.commits; });
+  const auto commit = promotion();
   const bool ordered = ordered_to_promote(begun);
   const bool undoing = was_undoing(records);
   const bool binding = ordered && !undoing;  // may still be carried out, and the fence has stood since

@@ -100,22 +100,22 @@ Pair pair_from(const Settings& settings) {
   return {server_from(settings, "PRIMARY"), server_from(settings, "REPLICA")};
 }
 
-bool ping(const Conninfo& server, Duration deadline) {
+/// For getting as far as a password is asked for, and no further.
+static Secret without_password(const Conninfo& server, Duration deadline) {
   const auto seconds = std::max<long>(2, std::lround(to_seconds(deadline)));
+  return server.with("password", "")
+      .with("passfile", "/nonexistent")
+      .with("connect_timeout", std::to_string(seconds))
+      .text();
+}
+
+bool ping(const Conninfo& server, Duration deadline) {
   // With a password, PQping would log in: that takes both sides milliseconds of hashing, and its outcome is not asked.
-  const Secret text = server.with("password", "")
-                          .with("passfile", "/nonexistent")
-                          .with("connect_timeout", std::to_string(seconds))
-                          .text();
-  return PQping(text.reveal().c_str()) == PQPING_OK;
+  return PQping(without_password(server, deadline).reveal().c_str()) == PQPING_OK;
 }
 
 std::string refusal_without_password(const Conninfo& server, Duration deadline) {
-  const auto seconds = std::max<long>(2, std::lround(to_seconds(deadline)));
-  const Secret text = server.with("password", "")
-                          .with("passfile", "/nonexistent")
-                          .with("connect_timeout", std::to_string(seconds))
-                          .text();
+  const Secret text = without_password(server, deadline);
   const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(PQconnectdb(text.reveal().c_str()), &PQfinish);
   if (PQstatus(connection.get()) == CONNECTION_OK || PQconnectionNeedsPassword(connection.get()) != 0) return "";
   std::string message = PQerrorMessage(connection.get());
