@@ -312,7 +312,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   std::optional<Guard> guard;
   const OpenJournal open_journal = [&](const Cutover& now) {
     refuse_unsettled(options.state_dir, now.system_identifier);
-    directory = make_cutover_directory(options.state_dir, now.id, now.system_identifier);
+    directory = make_cutover_directory(options.state_dir, pgrm::system_clock().wall(), now.system_identifier);
     log_to(directory + "/agent.log");
     auto journal = std::make_unique<Journal>(with_kill_point(create_journal_file(directory + "/journal.jsonl")),
                                              pgrm::system_clock(), about(now), to_json(arguments));

@@ -37,25 +37,29 @@ std::vector<std::string> gated(const FencePlan& plan) {
   return closes(plan) ? plan.databases : std::vector<std::string>();
 }
 
-void end_sessions(Node& admin, const FencePlan& plan, Fence& fence, const Clock& clock, Mono end) {
-  // pg_terminate_backend() only asks: what counts is that nobody is left. Asking once is enough, a backend that is busy
-  // ends as soon as it can.
-  const std::vector<std::string> databases = gated(plan);
-  std::set<int> asked;
+/// Asks those who began before `since` (all, without it), or are behind a shut gate, to end. Returns who is still
+/// there. pg_terminate_backend() only asks: what counts is that nobody is left. Asking once is enough, a backend that
+/// is busy ends as soon as it can; `asked` knows who was.
+std::vector<ClientSession> ask_to_end(Node& admin, const FencePlan& plan, std::optional<WallTime> since,
+                                      std::set<int>& asked, Duration deadline) {
+  std::vector<ClientSession> left = admin.client_sessions(since, gated(plan), deadline);
+  std::vector<int> pids;
+  for (const ClientSession& session : left) {
+    if (asked.insert(session.pid).second) pids.push_back(session.pid);
+  }
+  if (!pids.empty()) admin.terminate(pids, deadline);
+  return left;
+}
+
+void end_sessions(Node& admin, const FencePlan& plan, WallTime since, std::set<int>& asked, const Clock& clock,
+                  Mono end) {
   std::vector<ClientSession> left;
   const auto nobody_left = [&] {
     const Duration deadline = std::max<Duration>(end - clock.now(), std::chrono::seconds(1));
-    left = admin.client_sessions(fence.since, databases, deadline);
-    std::vector<int> pids;
-    for (const ClientSession& session : left) {
-      if (asked.insert(session.pid).second) pids.push_back(session.pid);
-    }
-    if (!pids.empty()) admin.terminate(pids, deadline);
+    left = ask_to_end(admin, plan, since, asked, deadline);
     return left.empty();
   };
-  const WaitEnd waited = wait_until(clock, end - clock.now(), std::chrono::milliseconds(1), {}, nobody_left);
-  fence.sessions_ended = static_cast<int>(asked.size());
-  if (waited != WaitEnd::reached) {
+  if (wait_until(clock, end - clock.now(), std::chrono::milliseconds(1), {}, nobody_left) != WaitEnd::reached) {
     throw Error(ErrorCode::timeout,
                 fmt::format("{} sessions from before the fence are still there: {}", left.size(), describe(left)),
                 "end them by hand, or find out what they wait for: pg_stat_activity on the primary");
@@ -200,11 +204,21 @@ Fence raise_fence(Server& server, const FencePlan& plan, const std::string& cuto
   const Mono end = clock.now() + budget;
   Node& admin = *server.admin;
   disable_subscriptions(server, plan, budget);
+  admin.alter_system(fenced_overrides(), budget);
   admin.allow_connections(gated(plan), false, budget).get();
-  Fence fence{.since = admin.override_settings(fenced_overrides(), budget)};
-  // Whoever comes now meets the whole fence: a new client is sent against it while the old ones are ended.
-  fence.attacked = attack(*server.application, plan, budget);
-  end_sessions(admin, plan, fence, clock, end);
+  Fence fence;
+  std::set<int> asked;
+  if (closes(plan)) {
+    // Nobody gets in any more: sessions end while the server reloads, and need not reload themselves. Whoever has come
+    // to a database that no gate shuts until then is found by the time at which he began.
+    fence.attacked = attack(*server.application, plan, budget);
+    ask_to_end(admin, plan, std::nullopt, asked, budget);
+  }
+  const WallTime since = admin.reload(budget);
+  // A new client is sent against the fence while the old ones are ended.
+  if (!closes(plan)) fence.attacked = attack(*server.application, plan, budget);
+  end_sessions(admin, plan, since, asked, clock, end);
+  fence.sessions_ended = static_cast<int>(asked.size());
   verify_layers(admin.fence_view(budget), plan);
   attack_over_open_session(*server.application, plan, cutover, budget);
   return fence;

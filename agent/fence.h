@@ -59,7 +59,6 @@ FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Data
 FencePlan plan_fence(const FenceView& view, const Options& options);
 
 struct Fence {
-  WallTime since{};  // server's time from which on every new session is read-only
   int sessions_ended = 0;
   std::future<WriteProbe> attacked{};  // over a new connection; logging in takes its time
 };

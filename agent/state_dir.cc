@@ -49,20 +49,30 @@ StateLock::StateLock(const std::string& state_dir) {
 
 StateLock::~StateLock() { close(file_); }
 
-std::string new_cutover_id(WallTime now) {
-  std::string time = to_iso8601(now).substr(0, 19);
-  std::erase_if(time, [](char c) { return c == '-' || c == ':'; });
-  std::random_device random;
-  return fmt::format("{}Z-{:08x}", time, random());
+namespace {
+
+/// "20260131T090507Z": in order as texts, too.
+std::string stamp(WallTime time) {
+  std::string text = to_iso8601(time).substr(0, 19);
+  std::erase_if(text, [](char c) { return c == '-' || c == ':'; });
+  return text + "Z";
 }
 
-std::string make_cutover_directory(const std::string& state_dir, const std::string& id,
-                                   const std::string& system_identifier) {
-  std::string directory = state_dir + "/" + id.substr(0, id.find('-')) + "-" + system_identifier;
+}  // namespace
+
+std::string new_cutover_id(WallTime now) {
+  std::random_device random;
+  return fmt::format("{}-{:08x}", stamp(now), random());
+}
+
+std::string make_cutover_directory(const std::string& state_dir, WallTime now, const std::string& system_identifier) {
   std::error_code problem;
-  fs::create_directories(directory, problem);
-  if (problem) throw Error(ErrorCode::file_failed, fmt::format("cannot make {}: {}", directory, problem.message()));
-  return directory;
+  fs::create_directories(state_dir, problem);
+  for (;; now += std::chrono::seconds(1)) {
+    std::string directory = fmt::format("{}/{}-{}", state_dir, stamp(now), system_identifier);
+    if (!problem && fs::create_directory(directory, problem)) return directory;
+    if (problem) throw Error(ErrorCode::file_failed, fmt::format("cannot make {}: {}", directory, problem.message()));
+  }
 }
 
 std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file,

@@ -111,6 +111,7 @@ std::string run_prepare(Cutover& cutover) {
   new_admin(cutover).identity(deadline);
   plan_fence(view, cutover.options);  // refuses before writes are stopped what the fence would refuse
   for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
+    for (Node* const node : {server->admin.get(), server->application.get()}) node->prepare_orders(deadline);
     server->application->probe_present(cutover.id, deadline);
   }
   cutover.prediction = try_predict(cutover);

@@ -244,9 +244,18 @@ class Node {
   virtual std::string replication_slot(Duration deadline) = 0;
 
   // Orders. Those that write work behind a fence too, and do not wait for a synchronous standby.
-  /// ALTER SYSTEM SET (or RESET for nullopt) both settings, one reload, and wait until new sessions have them. Returns
-  /// the server's time at which that was certain.
-  virtual WallTime override_settings(const Overrides& values, Duration deadline) = 0;
+  /// Has the server parse the orders of a cutover that cannot be tried beforehand. None is carried out.
+  virtual void prepare_orders(Duration deadline) = 0;
+  /// ALTER SYSTEM SET (or RESET for nullopt) both settings. They are in the file, and in effect after reload().
+  virtual void alter_system(const Overrides& values, Duration deadline) = 0;
+  /// Reloads the configuration and waits until new sessions have it. Returns the server's time at which that was
+  /// certain.
+  virtual WallTime reload(Duration deadline) = 0;
+  /// Both, with `deadline` for each.
+  WallTime override_settings(const Overrides& values, Duration deadline) {
+    alter_system(values, deadline);
+    return reload(deadline);
+  }
   /// ALTER DATABASE … ALLOW_CONNECTIONS for all of them in one transaction: one transaction id, none when there are
   /// none. Begins at once; the node takes no other call until `get()`, which throws Error.
   [[nodiscard]] virtual std::future<void> allow_connections(const std::vector<std::string>& databases, bool allow,

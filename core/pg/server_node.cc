@@ -110,11 +110,12 @@ constexpr Statement ask_fence_view{"pgrm_fence_view", R"sql(
 WITH own AS (SELECT coalesce(r.rolname, 'every role') || ' in ' || coalesce(d.datname, 'every database') AS who, c AS setting
                FROM pg_db_role_setting AS s LEFT JOIN pg_roles AS r ON r.oid = s.setrole
                                             LEFT JOIN pg_database AS d ON d.oid = s.setdatabase,
-                    unnest(s.setconfig) AS c)
-SELECT (SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_read_only'
-           AND sourcefile LIKE '%postgresql.auto.conf') AS read_only,
-       (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_standby_names'
-           AND sourcefile LIKE '%postgresql.auto.conf') AS standby_names,
+                    unnest(s.setconfig) AS c),
+     altered AS MATERIALIZED (SELECT name, reset_val FROM pg_settings
+               WHERE name IN ('default_transaction_read_only', 'synchronous_standby_names')
+                 AND sourcefile LIKE '%postgresql.auto.conf')
+SELECT (SELECT reset_val FROM altered WHERE name = 'default_transaction_read_only') AS read_only,
+       (SELECT reset_val FROM altered WHERE name = 'synchronous_standby_names') AS standby_names,
        (SELECT coalesce(json_agg(json_build_object('name', d.datname, 'owner', o.rolname, 'open', d.datallowconn,
                                                    'may_alter', pg_has_role(d.datdba, 'USAGE')) ORDER BY d.datname), '[]')
           FROM pg_database AS d JOIN pg_roles AS o ON o.oid = d.datdba
@@ -373,17 +374,42 @@ class ServerNode final : public Node {
     return sessions;
   }
 
-  WallTime override_settings(const Overrides& values, Duration deadline) override {
+  void prepare_orders(Duration deadline) override {
     const Budget budget(deadline);
     open(budget.left());
-    // ALTER SYSTEM takes no parameters.
-    std::vector<std::string> orders;
+    for (const Statement* const statement : {&ask_config_loaded, &order_reload, &order_flush, &order_promote}) {
+      session_.prepare(*statement, budget.left());
+    }
+    const Rows may = ask(ask_may_probe, {}, budget.left());
+    // Only the application's database has the table.
+    if (may.one().boolean("may").value()) session_.prepare(order_probe, budget.left());
+  }
+
+  void alter_system(const Overrides& values, Duration deadline) override {
+    const Budget budget(deadline);
+    open(budget.left());
+    // ALTER SYSTEM takes no parameters, and shares a message with nothing else.
     for (const auto& [setting, value] : {std::pair{"default_transaction_read_only", &values.read_only},
                                          std::pair{"synchronous_standby_names", &values.standby_names}}) {
-      orders.push_back(*value ? fmt::format("ALTER SYSTEM SET {} = {}", setting, session_.quote_literal(**value))
-                              : fmt::format("ALTER SYSTEM RESET {}", setting));
+      session_.script(*value ? fmt::format("ALTER SYSTEM SET {} = {}", setting, session_.quote_literal(**value))
+                             : fmt::format("ALTER SYSTEM RESET {}", setting),
+                      budget.left());
     }
-    return reconfigure(orders, budget);
+  }
+
+  WallTime reload(Duration deadline) override {
+    const Budget budget(deadline);
+    const Value before = ask(ask_config_loaded, {}, budget.left()).one().text("loaded");
+    ask(order_reload, {}, budget.left());
+    // The postmaster reloads before it tells its children: once this session has reloaded, every new one has it too.
+    for (;;) {
+      const Rows answer = ask(ask_config_loaded, {}, budget.left());
+      if (answer.one().text("loaded") != before) return answer.one().time("now").value();
+      if (budget.over()) {
+        throw Error(ErrorCode::timeout, describe() + " has not reloaded its configuration in time");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
   }
 
   std::future<void> allow_connections(const std::vector<std::string>& names, bool allow, Duration deadline) override {
@@ -457,7 +483,9 @@ class ServerNode final : public Node {
                                     .with("hostaddr", "")
                                     .with("host", primary.host())
                                     .with("port", primary.port());
-    reconfigure({"ALTER SYSTEM SET primary_conninfo = " + session_.quote_literal(redirected.text().reveal())}, budget);
+    session_.script("ALTER SYSTEM SET primary_conninfo = " + session_.quote_literal(redirected.text().reveal()),
+                    budget.left());
+    reload(budget.left());
   }
 
  private:
@@ -502,23 +530,6 @@ class ServerNode final : public Node {
       sql += "; " + fmt::format(fmt::runtime(pattern), session_.quote_identifier(name), how);
     }
     session_.script(sql, budget.left());
-  }
-
-  /// Runs each ALTER SYSTEM, which shares a message with nothing else, and reloads once. Returns the server's time at
-  /// which every new session is certain to have it.
-  WallTime reconfigure(const std::vector<std::string>& orders, const Budget& budget) {
-    const Value before = ask(ask_config_loaded, {}, budget.left()).one().text("loaded");
-    for (const std::string& order : orders) session_.script(order, budget.left());
-    ask(order_reload, {}, budget.left());
-    // The postmaster reloads before it tells its children: once this session has reloaded, every new one has it too.
-    for (;;) {
-      const Rows answer = ask(ask_config_loaded, {}, budget.left());
-      if (answer.one().text("loaded") != before) return answer.one().time("now").value();
-      if (budget.over()) {
-        throw Error(ErrorCode::timeout, describe() + " has not reloaded its configuration in time");
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
   }
 
   Rows ask(const Statement& statement, const Params& params, Duration deadline) {

@@ -168,6 +168,12 @@ struct Session::State {
     }
   }
 
+  void prepare(const Statement& statement) {
+    if (!prepares || prepared.contains(statement.name)) return;
+    connection->prepare(statement.name, statement.sql);
+    prepared.insert(statement.name);  // only now: a statement that could not be prepared is tried again
+  }
+
   [[noreturn]] static void refuse(std::string_view message, const std::string& sqlstate) {
     throw SqlError(code_of(sqlstate), fmt::format("{} (SQLSTATE {})", first_line(message), sqlstate), sqlstate);
   }
@@ -232,10 +238,7 @@ bool Session::closed_by_server() const {
 
 Rows Session::execute(const Statement& statement, const Params& params, Duration deadline) {
   const auto work = [&](pqxx::nontransaction& transaction) {
-    if (state_->prepares && !state_->prepared.contains(statement.name)) {
-      state_->connection->prepare(statement.name, statement.sql);
-      state_->prepared.insert(statement.name);  // only now: a statement that could not be prepared is tried again
-    }
+    state_->prepare(statement);
     return run(transaction, statement, params, state_->prepares);
   };
   try {
@@ -245,6 +248,13 @@ Rows Session::execute(const Statement& statement, const Params& params, Duration
     state_->prepares = false;
     return state_->guarded(deadline, work);
   }
+}
+
+void Session::prepare(const Statement& statement, Duration deadline) {
+  state_->guarded(deadline, [&](pqxx::nontransaction&) {
+    state_->prepare(statement);
+    return pqxx::result();
+  });
 }
 
 Rows Session::script(const std::string& sql, Duration deadline) {

@@ -282,8 +282,11 @@ class FakeNode final : public Node {
     return call("client_sessions", [this] { return server().sessions; });
   }
 
-  /// Three calls, as it is three statements.
-  WallTime override_settings(const Overrides& values, Duration) override {
+  void prepare_orders(Duration) override {
+    call("prepare_orders", [] { return true; });
+  }
+  /// Two calls, as it is two statements.
+  void alter_system(const Overrides& values, Duration) override {
     call("alter_system(" + values.read_only.value_or("reset") + ")", [&] {
       server().written.read_only = values.read_only;
       return true;
@@ -292,6 +295,8 @@ class FakeNode final : public Node {
       server().written.standby_names = values.standby_names;
       return true;
     });
+  }
+  WallTime reload(Duration) override {
     return call("reload", [&] {
       server().override = server().written;
       cluster_.refresh();

@@ -35,8 +35,9 @@ TEST_F(StateDir, IsFreeAgainAfterwards) {
 
 TEST_F(StateDir, FindsTheNewestCutoverThatHasTheFile) {
   EXPECT_EQ(newest_with(path_, "report.json"), std::nullopt);
-  const std::string old = make_cutover_directory(path_, "20260131T090507Z-aaaa", "73");
-  const std::string recent = make_cutover_directory(path_, "20260131T090508Z-0000", "73");
+  const WallTime now(std::chrono::seconds(1'769'850'307));
+  const std::string old = make_cutover_directory(path_, now, "73");
+  const std::string recent = make_cutover_directory(path_, now + std::chrono::seconds(1), "73");
   EXPECT_EQ(recent, path_ + "/20260131T090508Z-73");
   write_file(old + "/report.json", "{}");
   EXPECT_EQ(newest_with(path_, "report.json"), old);
@@ -46,9 +47,16 @@ TEST_F(StateDir, FindsTheNewestCutoverThatHasTheFile) {
   EXPECT_EQ(read_file(recent + "/report.json"), "{}");
 }
 
+TEST_F(StateDir, TwoCutoversOfOneSecondHaveADirectoryEach) {
+  const WallTime now(std::chrono::seconds(1'769'850'307));
+  EXPECT_EQ(make_cutover_directory(path_, now, "73"), path_ + "/20260131T090507Z-73");
+  EXPECT_EQ(make_cutover_directory(path_, now, "73"), path_ + "/20260131T090508Z-73");
+  EXPECT_EQ(make_cutover_directory(path_, now, "74"), path_ + "/20260131T090507Z-74");
+}
+
 TEST(StateDirOnNothing, IsAClearError) {
   EXPECT_THROW(StateLock("/proc/nothing"), Error);
-  EXPECT_THROW(make_cutover_directory("/proc/nothing", "x-y", "z"), Error);
+  EXPECT_THROW(make_cutover_directory("/proc/nothing", WallTime(), "z"), Error);
   EXPECT_THROW(write_file("/proc/nothing", ""), Error);
   EXPECT_THROW(read_file("/proc/nothing"), Error);
 }
