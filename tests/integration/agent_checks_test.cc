@@ -5,8 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <optional>
 
+#include "agent/state_dir.h"
 #include "core/base/error.h"
 #include "core/base/wait.h"
 #include "core/pg/session.h"
@@ -155,6 +157,12 @@ TEST_F(AgentChecksTest, EachSaysWhatIsWrongAndThatItIsCured) {
        Side::primary,
        {"UPDATE pg_extension SET extname = 'from_elsewhere' WHERE extname = 'plpgsql'"},
        {"UPDATE pg_extension SET extname = 'plpgsql' WHERE extname = 'from_elsewhere'"}},
+      // A catalog, so it replicates: the replica's own libraries cannot be spoilt alone.
+      {"collations",
+       Level::warn,
+       Side::primary,
+       {"UPDATE pg_collation SET collversion = '0' WHERE collname = 'und-x-icu'"},
+       {"UPDATE pg_collation SET collversion = pg_collation_actual_version(oid) WHERE collname = 'und-x-icu'"}},
       {"senders",
        Level::warn,
        Side::replica,
@@ -227,6 +235,61 @@ TEST_F(AgentChecksTest, WhatADemotionNeedsIsAskedBeforehand) {
     as_superuser(Side::primary, {"ALTER ROLE pgrm_agent REPLICATION"});
     eventually("demotion_rights", Level::pass);
   }
+}
+
+TEST_F(AgentChecksTest, WhatOnlyARestartChangesIsSeen) {
+  options_.node_control = lab_.home() + "/data/node-control";
+  const auto restart = [this] {
+    connect();
+    control_->carry_out(NodeVerb::stop, soon);
+    control_->carry_out(NodeVerb::start, soon);
+  };
+  const bool hints_matter = servers_->primary.admin->facts(soon).settings.at("data_checksums") == "off";
+  as_superuser(Side::primary, {"ALTER SYSTEM SET archive_mode = on", "ALTER SYSTEM SET archive_command = 'false'",
+                               "ALTER SYSTEM SET wal_level = logical", "ALTER SYSTEM SET wal_log_hints = off"});
+  restart();
+  as_superuser(Side::primary,
+               {"SELECT pg_create_logical_replication_slot('consumer', 'pgoutput')", "SELECT pg_switch_wal()"});
+  EXPECT_THAT(eventually("archiver", Level::warn).reason, HasSubstr("last attempt has failed"));
+  EXPECT_THAT(eventually("archiving", Level::warn).reason, HasSubstr("off on the replica"));
+  EXPECT_THAT(eventually("logical_slots", Level::warn).reason, HasSubstr("consumer"));
+  eventually("rewindable", hints_matter ? Level::warn : Level::pass);
+  as_superuser(Side::primary, {"SELECT pg_drop_replication_slot('consumer')", "ALTER SYSTEM RESET archive_mode",
+                               "ALTER SYSTEM RESET archive_command", "ALTER SYSTEM RESET wal_level",
+                               "ALTER SYSTEM RESET wal_log_hints"});
+  restart();
+  for (const char* const name : {"archiver", "archiving", "logical_slots", "rewindable"}) eventually(name, Level::pass);
+}
+
+TEST_F(AgentChecksTest, ARoleThatOnlyTheReplicaRefusesIsNamed) {
+  const Session application = client(Side::primary);
+  Session superuser = client(Side::replica, "postgres");
+  const std::string path = superuser.execute({"hba_file", "SELECT current_setting('hba_file') AS path"}, {}, soon)
+                               .one()
+                               .text("path")
+                               .value();
+  const std::string before = read_file(path);
+  eventually("logins", Level::pass);
+  std::ofstream(path) << "host all pgrm_app all reject\n" << before;
+  superuser.script("SELECT pg_reload_conf()", soon);
+  EXPECT_THAT(eventually("logins", Level::fail).reason, HasSubstr("pgrm_app"));
+  std::ofstream(path) << before;
+  superuser.script("SELECT pg_reload_conf()", soon);
+  eventually("logins", Level::pass);
+}
+
+TEST_F(AgentChecksTest, TodaysConnectionsThatFindNoRoomAreCounted) {
+  eventually("headroom", Level::pass);
+  // More than half of what either takes, on both: the replica has no room for those of the primary.
+  const long half = std::stol(servers_->primary.admin->facts(soon).settings.at("max_connections")) / 2;
+  std::vector<Session> sessions;
+  for (long i = 0; i < half; ++i) {
+    sessions.push_back(client(Side::primary));
+    sessions.push_back(client(Side::replica));
+  }
+  EXPECT_THAT(eventually("headroom", Level::fail).reason, HasSubstr("has room for"));
+  sessions.clear();
+  eventually("headroom", Level::pass);
 }
 
 TEST_F(AgentChecksTest, AJournalThatCannotBeWrittenIsFoundBeforehand) {
