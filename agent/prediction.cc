@@ -23,8 +23,10 @@ constexpr int fence_questions = 10, fence_syncs = 5;  // ALTER SYSTEM makes its 
 constexpr int verification_questions = 4;
 constexpr int promotion_syncs = 2;
 constexpr int validation_questions = 4, validation_syncs = 3;
-// What nobody can measure without doing it: a postmaster telling its children, and backends ending.
-constexpr Duration reload_and_terminate = milliseconds(5);
+// What nobody can measure without doing it: a postmaster telling its children and a login that is refused; a backend
+// ending. Seen on two cores: 12 sessions more lengthen the fence by 15 to 25 ms.
+constexpr Duration reload_and_login = milliseconds(8);
+constexpr Duration ending_a_session = std::chrono::microseconds(1500);
 // Between pg_promote(wait => false) and the end of recovery on a small idle cluster whose last restartpoint is near;
 // most of it goes into copying the last WAL segment to the new timeline.
 constexpr Duration usual_promotion = milliseconds(40);
@@ -93,6 +95,7 @@ Measured measure(Cutover& cutover) {
   for (const auto& driver : cutover.traffic) {
     measured.traffic_round_trip += median_of(cutover.clock, 3, [&] { driver->problem(); });
   }
+  measured.sessions = static_cast<int>(old_primary.client_sessions(std::nullopt, {}, deadline).size());
   measured.oldest_transaction = old_primary.facts(deadline).oldest_transaction;
   const auto after = new_primary.wal_replayed(deadline);
   const double elapsed = to_seconds(cutover.clock.now() - since);
@@ -119,11 +122,12 @@ Prediction predict(const Measured& measured) {
                                           ? "the oldest open transaction is " + human(*measured.oldest_transaction) +
                                                 " old, and its like are waited for"
                                           : "no transaction is open"));
-  add("fence", fence_questions * measured.old_round_trip + fence_syncs * measured.journal_sync + reload_and_terminate,
-      fmt::format("{} questions of {} to the old primary, {} writes to disk of {}, and {} for reloading and ending "
-                  "sessions",
+  const Duration ending = reload_and_login + measured.sessions * ending_a_session;
+  add("fence", fence_questions * measured.old_round_trip + fence_syncs * measured.journal_sync + ending,
+      fmt::format("{} questions of {} to the old primary, {} writes to disk of {}, and {} for reloading, a login and "
+                  "{} sessions to end",
                   fence_questions, human(measured.old_round_trip), fence_syncs, human(measured.journal_sync),
-                  human(reload_and_terminate)));
+                  human(ending), measured.sessions));
   const Duration catching_up = measured.bytes_behind && measured.replay_rate && *measured.bytes_behind > 0
                                    ? from_seconds(static_cast<double>(*measured.bytes_behind) / *measured.replay_rate)
                                    : Duration::zero();

@@ -17,6 +17,7 @@ struct Measured {
   Duration old_round_trip{}, new_round_trip{};  // a question to each server over an open connection
   Duration journal_sync{};                      // one durable record in STATE_DIR; stands in for the servers' disks too
   Duration traffic_round_trip{};                // all drivers together; 0 without one
+  int sessions = 0;                             // of clients on the old primary
   bool traffic = false;                         // somebody is told to stop, and so drains
   std::optional<Duration> oldest_transaction{};  // of clients on the old primary
   std::optional<Duration> replay_lag{};          // nullopt: unknown

@@ -135,14 +135,14 @@ std::string run_stop_traffic(Cutover& cutover) {
 }
 
 /// Lets one driver's application go on, and the others in any case: a failure is a warning. Returns it when somebody is
-/// held up by it: a hook has had its say, and who is gone holds nobody up.
+/// held up by it: who is gone holds nobody up.
 std::string resume(Cutover& cutover, Traffic& driver, void (Traffic::*go_on)(Duration)) {
   try {
     (driver.*go_on)(cutover.options.drain_timeout);
     return {};
   } catch (const Error& error) {
     cutover.warnings.push_back(fmt::format("{} was not resumed: {}", driver.name(), error.what()));
-    if (driver.name() == "hooks" || error.code() == ErrorCode::unreachable) return {};
+    if (!driver.holds_application() || error.code() == ErrorCode::unreachable) return {};
     return fmt::format("{}: {}; ", driver.name(), error.what());
   }
 }

@@ -66,6 +66,7 @@ class HookTraffic final : public Traffic {
   void after_fence(Duration budget) override { run("post_fence", budget); }
   void resume_on_new(Duration budget) override { run("post_promote", budget); }
   void resume_on_old(Duration budget) override { run("on_undo", budget); }
+  bool holds_application() const override { return false; }  // a hook has had its say, whatever it answered
 
  private:
   void run(const char* hook, Duration budget) {

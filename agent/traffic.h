@@ -33,6 +33,8 @@ class Traffic {
   virtual void resume_on_new(Duration budget) = 0;
   /// The old primary takes writes again. Safe also when stop() failed half-way.
   virtual void resume_on_old(Duration budget) = 0;
+  /// Whether the application waits until a resume succeeds: then one that failed has to be tried again.
+  virtual bool holds_application() const { return true; }
 };
 
 using Traffics = std::vector<std::unique_ptr<Traffic>>;

@@ -61,6 +61,16 @@ TEST(Prediction, CountsWhatIsStillToBeReplayed) {
   EXPECT_EQ(part(predict(measured), "final_verification") - before, std::chrono::seconds(2)) << "whichever is longer";
 }
 
+TEST(Prediction, CountsTheSessionsThatTheFenceEnds) {
+  Rig rig;
+  Cutover cutover = rig.context();
+  Measured measured = measure(cutover);
+  EXPECT_EQ(measured.sessions, 3) << "of the fake cluster's application";
+  const Duration few = part(predict(measured), "fence");
+  measured.sessions = 200;
+  EXPECT_GT(part(predict(measured), "fence"), few + milliseconds(100));
+}
+
 TEST(Prediction, TakesThePromotionFromTheLastOne) {
   Measured measured = quick();
   measured.last_promotion = milliseconds(250);
