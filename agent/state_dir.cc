@@ -20,6 +20,17 @@ namespace pgrm::agent {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+/// "20260131T090507Z": in order as texts, too.
+std::string stamp(WallTime time) {
+  std::string text = to_iso8601(time).substr(0, 19);
+  std::erase_if(text, [](char c) { return c == '-' || c == ':'; });
+  return text + "Z";
+}
+
+}  // namespace
+
 StateLock::StateLock(const std::string& state_dir) {
   std::error_code ignored;  // open() below says what is wrong
   fs::create_directories(state_dir, ignored);
@@ -49,30 +60,19 @@ StateLock::StateLock(const std::string& state_dir) {
 
 StateLock::~StateLock() { close(file_); }
 
-namespace {
-
-/// "20260131T090507Z": in order as texts, too.
-std::string stamp(WallTime time) {
-  std::string text = to_iso8601(time).substr(0, 19);
-  std::erase_if(text, [](char c) { return c == '-' || c == ':'; });
-  return text + "Z";
-}
-
-}  // namespace
-
 std::string new_cutover_id(WallTime now) {
   std::random_device random;
   return fmt::format("{}-{:08x}", stamp(now), random());
 }
 
 std::string make_cutover_directory(const std::string& state_dir, WallTime now, const std::string& system_identifier) {
+  std::string directory = state_dir;
   std::error_code problem;
-  fs::create_directories(state_dir, problem);
-  for (;; now += std::chrono::seconds(1)) {
-    std::string directory = fmt::format("{}/{}-{}", state_dir, stamp(now), system_identifier);
-    if (!problem && fs::create_directory(directory, problem)) return directory;
-    if (problem) throw Error(ErrorCode::file_failed, fmt::format("cannot make {}: {}", directory, problem.message()));
+  for (fs::create_directories(directory, problem); !problem; now += std::chrono::seconds(1)) {
+    directory = fmt::format("{}/{}-{}", state_dir, stamp(now), system_identifier);
+    if (fs::create_directory(directory, problem)) return directory;
   }
+  throw Error(ErrorCode::file_failed, fmt::format("cannot make {}: {}", directory, problem.message()));
 }
 
 std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file,

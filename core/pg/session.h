@@ -97,7 +97,7 @@ class Session {
   /// that hangs cannot hold the caller. Throws SqlError (refused, nothing happened), Error(connection_lost, timeout)
   /// (closed now; whether it happened is unknown), Error(unreachable) when not open.
   Rows execute(const Statement& statement, const Params& params, Duration deadline);
-  /// Parses and plans it beforehand, without running it: the first execute() is as quick as the others.
+  /// Has the server parse it beforehand, without running it: execute() then has that behind it. Throws as execute().
   void prepare(const Statement& statement, Duration deadline);
 
   /// The same for SQL that is made at run time (identifiers) or has several statements; without parameters.
