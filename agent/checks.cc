@@ -9,6 +9,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "agent/alignment.h"
 #include "agent/fence.h"
 
 namespace pgrm::agent {
@@ -656,6 +657,16 @@ Verdict fence_form(const Facts& facts) {
 
 Verdict promote_rights(const Facts& facts) { return rights(facts.replica, {"pg_promote", "pg_checkpoint"}); }
 
+Verdict alignment_rights(const Facts& facts) {
+  const std::string missing = missing_for_alignment(facts);
+  if (!missing.empty()) {
+    return warn(fmt::format("the agent's role lacks {}: the promotion copies a WAL segment", missing),
+                "grant them as postgresql/roles.sql does: writes are stopped for less long");
+  }
+  if (segment_to_align(facts) == 0) return pass("WAL segments are too large to fill one: the promotion copies it");
+  return pass("nothing has to be copied");
+}
+
 Verdict demotion_rights(const Facts& facts) {
   if (facts.demotion != Demotion::standby && facts.siblings.empty()) return pass("none needed: no standby is made");
   return rights(facts.replica, {"REPLICATION", "pg_checkpoint"});
@@ -758,6 +769,7 @@ constexpr std::array table{
           fence_form},
     Check{"rights", "promote_rights", "everything the promotion needs, asked without doing it", replica,
           promote_rights},
+    Check{"rights", "alignment_rights", "a promotion that copies a WAL segment takes longer", both, alignment_rights},
     Check{"rights", "demotion_rights", "everything a new standby needs on the new primary", replica, demotion_rights},
     Check{"rights", "node_control", "the old primary can be stopped, rewound and started", nothing, node_control},
     Check{"rights", "traffic", "the application can be told to stop and to go on", nothing, traffic},

@@ -38,6 +38,11 @@ struct Cutover {
   std::vector<Finding> findings{};
   std::string system_identifier{};  // what the preflight saw, and what must not change
   std::uint32_t old_timeline = 0, new_timeline = 0;
+  std::int64_t wal_segment = 0;  // bytes; 0: it is not aligned, see alignment.h
+  Mono prepared_at{};            // when the preparation began
+  Lsn prepared_from{0};          // and how far the old primary's WAL went then
+  /// What ALTER SYSTEM had set it to on the future primary; nullopt: it was not touched.
+  std::optional<std::optional<std::string>> wal_init_zero_before{};
   std::optional<Prediction> prediction{};  // of the write gap, made before it
   std::optional<FencePlan> plan{};         // of the fence, once it is planned
   std::optional<Fence> fence{};

@@ -199,8 +199,7 @@ FencePlan plan_fence(const FenceView& view, const Options& options) {
   return plan;
 }
 
-Fence raise_fence(Server& server, const FencePlan& plan, const std::string& cutover, const Clock& clock,
-                  Duration budget) {
+Fence raise_fence(Server& server, const FencePlan& plan, const Clock& clock, Duration budget) {
   const Mono end = clock.now() + budget;
   Node& admin = *server.admin;
   disable_subscriptions(server, plan, budget);
@@ -219,9 +218,12 @@ Fence raise_fence(Server& server, const FencePlan& plan, const std::string& cuto
   if (!closes(plan)) fence.attacked = attack(*server.application, plan, budget);
   end_sessions(admin, plan, since, asked, clock, end);
   fence.sessions_ended = static_cast<int>(asked.size());
-  verify_layers(admin.fence_view(budget), plan);
-  attack_over_open_session(*server.application, plan, cutover, budget);
   return fence;
+}
+
+void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
+  verify_layers(server.admin->fence_view(deadline), plan);
+  attack_over_open_session(*server.application, plan, cutover, deadline);
 }
 
 void require_repulsed(Fence& fence, const FencePlan& plan) {

@@ -63,12 +63,14 @@ struct Fence {
   std::future<WriteProbe> attacked{};  // over a new connection; logging in takes its time
 };
 
-/// Idempotent. Returns when all layers are up, no client session from before is left, and the attack over an open
-/// session has failed; `budget` covers all of it. Another, over a new connection, is on its way: nothing may rest on
-/// the fence before require_repulsed(). Throws Error(timeout) with the sessions that are still there,
-/// Error(proof_failed) for a layer that does not hold, and whatever Node throws.
-Fence raise_fence(Server& server, const FencePlan& plan, const std::string& cutover, const Clock& clock,
-                  Duration budget);
+/// Idempotent. Returns when all layers are up and no client session from before is left; `budget` covers all of it. An
+/// attack over a new connection is on its way: nothing may rest on the fence before prove_layers() and
+/// require_repulsed(). Throws Error(timeout) with the sessions that are still there, and whatever Node throws.
+Fence raise_fence(Server& server, const FencePlan& plan, const Clock& clock, Duration budget);
+
+/// Looks at every layer, and tries to write over a session from before. Throws Error(proof_failed) for one that does
+/// not hold.
+void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);
 
 /// Waits for the attack that raise_fence() has begun. Throws Error(proof_failed) when it got through, and what it
 /// threw.

@@ -27,9 +27,10 @@ constexpr int validation_questions = 4, validation_syncs = 3;
 // ending. Seen on two cores: 27 to 31 ms for a fence that ends 12 idle sessions.
 constexpr Duration reload_and_login = milliseconds(8);
 constexpr Duration ending_a_session = std::chrono::microseconds(1500);
-// Between pg_promote(wait => false) and the end of recovery on a small idle cluster whose last restartpoint is near;
-// most of it goes into copying the last WAL segment to the new timeline.
+// Between pg_promote(wait => false) and the end of recovery on a small idle cluster whose last restartpoint is near,
+// with a WAL segment of 16 MB to copy to the new timeline, and without.
 constexpr Duration usual_promotion = milliseconds(40);
+constexpr Duration usual_aligned_promotion = milliseconds(15);
 
 /// The middle one of several: one slow answer says little about the next.
 Duration median_of(const Clock& clock, int times, const std::function<void()>& work) {
@@ -105,6 +106,7 @@ Measured measure(Cutover& cutover) {
   const PairLag lag = pair_lag(observe_pair(old_primary, new_primary, 1, cutover.clock, deadline));
   measured.replay_lag = lag.replay;
   measured.bytes_behind = lag.replay_bytes;
+  measured.aligned = cutover.wal_segment != 0;
   measured.last_promotion = last_promotion(cutover);
   return measured;
 }
@@ -137,10 +139,12 @@ Prediction predict(const Measured& measured) {
                   measured.replay_lag ? human(*measured.replay_lag) : "an unknown time",
                   measured.replay_rate ? fmt::format(" and goes at {:.1f} MB/s", *measured.replay_rate / 1e6) : "",
                   verification_questions));
-  add("promote", measured.last_promotion.value_or(usual_promotion) + promotion_syncs * measured.journal_sync,
+  const Duration usual = measured.aligned ? usual_aligned_promotion : usual_promotion;
+  add("promote", measured.last_promotion.value_or(usual) + promotion_syncs * measured.journal_sync,
       measured.last_promotion
           ? "what the last promotion of this cluster took: " + human(*measured.last_promotion)
-          : human(usual_promotion) + ", as usual for a standby that is caught up: cannot be measured beforehand");
+          : human(usual) + ", as usual for a standby that is caught up" +
+                (measured.aligned ? " and has no WAL segment to copy" : "") + ": cannot be measured beforehand");
   add("validate", validation_questions * measured.new_round_trip + validation_syncs * measured.journal_sync,
       fmt::format("{} questions of {} to the new primary, {} writes to disk", validation_questions,
                   human(measured.new_round_trip), validation_syncs));

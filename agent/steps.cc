@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "agent/alignment.h"
 #include "agent/cutover.h"
 #include "agent/rejoin.h"
 #include "core/base/error.h"
@@ -41,6 +42,7 @@ std::string run_preflight(Cutover& cutover) {
   if (!passed(cutover.findings)) throw Error(ErrorCode::preflight_refused, sum_up(cutover.findings));
   cutover.system_identifier = facts.sample.primary.state->system_identifier;
   cutover.old_timeline = facts.sample.primary.state->timeline.value();
+  cutover.wal_segment = segment_to_align(facts);
   return sum_up(cutover.findings);
 }
 
@@ -95,6 +97,8 @@ Look look_prepare(Cutover&) {
 }
 
 std::string run_prepare(Cutover& cutover) {
+  cutover.prepared_at = cutover.clock.now();
+  cutover.prepared_from = old_admin(cutover).wal_end(cutover.options.call_deadline).insert;
   cutover.progress.waits("checkpoint on the primary");
   old_admin(cutover).checkpoint(cutover.options.checkpoint_deadline);
   cutover.progress.waits("restartpoint on the replica");
@@ -177,9 +181,29 @@ nlohmann::json before_step_fence(Cutover& cutover) {
   return cutover.plan->to_json();
 }
 
+/// The insert position runs ahead of the flush position by the header of a page that nothing has been written to yet
+/// (XLogBytePosToRecPtr); any other difference is WAL that is not on disk and so not sent either.
+bool all_flushed(const WalEnd& end) {
+  constexpr std::uint64_t page = 8192;
+  constexpr std::int64_t longest_header = 40;
+  const std::int64_t ahead = distance(end.flush, end.insert);
+  return ahead == 0 || (end.flush.bytes() % page == 0 && ahead > 0 && ahead <= longest_header);
+}
+
+/// Brings what is written to disk, and so on its way to the replica. Returns where it ends.
+WalEnd flush(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  const WalEnd end = old_admin(cutover).wal_end(deadline);
+  if (all_flushed(end)) return end;
+  old_admin(cutover).flush_wal(deadline);
+  return old_admin(cutover).wal_end(deadline);
+}
+
 std::string run_fence(Cutover& cutover) {
-  cutover.fence =
-      raise_fence(cutover.servers.primary, *cutover.plan, cutover.id, cutover.clock, cutover.options.drain_timeout);
+  cutover.fence = raise_fence(cutover.servers.primary, *cutover.plan, cutover.clock, cutover.options.drain_timeout);
+  // Nobody is left to write: the last of the WAL travels while the fence is proved.
+  if (!end_segment(cutover)) flush(cutover);
+  prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, cutover.options.call_deadline);
   for (const auto& driver : cutover.traffic) driver->after_fence(cutover.options.drain_timeout);
   return fmt::format("{}, {} sessions ended, a write over an open one refused", to_string(cutover.plan->form),
                      cutover.fence->sessions_ended);
@@ -201,24 +225,11 @@ Look look_final_verification(Cutover& cutover) {
                                       behind < 0 ? "nothing replayed" : fmt::format("{} bytes behind", behind))};
 }
 
-/// The insert position runs ahead of the flush position by the header of a page that nothing has been written to yet
-/// (XLogBytePosToRecPtr); any other difference is WAL that is not on disk and so not sent either.
-bool all_flushed(const WalEnd& end) {
-  constexpr std::uint64_t page = 8192;
-  constexpr std::int64_t longest_header = 40;
-  const std::int64_t ahead = distance(end.flush, end.insert);
-  return ahead == 0 || (end.flush.bytes() % page == 0 && ahead > 0 && ahead <= longest_header);
-}
-
 std::string run_final_verification(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   // A fixed point, not a race: the replica has replayed all that the primary had, and then the primary still has no
   // more and has given out no transaction id. Autovacuum and the like may move it a few times before it rests.
-  WalEnd end = old_admin(cutover).wal_end(deadline);
-  if (!all_flushed(end)) {
-    old_admin(cutover).flush_wal(deadline);
-    end = old_admin(cutover).wal_end(deadline);
-  }
+  WalEnd end = flush(cutover);
   std::future<bool> accepts = new_admin(cutover).accepts_connections(deadline);
   std::optional<Lsn> replayed;
   const bool equal = waited(cutover, cutover.options.drain_timeout, tick, [&] {
@@ -376,6 +387,7 @@ std::string run_open(Cutover& cutover) {
     cutover.still_paused += resume(cutover, *driver, &Traffic::resume_on_new);
   }
   cutover.writes_resumed = cutover.clock.now();
+  restore_wal_init_zero(cutover);
   if (!cutover.writes_stopped) return "resumed";  // stopped by an agent that died since
   return fmt::format("writes were stopped for {}", human(*cutover.writes_resumed - *cutover.writes_stopped));
 }
@@ -463,6 +475,8 @@ constexpr std::array table{
          look_wait_sync, nullptr, run_wait_sync, nullptr},
     Step{"prepare", "what can be done before writes are stopped is done now", false, false, false, look_prepare,
          nullptr, run_prepare, nullptr},
+    Step{"align_wal", "the promotion need not copy a WAL segment", true, false, false, look_align_wal, before_align_wal,
+         run_align_wal, undo_align_wal},
     Step{"stop_traffic", "the application stops writing by itself", true, false, false, look_stop_traffic, nullptr,
          run_stop_traffic, undo_stop_traffic},
     Step{"fence", "nobody else writes to the old primary either", true, false, false, look_fence, before_step_fence,
@@ -484,6 +498,10 @@ static_assert(well_formed(table));
 std::span<const Step> steps() { return table; }
 
 void recall(Cutover& cutover, std::string_view step, const nlohmann::json& before) {
+  if (step == "align_wal" && !before.is_null()) {
+    const nlohmann::json& value = before.at("wal_init_zero");
+    cutover.wal_init_zero_before.emplace(value.is_null() ? std::nullopt : std::optional(value.get<std::string>()));
+  }
   if (step == "fence") cutover.plan = FencePlan::from_json(before);
   if (step == "promote") {
     const Lsn lsn = Lsn::parse(before.at("fence_lsn").get<std::string>());

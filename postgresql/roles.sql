@@ -45,6 +45,7 @@ SELECT rolsuper AS owned_by_superuser FROM pg_catalog.pg_roles WHERE rolname = :
 \endif
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO pgrm_agent;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO pgrm_agent;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO pgrm_agent;  -- align_wal: a promotion with no WAL segment to copy
 
 SELECT current_setting('server_version_num')::int >= 150000 AS has_granular_rights
 \gset
@@ -52,6 +53,7 @@ SELECT current_setting('server_version_num')::int >= 150000 AS has_granular_righ
   ALTER ROLE pgrm_agent NOSUPERUSER;
   GRANT pg_checkpoint TO pgrm_agent;    -- prepare: a promotion right after a checkpoint has little to do
   GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only, synchronous_standby_names TO pgrm_agent;  -- fence, wedge
+  GRANT ALTER SYSTEM ON PARAMETER wal_init_zero TO pgrm_agent;  -- align_wal, on the future primary
   GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO pgrm_agent;  -- other standbys follow the new primary
 \else
   ALTER ROLE pgrm_agent SUPERUSER;

@@ -240,6 +240,9 @@ class Node {
   virtual std::vector<ClientSession> client_sessions(std::optional<WallTime> before,
                                                      const std::vector<std::string>& databases, Duration deadline) = 0;
 
+  /// What ALTER SYSTEM has set wal_init_zero to (whether new WAL segments are filled with zeros), nullopt where it has
+  /// not.
+  virtual std::optional<std::string> wal_init_zero(Duration deadline) = 0;
   /// primary_slot_name, empty when it has none.
   virtual std::string replication_slot(Duration deadline) = 0;
 
@@ -269,6 +272,14 @@ class Node {
   /// Brings all WAL written so far to disk, and so on its way to the standby, at the price of one transaction id:
   /// without it, what was committed asynchronously waits for the WAL writer (wal_writer_delay). REQUIRES a primary.
   virtual void flush_wal(Duration deadline) = 0;
+  /// Writes about `bytes` of WAL that say nothing (pg_logical_emit_message, of no transaction), and does not flush it.
+  /// REQUIRES a primary.
+  virtual void fill_wal(std::int64_t bytes, Duration deadline) = 0;
+  /// Ends the present WAL segment and flushes everything (pg_switch_wal), at the price of no transaction id; the rest
+  /// of the segment reaches the standby as zeros. REQUIRES a primary.
+  virtual void switch_wal(Duration deadline) = 0;
+  /// ALTER SYSTEM SET (or RESET for nullopt) wal_init_zero, and a reload.
+  virtual void set_wal_init_zero(const std::optional<std::string>& value, Duration deadline) = 0;
   /// pg_promote(wait => false): returns as soon as the postmaster was told; false when it could not be told.
   virtual bool promote(Duration deadline) = 0;
   /// Takes the advisory lock that keeps a second agent out; false when another session holds it. Held until

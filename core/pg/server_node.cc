@@ -49,6 +49,7 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS replication,
        pg_has_role('pg_signal_backend', 'USAGE') AS signal_backend,
        has_function_privilege('pg_promote(boolean,integer)', 'EXECUTE') AS promote,
+       has_function_privilege('pg_switch_wal()', 'EXECUTE') AS switch_wal,
        has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload)sql"};
 
 // has_parameter_privilege() and pg_checkpoint came with 15; before, only a superuser may.
@@ -64,13 +65,15 @@ constexpr std::array version_dependent{
 SELECT has_parameter_privilege('default_transaction_read_only', 'ALTER SYSTEM') AS alter_system,
        has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS alter_standbys,
        has_parameter_privilege('primary_conninfo', 'ALTER SYSTEM') AS alter_conninfo,
+       has_parameter_privilege('wal_init_zero', 'ALTER SYSTEM') AS alter_init_zero,
        pg_has_role('pg_checkpoint', 'USAGE') AS checkpoint)sql"},
                      {"pgrm_collations_15", R"sql(
 SELECT to_json(ARRAY(SELECT datname FROM pg_database
                       WHERE datcollversion <> pg_database_collation_actual_version(oid) ORDER BY 1)) AS mismatches)sql"}},
     VersionDependent{0,
                      {"pgrm_rights_13", R"sql(
-SELECT rolsuper AS alter_system, rolsuper AS alter_standbys, rolsuper AS alter_conninfo, rolsuper AS checkpoint
+SELECT rolsuper AS alter_system, rolsuper AS alter_standbys, rolsuper AS alter_conninfo, rolsuper AS alter_init_zero,
+       rolsuper AS checkpoint
   FROM pg_roles WHERE rolname = current_user)sql"},
                      {"pgrm_collations_13", "SELECT '[]' AS mismatches"}},
 };
@@ -157,6 +160,13 @@ SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) AS asked
 // matter.
 constexpr Statement order_flush{"pgrm_flush", R"sql(
 SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'pgrm', '') AS at)sql"};
+// A message as large as this is built in the server's memory, and so are many of them one after the other.
+constexpr std::int64_t largest_message = 1 << 20;
+constexpr Statement order_fill{"pgrm_fill", R"sql(
+SELECT count(pg_logical_emit_message(false, 'pgrm', repeat('0', $2::int))) FROM generate_series(1, $1::int))sql"};
+constexpr Statement order_switch{"pgrm_switch", "SELECT pg_switch_wal() AS at"};
+constexpr Statement ask_wal_init_zero{"pgrm_wal_init_zero", R"sql(
+SELECT (SELECT reset_val FROM pg_settings WHERE name = 'wal_init_zero' AND sourcefile LIKE '%postgresql.auto.conf') AS value)sql"};
 constexpr Statement order_promote{"pgrm_promote", "SELECT pg_promote(wait => false) AS done"};
 // The key is "pgrmcut" as a number: one agent per cluster, whatever the application.
 constexpr Statement order_lock{"pgrm_lock", "SELECT pg_try_advisory_lock(x'7067726d637574'::bigint) AS held"};
@@ -298,11 +308,13 @@ class ServerNode final : public Node {
     facts.rights["REPLICATION"] = row.boolean("replication").value_or(false);
     facts.rights["pg_signal_backend"] = row.boolean("signal_backend").value_or(false);
     facts.rights["pg_promote"] = row.boolean("promote").value_or(false);
+    facts.rights["pg_switch_wal"] = row.boolean("switch_wal").value_or(false);
     facts.rights["pg_reload_conf"] = row.boolean("reload").value_or(false);
     const Rows more = ask(by_version().rights, {}, budget.left());
     facts.rights["ALTER SYSTEM default_transaction_read_only"] = more.one().boolean("alter_system").value_or(false);
     facts.rights["ALTER SYSTEM synchronous_standby_names"] = more.one().boolean("alter_standbys").value_or(false);
     facts.rights["ALTER SYSTEM primary_conninfo"] = more.one().boolean("alter_conninfo").value_or(false);
+    facts.rights["ALTER SYSTEM wal_init_zero"] = more.one().boolean("alter_init_zero").value_or(false);
     facts.rights["pg_checkpoint"] = more.one().boolean("checkpoint").value_or(false);
     return facts;
   }
@@ -377,7 +389,8 @@ class ServerNode final : public Node {
   void prepare_orders(Duration deadline) override {
     const Budget budget(deadline);
     open(budget.left());
-    for (const Statement* const statement : {&ask_config_loaded, &order_reload, &order_flush, &order_promote}) {
+    for (const Statement* const statement :
+         {&ask_config_loaded, &order_reload, &order_flush, &order_switch, &order_promote}) {
       session_.prepare(*statement, budget.left());
     }
     const Rows may = ask(ask_may_probe, {}, budget.left());
@@ -388,13 +401,8 @@ class ServerNode final : public Node {
   void alter_system(const Overrides& values, Duration deadline) override {
     const Budget budget(deadline);
     open(budget.left());
-    // ALTER SYSTEM takes no parameters, and shares a message with nothing else.
-    for (const auto& [setting, value] : {std::pair{"default_transaction_read_only", &values.read_only},
-                                         std::pair{"synchronous_standby_names", &values.standby_names}}) {
-      session_.script(*value ? fmt::format("ALTER SYSTEM SET {} = {}", setting, session_.quote_literal(**value))
-                             : fmt::format("ALTER SYSTEM RESET {}", setting),
-                      budget.left());
-    }
+    alter_system("default_transaction_read_only", values.read_only, budget.left());
+    alter_system("synchronous_standby_names", values.standby_names, budget.left());
   }
 
   WallTime reload(Duration deadline) override {
@@ -432,6 +440,26 @@ class ServerNode final : public Node {
   }
 
   void flush_wal(Duration deadline) override { ask(order_flush, {}, deadline); }
+
+  void fill_wal(std::int64_t bytes, Duration deadline) override {
+    const std::int64_t whole = bytes / largest_message, rest = bytes % largest_message;
+    const Budget budget(deadline);
+    if (whole > 0) ask(order_fill, {std::to_string(whole), std::to_string(largest_message)}, budget.left());
+    if (rest > 0) ask(order_fill, {"1", std::to_string(rest)}, budget.left());
+  }
+
+  void switch_wal(Duration deadline) override { ask(order_switch, {}, deadline); }
+
+  std::optional<std::string> wal_init_zero(Duration deadline) override {
+    return ask(ask_wal_init_zero, {}, deadline).one().text("value");
+  }
+
+  void set_wal_init_zero(const std::optional<std::string>& value, Duration deadline) override {
+    const Budget budget(deadline);
+    open(budget.left());
+    alter_system("wal_init_zero", value, budget.left());
+    reload(budget.left());
+  }
 
   bool promote(Duration deadline) override {
     return ask(order_promote, {}, deadline).one().boolean("done").value_or(false);
@@ -489,6 +517,13 @@ class ServerNode final : public Node {
   }
 
  private:
+  /// ALTER SYSTEM takes no parameters, and shares a message with nothing else.
+  void alter_system(std::string_view setting, const std::optional<std::string>& value, Duration deadline) {
+    session_.script(value ? fmt::format("ALTER SYSTEM SET {} = {}", setting, session_.quote_literal(*value))
+                          : fmt::format("ALTER SYSTEM RESET {}", setting),
+                    deadline);
+  }
+
   ServerState look(Duration deadline) {
     const Budget budget(deadline);
     open(deadline);

@@ -171,6 +171,9 @@ struct Session::State {
   void prepare(const Statement& statement) {
     if (!prepares || prepared.contains(statement.name)) return;
     connection->prepare(statement.name, statement.sql);
+#if PQXX_VERSION_MAJOR < 7
+    connection->prepare_now(statement.name);  // libpqxx 6 waits for the first use otherwise
+#endif
     prepared.insert(statement.name);  // only now: a statement that could not be prepared is tried again
   }
 

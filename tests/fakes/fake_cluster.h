@@ -26,8 +26,9 @@ class FakeCluster {
     ServerState state;
     ServerFacts facts;
     DatabaseFacts database;
-    std::string refuses_role;     // what it says to the application's role
-    Overrides written, override;  // by ALTER SYSTEM: in the file, and in effect
+    std::string refuses_role;                  // what it says to the application's role
+    Overrides written, override;               // by ALTER SYSTEM: in the file, and in effect
+    std::optional<std::string> wal_init_zero;  // by ALTER SYSTEM
     std::vector<ClientSession> sessions;
     std::uint64_t next_xid = 700;
     // Of the catalogs, hence replicated.
@@ -85,6 +86,7 @@ class FakeCluster {
                                 {"wal_log_hints", "on"},
                                 {"data_checksums", "off"},
                                 {"max_standby_streaming_delay", "30000"},
+                                {"wal_segment_size", "16777216"},
                                 {"TimeZone", "UTC"}};
       server->state.connections = 5;
       server->state.connections_limit = 100;
@@ -94,6 +96,8 @@ class FakeCluster {
                               {"pg_promote", true},
                               {"pg_reload_conf", true},
                               {"pg_checkpoint", true},
+                              {"pg_switch_wal", true},
+                              {"ALTER SYSTEM wal_init_zero", true},
                               {"REPLICATION", true},
                               {"ALTER SYSTEM primary_conninfo", true},
                               {"ALTER SYSTEM default_transaction_read_only", true},
@@ -127,8 +131,12 @@ class FakeCluster {
 
   /// A client's write on the primary: WAL and a transaction id.
   void write(std::uint64_t bytes) {
-    end_ = Lsn(end_.bytes() + bytes);
     ++primary.next_xid;
+    log(bytes);
+  }
+  /// WAL of no transaction.
+  void log(std::uint64_t bytes) {
+    end_ = Lsn(end_.bytes() + bytes);
     if (streams) replayed_ = end_;
     refresh();
   }
@@ -334,6 +342,28 @@ class FakeNode final : public Node {
     call("flush_wal", [this] {
       if (server().state.in_recovery) throw Error(ErrorCode::query_failed, "recovery is in progress");
       if (server().flushes) cluster_.write(64);
+      return true;
+    });
+  }
+  void fill_wal(std::int64_t bytes, Duration) override {
+    call("fill_wal", [&] {
+      cluster_.log(static_cast<std::uint64_t>(bytes));
+      return true;
+    });
+  }
+  void switch_wal(Duration) override {
+    call("switch_wal", [this] {
+      constexpr std::uint64_t segment = 16 << 20;
+      if (server().flushes) cluster_.log((segment - cluster_.end_.bytes() % segment) % segment);
+      return true;
+    });
+  }
+  std::optional<std::string> wal_init_zero(Duration) override {
+    return call("wal_init_zero", [this] { return server().wal_init_zero; });
+  }
+  void set_wal_init_zero(const std::optional<std::string>& value, Duration) override {
+    call("set_wal_init_zero(" + value.value_or("reset") + ")", [&] {
+      server().wal_init_zero = value;
       return true;
     });
   }

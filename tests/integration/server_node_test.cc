@@ -135,6 +135,36 @@ TEST_F(ServerNodeTest, OverridesTheReadOnlyDefaultForEveryNewSessionAndResets) {
   EXPECT_FALSE(application->probe_present("fenced", soon));
 }
 
+TEST_F(ServerNodeTest, FillsAndEndsAWalSegmentWithoutATransaction) {
+  constexpr std::uint64_t segment = 16 << 20;
+  const WalEnd before = primary_->wal_end(soon);
+  primary_->fill_wal((3 << 20) + 17, soon);
+  const WalEnd filled = primary_->wal_end(soon);
+  EXPECT_GE(distance(before.insert, filled.insert), 3 << 20);
+  EXPECT_LE(distance(before.insert, filled.insert), 4 << 20);
+  primary_->switch_wal(soon);
+  const WalEnd after = primary_->wal_end(soon);
+  EXPECT_EQ(after.flush.bytes(), (filled.insert.bytes() / segment + 1) * segment);
+  EXPECT_EQ(after.next_xid, before.next_xid);
+  const auto replayed = [&] { return replica_->wal_replayed(soon) >= after.flush; };
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, replayed), WaitEnd::reached);
+}
+
+TEST_F(ServerNodeTest, WalInitZeroOfAStandbyGoesAndComes) {
+  const auto in_effect = [&] {
+    Session anew(admin_.replica, "anew");
+    anew.open(soon);
+    return anew.script("SHOW wal_init_zero", soon).one().text("wal_init_zero");
+  };
+  EXPECT_EQ(replica_->wal_init_zero(soon), std::nullopt);
+  replica_->set_wal_init_zero("off", soon);
+  EXPECT_EQ(replica_->wal_init_zero(soon), "off");
+  EXPECT_EQ(in_effect(), "off");
+  replica_->set_wal_init_zero(std::nullopt, soon);
+  EXPECT_EQ(replica_->wal_init_zero(soon), std::nullopt);
+  EXPECT_EQ(in_effect(), "on");
+}
+
 TEST_F(ServerNodeTest, FindsAndEndsOtherSessionsButNotItsOwn) {
   Session client(lab_.as("pgrm_app").primary, "a_client");
   client.open(soon);

@@ -46,6 +46,20 @@ TEST_F(SessionTest, CarriesValuesBothWays) {
   EXPECT_THROW(row.integer("t"), Error);
 }
 
+TEST_F(SessionTest, PreparesBeforeTheFirstUse) {
+  const Statement later{"later", "SELECT 1"};
+  const auto known = [&] {
+    return session_
+        .execute({"known", "SELECT count(*) AS n FROM pg_prepared_statements WHERE name = 'later'"}, {}, soon)
+        .one()
+        .integer("n");
+  };
+  EXPECT_EQ(known(), 0);
+  session_.prepare(later, soon);
+  EXPECT_EQ(known(), 1);
+  EXPECT_EQ(session_.execute(later, {}, soon).size(), 1U);
+}
+
 TEST_F(SessionTest, CountsWhatWasAffected) {
   session_.script("CREATE TEMP TABLE t (i int)", soon);
   EXPECT_EQ(session_.execute({"fill", "INSERT INTO t SELECT generate_series(1, $1::int)"}, {"7"}, soon).affected(), 7);

@@ -99,6 +99,7 @@ class CrashMatrix : public testing::TestWithParam<Shape> {
       EXPECT_EQ(cluster.primary.override, Overrides());
       EXPECT_EQ(cluster.primary.written, Overrides());
     }
+    EXPECT_EQ(cluster.replica.wal_init_zero, std::nullopt);
     EXPECT_EQ(cluster[promoted ? Side::replica : Side::primary].subscriptions.size(), GetParam().subscribed ? 1U : 0U);
   }
 

@@ -183,6 +183,9 @@ constexpr std::array cases{
     Case{"logical_slots", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.logical_slots = {"debezium"}; }},
     Case{"fence_rights", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_signal_backend"] = false; }},
     Case{"promote_rights", Level::fail, [](Rig& rig) { rig.cluster.replica.facts.rights["pg_promote"] = false; }},
+    Case{"alignment_rights", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_switch_wal"] = false; }},
+    Case{"alignment_rights", Level::warn,
+         [](Rig& rig) { rig.cluster.replica.facts.rights["ALTER SYSTEM wal_init_zero"] = false; }},
     Case{"demotion_rights", Level::fail,
          [](Rig& rig) {
            rig.options.demotion = Demotion::standby;

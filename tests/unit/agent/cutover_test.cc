@@ -85,11 +85,11 @@ TEST(Cutover, JournalHoldsBeginBeforeEveryChangeAndDoneAfterIt) {
   for (const std::string& line : rig.journal) text += line + "\n";
   std::vector<std::string> records;
   for (const JournalRecord& record : parse_journal(text)) records.push_back(record.record + " " + record.step);
-  EXPECT_THAT(records, ElementsAre("journal ", "begin stop_traffic", "done stop_traffic", "begin fence", "done fence",
+  EXPECT_THAT(records, ElementsAre("journal ", "begin align_wal", "done align_wal", "begin stop_traffic", "done stop_traffic", "begin fence", "done fence",
                                    "begin promote", "done promote", "begin validate", "done validate", "begin open",
                                    "done open", "begin demote_old", "done demote_old", "end "));
-  ASSERT_THAT(lines_at_order, ElementsAre(6U));
-  EXPECT_THAT(rig.journal[5], HasSubstr("promote"));
+  ASSERT_THAT(lines_at_order, ElementsAre(8U));
+  EXPECT_THAT(rig.journal[7], HasSubstr("promote"));
 }
 
 TEST(DryRun, GivesNoOrderToAnybody) {
@@ -181,6 +181,7 @@ TEST(Cutover, AcceptsAnInsertPositionBehindAPageHeader) {
 
 TEST(Cutover, FlushesWhatWasCommittedAsynchronously) {
   Rig rig;
+  rig.cluster.primary.facts.rights["pg_switch_wal"] = false;
   rig.traffic->on_fence = [&] {
     rig.cluster.primary.state.wal_insert = Lsn(rig.cluster.primary.state.wal_flush->bytes() + 100);
   };

@@ -73,6 +73,13 @@ TEST(Prediction, CountsTheSessionsThatTheFenceEnds) {
 
 TEST(Prediction, TakesThePromotionFromTheLastOne) {
   Measured measured = quick();
+  const auto promotion = [&] {
+    const auto all = predict(measured).parts;
+    return std::ranges::find(all, "promote", &Prediction::Part::step)->took;
+  };
+  const Duration copying = promotion();
+  measured.aligned = true;
+  EXPECT_LT(promotion(), copying);
   measured.last_promotion = milliseconds(250);
   const auto parts = predict(measured).parts;
   const auto promote = std::ranges::find(parts, "promote", &Prediction::Part::step);

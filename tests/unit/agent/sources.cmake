@@ -1,6 +1,7 @@
 list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/agent_metrics_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/agent_report_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/alignment_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/checks_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/cutover_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/guard_test.cc
