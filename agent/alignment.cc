@@ -35,6 +35,15 @@ std::int64_t room_for_the_application(const Cutover& cutover, Lsn now) {
   return std::clamp(wanted, cutover.wal_segment / 64, worth_giving_up(cutover.wal_segment));
 }
 
+/// Fills the segment until `room` is left. Returns how much that took.
+std::int64_t fill(Cutover& cutover, std::int64_t room) {
+  const Duration deadline = cutover.options.call_deadline;
+  const Lsn end = old_primary(cutover).wal_end(deadline).insert;
+  const std::int64_t bytes = std::max<std::int64_t>(0, left_in_segment(end, cutover.wal_segment) - room);
+  if (bytes > 0) old_primary(cutover).fill_wal(bytes, deadline);
+  return bytes;
+}
+
 void wait_until_replayed(Cutover& cutover, Lsn end) {
   std::optional<Lsn> replayed;
   const auto there = [&] {
@@ -94,16 +103,17 @@ std::string run_align_wal(Cutover& cutover) {
   if (cutover.wal_segment == 0 || cutover.recovering) return why_not(cutover);
   const Duration deadline = cutover.options.call_deadline;
   new_primary(cutover).set_wal_init_zero("off", deadline);
-  const Lsn from = old_primary(cutover).wal_end(deadline).insert;
-  const std::int64_t room = room_for_the_application(cutover, from);
-  const std::int64_t filling = std::max<std::int64_t>(0, left_in_segment(from, cutover.wal_segment) - room);
-  if (filling > 0) {
-    old_primary(cutover).fill_wal(filling, deadline);
-    old_primary(cutover).flush_wal(deadline);
-  }
-  wait_until_replayed(cutover, old_primary(cutover).wal_end(deadline).flush);
-  return fmt::format("{:.1f} MB of WAL written, {} kB left in the segment", static_cast<double>(filling) / 1e6,
-                     left_in_segment(old_primary(cutover).wal_end(deadline).insert, cutover.wal_segment) / 1000);
+  const std::int64_t room = room_for_the_application(cutover, old_primary(cutover).wal_end(deadline).insert);
+  std::int64_t filled = fill(cutover, cutover.wal_segment / 5);
+  // Near the end of a segment, a checkpoint makes the next one (PreallocXlogFiles), which the old primary's first write
+  // behind the fence would have to wait for.
+  old_primary(cutover).checkpoint(cutover.options.checkpoint_deadline);
+  filled += fill(cutover, room);
+  old_primary(cutover).flush_wal(deadline);
+  const Lsn end = old_primary(cutover).wal_end(deadline).flush;
+  wait_until_replayed(cutover, end);
+  return fmt::format("{:.1f} MB of WAL written, {} kB left in the segment", static_cast<double>(filled) / 1e6,
+                     left_in_segment(end, cutover.wal_segment) / 1000);
 }
 
 void restore_wal_init_zero(Cutover& cutover) {

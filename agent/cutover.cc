@@ -243,7 +243,8 @@ bool has_replayed_fence(Cutover& cutover) {
 void require_decision(Cutover& cutover, Decision decision) {
   if (!cutover.plan) throw Error(ErrorCode::undecided, "what was fenced is not known: the journal has no fence");
   try {
-    cutover.fence = raise_fence(cutover.servers.primary, *cutover.plan, cutover.clock, cutover.options.drain_timeout);
+    cutover.fence =
+        raise_fence(cutover.servers.primary, *cutover.plan, true, cutover.clock, cutover.options.drain_timeout);
     prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, cutover.options.call_deadline);
     require_repulsed(*cutover.fence, *cutover.plan);
   } catch (const Error& error) {

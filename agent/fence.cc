@@ -37,17 +37,12 @@ std::vector<std::string> gated(const FencePlan& plan) {
   return closes(plan) ? plan.databases : std::vector<std::string>();
 }
 
-/// Asks those who began before `since` (all, without it), or are behind a shut gate, to end. Returns who is still
-/// there. pg_terminate_backend() only asks: what counts is that nobody is left. Asking once is enough, a backend that
-/// is busy ends as soon as it can; `asked` knows who was.
+/// Asks those who began before `since` (all, without it), or are behind a shut gate, to end. Returns who was still
+/// there: pg_terminate_backend() only asks, what counts is that nobody is left. `asked` collects them.
 std::vector<ClientSession> ask_to_end(Node& admin, const FencePlan& plan, std::optional<WallTime> since,
                                       std::set<int>& asked, Duration deadline) {
-  std::vector<ClientSession> left = admin.client_sessions(since, gated(plan), deadline);
-  std::vector<int> pids;
-  for (const ClientSession& session : left) {
-    if (asked.insert(session.pid).second) pids.push_back(session.pid);
-  }
-  if (!pids.empty()) admin.terminate(pids, deadline);
+  std::vector<ClientSession> left = admin.end_sessions(since, gated(plan), deadline);
+  for (const ClientSession& session : left) asked.insert(session.pid);
   return left;
 }
 
@@ -199,22 +194,23 @@ FencePlan plan_fence(const FenceView& view, const Options& options) {
   return plan;
 }
 
-Fence raise_fence(Server& server, const FencePlan& plan, const Clock& clock, Duration budget) {
+Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Clock& clock, Duration budget) {
   const Mono end = clock.now() + budget;
   Node& admin = *server.admin;
   disable_subscriptions(server, plan, budget);
-  admin.alter_system(fenced_overrides(), budget);
   admin.allow_connections(gated(plan), false, budget).get();
   Fence fence;
+  // A new client is sent against the fence as soon as it must hold, while the rest goes on.
+  if (closes(plan)) fence.attacked = attack(*server.application, plan, budget);
+  admin.alter_system(fenced_overrides(), budget);
   std::set<int> asked;
   if (closes(plan)) {
+    if (!paused) fence.attacked.wait();
     // Nobody gets in any more: sessions end while the server reloads, and need not reload themselves. Whoever has come
     // to a database that no gate shuts until then is found by the time at which he began.
-    fence.attacked = attack(*server.application, plan, budget);
     ask_to_end(admin, plan, std::nullopt, asked, budget);
   }
   const WallTime since = admin.reload(budget);
-  // A new client is sent against the fence while the old ones are ended.
   if (!closes(plan)) fence.attacked = attack(*server.application, plan, budget);
   end_sessions(admin, plan, since, asked, clock, end);
   fence.sessions_ended = static_cast<int>(asked.size());

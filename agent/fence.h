@@ -65,8 +65,9 @@ struct Fence {
 
 /// Idempotent. Returns when all layers are up and no client session from before is left; `budget` covers all of it. An
 /// attack over a new connection is on its way: nothing may rest on the fence before prove_layers() and
-/// require_repulsed(). Throws Error(timeout) with the sessions that are still there, and whatever Node throws.
-Fence raise_fence(Server& server, const FencePlan& plan, const Clock& clock, Duration budget);
+/// require_repulsed(). Unless the application is `paused`, its open sessions go on writing while the attack on a gate
+/// logs in. Throws Error(timeout) with the sessions that are still there, and whatever Node throws.
+Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Clock& clock, Duration budget);
 
 /// Looks at every layer, and tries to write over a session from before. Throws Error(proof_failed) for one that does
 /// not hold.

@@ -15,7 +15,7 @@
 namespace pgrm::agent {
 namespace {
 
-constexpr int nobody = 0;  // is the pid of no session
+constexpr WallTime before_everybody{};  // no session began so early
 
 constexpr auto tick = std::chrono::milliseconds(1);  // while writes are stopped, nothing polls slower
 
@@ -109,7 +109,7 @@ std::string run_prepare(Cutover& cutover) {
   old_admin(cutover).wal_end(deadline);
   const FenceView view = old_admin(cutover).fence_view(deadline);
   old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
-  old_admin(cutover).terminate({nobody}, deadline);
+  old_admin(cutover).end_sessions(before_everybody, {}, deadline);
   new_admin(cutover).wal_replayed(deadline);
   new_admin(cutover).in_recovery(deadline);
   new_admin(cutover).identity(deadline);
@@ -200,7 +200,10 @@ WalEnd flush(Cutover& cutover) {
 }
 
 std::string run_fence(Cutover& cutover) {
-  cutover.fence = raise_fence(cutover.servers.primary, *cutover.plan, cutover.clock, cutover.options.drain_timeout);
+  const bool paused =
+      std::ranges::any_of(cutover.traffic, [](const auto& driver) { return driver->holds_application(); });
+  cutover.fence =
+      raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, cutover.options.drain_timeout);
   // Nobody is left to write: the last of the WAL travels while the fence is proved.
   if (!end_segment(cutover)) flush(cutover);
   prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, cutover.options.call_deadline);
@@ -387,7 +390,6 @@ std::string run_open(Cutover& cutover) {
     cutover.still_paused += resume(cutover, *driver, &Traffic::resume_on_new);
   }
   cutover.writes_resumed = cutover.clock.now();
-  restore_wal_init_zero(cutover);
   if (!cutover.writes_stopped) return "resumed";  // stopped by an agent that died since
   return fmt::format("writes were stopped for {}", human(*cutover.writes_resumed - *cutover.writes_stopped));
 }
@@ -409,6 +411,17 @@ std::string demote_host(Cutover& cutover) {
                       {},  // promoted: only forward
                       [&cutover](const std::string& what) { cutover.progress.waits(what); }};
   return cutover.options.demotion == Demotion::stop ? stop_old_primary(rejoin) : make_standby(rejoin);
+}
+
+/// Clients that wait for the new primary go first, for a moment at most: what is left to do keeps nobody waiting, and
+/// logging in is work for the same processors.
+void let_clients_in(Cutover& cutover) {
+  const std::string application = cutover.options.pair.primary.get("dbname");
+  const auto somebody_is_in = [&] {
+    const auto sessions = new_admin(cutover).client_sessions(std::nullopt, {}, cutover.options.call_deadline);
+    return std::ranges::find(sessions, application, &ClientSession::database) != sessions.end();
+  };
+  wait_until(cutover.clock, std::chrono::milliseconds(100), std::chrono::milliseconds(10), {}, somebody_is_in);
 }
 
 /// Whether an agent that died since had come that far.
@@ -458,6 +471,8 @@ std::string demote_in_place(Cutover& cutover) {
 
 std::string run_demote_old(Cutover& cutover) {
   if (!cutover.plan) throw Error(ErrorCode::unfinished, "what was fenced is not known: the journal has no fence");
+  let_clients_in(cutover);
+  restore_wal_init_zero(cutover);
   for (std::string& problem :
        redirect_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.replica, cutover.clock,
                          cutover.options.call_deadline)) {

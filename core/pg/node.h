@@ -266,8 +266,10 @@ class Node {
   /// ALTER SUBSCRIPTION … ENABLE or DISABLE, in one transaction, in this session's database. A worker that runs may
   /// take a moment to end: see client_sessions().
   virtual void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) = 0;
-  /// Asks the backends to end; they may still be there afterwards: look.
-  virtual void terminate(const std::vector<int>& pids, Duration deadline) = 0;
+  /// Asks these client sessions to end, and returns them: they may still be there afterwards, ask again. Those of
+  /// superusers only a superuser may end; for others they are left alone.
+  virtual std::vector<ClientSession> end_sessions(std::optional<WallTime> before,
+                                                  const std::vector<std::string>& databases, Duration deadline) = 0;
   virtual void checkpoint(Duration deadline) = 0;
   /// Brings all WAL written so far to disk, and so on its way to the standby, at the price of one transaction id:
   /// without it, what was committed asynchronously waits for the WAL writer (wal_writer_delay). REQUIRES a primary.

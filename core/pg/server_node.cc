@@ -134,28 +134,26 @@ constexpr Statement ask_config_loaded{"pgrm_config_loaded", R"sql(
 SELECT pg_conf_load_time()::text AS loaded, extract(epoch FROM clock_timestamp()) AS now)sql"};
 constexpr Statement order_reload{"pgrm_reload", "SELECT pg_reload_conf() AS done"};
 // Who is being let in holds a lock on the database until he shows in pg_stat_activity (InitPostgres), and looks whether
-// it is open only behind that lock: after the gate is shut, one look at both misses nobody.
+// it is open only behind that lock: after the gate is shut, one look at both misses nobody. Only a superuser may end a
+// superuser's session: for others such a one is left alone, and who waits for it sees that it stays.
 constexpr Statement ask_client_sessions{"pgrm_client_sessions", R"sql(
 SELECT a.pid, coalesce(a.usename, '') AS "user", coalesce(a.datname, '') AS database, a.application_name,
-       coalesce(a.state, a.backend_type) AS state, coalesce(r.rolsuper, false) AS superuser
+       coalesce(a.state, a.backend_type) AS state, coalesce(r.rolsuper, false) AS superuser,
+       CASE WHEN $3::bool AND (NOT coalesce(r.rolsuper, false) OR
+                               (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
+            THEN pg_terminate_backend(a.pid) END AS asked_to_end
   FROM pg_stat_activity AS a LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
  WHERE (a.backend_type = 'client backend' OR a.backend_type = 'walsender' AND a.datname IS NOT NULL
         OR a.backend_type LIKE 'logical replication %worker')
    AND a.application_name <> current_setting('application_name')
    AND ($1::float8 IS NULL OR a.backend_start < to_timestamp($1::float8) OR a.datname = ANY ($2::text[]))
 UNION ALL
-SELECT l.pid, '', d.datname, '', 'being let in', false
+SELECT l.pid, '', d.datname, '', 'being let in', false, NULL
   FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.objid
  WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.mode = 'RowExclusiveLock'
    AND d.datname = ANY ($2::text[])
    AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = l.pid)
  ORDER BY 1)sql"};
-// Only a superuser may end a superuser's session: such a one is left alone, and who waits for it sees that it stays.
-constexpr Statement order_terminate{"pgrm_terminate", R"sql(
-SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid)) AS asked
-  FROM pg_stat_activity AS a LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
- WHERE a.pid = ANY ($1::int[])
-   AND (NOT coalesce(r.rolsuper, false) OR (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)))sql"};
 // A transactional message writes WAL, and its commit flushes; no table is touched, so a read-only default does not
 // matter.
 constexpr Statement order_flush{"pgrm_flush", R"sql(
@@ -221,27 +219,18 @@ std::vector<Subscription> subscriptions(const Value& json) {
 }
 
 /// {"a","b"}: an array as one parameter.
-template <typename Items>
-std::string array_literal(const Items& items) {
-  std::string text = "{";
-  for (const auto& item : items) {
-    if (text.size() > 1) text += ',';
-    text += fmt::format("{}", item);
-  }
-  return text + "}";
-}
-
 std::string array_of(const std::vector<std::string>& texts) {
-  std::vector<std::string> quoted;
+  std::string array = "{";
   for (const std::string& text : texts) {
-    std::string& item = quoted.emplace_back("\"");
+    if (array.size() > 1) array += ',';
+    array += '"';
     for (const char c : text) {
-      if (c == '"' || c == '\\') item += '\\';
-      item += c;
+      if (c == '"' || c == '\\') array += '\\';
+      array += c;
     }
-    item += '"';
+    array += '"';
   }
-  return array_literal(quoted);
+  return array + "}";
 }
 
 /// What is left of one deadline that covers several statements.
@@ -374,16 +363,7 @@ class ServerNode final : public Node {
 
   std::vector<ClientSession> client_sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
                                              Duration deadline) override {
-    const Value start = before ? Value(fmt::format("{:.6f}", to_unix(*before))) : std::nullopt;
-    const Rows answer = ask(ask_client_sessions, {start, array_of(in)}, deadline);
-    std::vector<ClientSession> sessions;
-    for (std::size_t i = 0; i < answer.size(); ++i) {
-      const auto row = answer[i];
-      sessions.push_back({to_int(row.integer("pid")), row.text("user").value_or(""), row.text("database").value_or(""),
-                          row.text("application_name").value_or(""), row.text("state").value_or(""),
-                          row.boolean("superuser").value_or(false)});
-    }
-    return sessions;
+    return sessions(before, in, false, deadline);
   }
 
   void prepare_orders(Duration deadline) override {
@@ -430,8 +410,9 @@ class ServerNode final : public Node {
     write(names, "ALTER SUBSCRIPTION {} {}", enable ? "ENABLE" : "DISABLE", deadline);
   }
 
-  void terminate(const std::vector<int>& pids, Duration deadline) override {
-    if (!pids.empty()) ask(order_terminate, {array_literal(pids)}, deadline);
+  std::vector<ClientSession> end_sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
+                                          Duration deadline) override {
+    return sessions(before, in, true, deadline);
   }
 
   void checkpoint(Duration deadline) override {
@@ -517,6 +498,20 @@ class ServerNode final : public Node {
   }
 
  private:
+  std::vector<ClientSession> sessions(std::optional<WallTime> before, const std::vector<std::string>& in, bool end,
+                                      Duration deadline) {
+    const Value start = before ? Value(fmt::format("{:.6f}", to_unix(*before))) : std::nullopt;
+    const Rows answer = ask(ask_client_sessions, {start, array_of(in), end ? "true" : "false"}, deadline);
+    std::vector<ClientSession> sessions;
+    for (std::size_t i = 0; i < answer.size(); ++i) {
+      const auto row = answer[i];
+      sessions.push_back({to_int(row.integer("pid")), row.text("user").value_or(""), row.text("database").value_or(""),
+                          row.text("application_name").value_or(""), row.text("state").value_or(""),
+                          row.boolean("superuser").value_or(false)});
+    }
+    return sessions;
+  }
+
   /// ALTER SYSTEM takes no parameters, and shares a message with nothing else.
   void alter_system(std::string_view setting, const std::optional<std::string>& value, Duration deadline) {
     session_.script(value ? fmt::format("ALTER SYSTEM SET {} = {}", setting, session_.quote_literal(*value))
@@ -536,7 +531,8 @@ class ServerNode final : public Node {
     if (!options_.observer_timeout) {
       try {
         // Else a function of somebody else's in "public" that fits better than pg_catalog's runs with our rights.
-        session_.script("SET search_path = pg_catalog, pg_temp", deadline);
+        // And statements are planned once: planning one for its parameters takes longer than running it.
+        session_.script("SET search_path = pg_catalog, pg_temp; SET plan_cache_mode = force_generic_plan", deadline);
       } catch (const Error&) {
         session_.close();  // never a session without it
         throw;

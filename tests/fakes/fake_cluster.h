@@ -327,12 +327,13 @@ class FakeNode final : public Node {
       return true;
     });
   }
-  void terminate(const std::vector<int>& pids, Duration) override {
-    call("terminate", [&] {
-      if (!server().obeys_terminate) return true;
-      std::erase_if(server().sessions,
-                    [&](const auto& session) { return std::ranges::find(pids, session.pid) != pids.end(); });
-      return true;
+  std::vector<ClientSession> end_sessions(std::optional<WallTime> before, const std::vector<std::string>&,
+                                          Duration) override {
+    return call("end_sessions", [&] {
+      if (before == WallTime{}) return std::vector<ClientSession>();
+      const std::vector<ClientSession> asked = server().sessions;
+      if (server().obeys_terminate) server().sessions.clear();
+      return asked;
     });
   }
   void checkpoint(Duration) override {
@@ -458,6 +459,7 @@ class FakeNode final : public Node {
       for (Database& database : server().databases) {
         if (std::ranges::find(names, database.name) != names.end()) database.open = allow;
       }
+      if (allow && side_ == Side::replica) server().sessions = {{4, "app", "testdb", "app", "idle", false}};  // whoever waited for that
       cluster_.commit(server());
       return true;
     });

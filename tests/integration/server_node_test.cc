@@ -181,7 +181,12 @@ TEST_F(ServerNodeTest, FindsAndEndsOtherSessionsButNotItsOwn) {
   EXPECT_EQ(find(std::nullopt), 1);
   EXPECT_EQ(find(primary_->observe(soon).server_time), 1);
   EXPECT_EQ(find(from_unix(0)), 0);
-  primary_->terminate({client.backend_pid()}, soon);
+  const auto ends = [&](std::optional<WallTime> before) {
+    return std::ranges::count(primary_->end_sessions(before, {}, soon), client.backend_pid(), &ClientSession::pid);
+  };
+  EXPECT_EQ(ends(from_unix(0)), 0);
+  EXPECT_EQ(find(std::nullopt), 1);
+  EXPECT_EQ(ends(std::nullopt), 1);
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return find(std::nullopt) == 0; }), WaitEnd::reached);
 }
 
@@ -213,13 +218,8 @@ TEST_F(ServerNodeTest, AnObserverCallsAgainWhenTheServerHasHungUp) {
       admin_.primary, {.application_name = "hung_up_observer", .observer_timeout = std::chrono::seconds(1)});
   observer->observe(soon);
   const auto count = [&] {
-    int found = 0;
-    for (const ClientSession& session : primary_->client_sessions(std::nullopt, {}, soon)) {
-      if (session.application_name != "hung_up_observer") continue;
-      primary_->terminate({session.pid}, soon);
-      ++found;
-    }
-    return found;
+    return std::ranges::count(primary_->end_sessions(std::nullopt, {}, soon), "hung_up_observer",
+                              &ClientSession::application_name);
   };
   ASSERT_EQ(count(), 1);
   ASSERT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return count() == 0; }), WaitEnd::reached);

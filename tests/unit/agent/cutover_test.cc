@@ -17,8 +17,19 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-constexpr std::array orders{".alter_system", ".reload",  ".allow_connections", ".enable_subscriptions", ".terminate",
-                            ".checkpoint",   ".promote", ".flush_wal",         ".write_probe",          ".attack"};
+constexpr std::array orders{".fill_wal",
+                            ".switch_wal",
+                            ".set_wal_init_zero",
+                            ".alter_system",
+                            ".reload",
+                            ".allow_connections",
+                            ".enable_subscriptions",
+                            ".end_sessions",
+                            ".checkpoint",
+                            ".promote",
+                            ".flush_wal",
+                            ".write_probe",
+                            ".attack"};
 
 bool is_order(const std::string& call) {
   return std::ranges::any_of(orders, [&](const char* order) { return call.find(order) != std::string::npos; });
@@ -85,9 +96,10 @@ TEST(Cutover, JournalHoldsBeginBeforeEveryChangeAndDoneAfterIt) {
   for (const std::string& line : rig.journal) text += line + "\n";
   std::vector<std::string> records;
   for (const JournalRecord& record : parse_journal(text)) records.push_back(record.record + " " + record.step);
-  EXPECT_THAT(records, ElementsAre("journal ", "begin align_wal", "done align_wal", "begin stop_traffic", "done stop_traffic", "begin fence", "done fence",
-                                   "begin promote", "done promote", "begin validate", "done validate", "begin open",
-                                   "done open", "begin demote_old", "done demote_old", "end "));
+  EXPECT_THAT(records,
+              ElementsAre("journal ", "begin align_wal", "done align_wal", "begin stop_traffic", "done stop_traffic",
+                          "begin fence", "done fence", "begin promote", "done promote", "begin validate",
+                          "done validate", "begin open", "done open", "begin demote_old", "done demote_old", "end "));
   ASSERT_THAT(lines_at_order, ElementsAre(8U));
   EXPECT_THAT(rig.journal[7], HasSubstr("promote"));
 }
@@ -262,7 +274,7 @@ TEST(Cutover, IsNotDoneWhileTheApplicationIsPaused) {
 
 TEST(Cutover, AStopBeforeThePromotionUndoes) {
   for (const std::string at :
-       {"primary.alter_system(on)", "primary.reload", "primary.terminate", "replica.wal_replayed"}) {
+       {"primary.alter_system(on)", "primary.reload", "primary.end_sessions", "replica.wal_replayed"}) {
     Rig rig;
     rig.cluster.after = [&](const std::string& call) {
       if (call == at && rig.cluster.primary.written.read_only == "on") rig.stop.request_stop();
