@@ -46,10 +46,11 @@ struct Cutover {
   std::optional<Prediction> prediction{};  // of the write gap, made before it
   std::optional<FencePlan> plan{};         // of the fence, once it is planned
   std::optional<Fence> fence{};
-  std::optional<WalEnd> fenced_end{};  // of the old primary: fully replayed on the new one
-  std::uint64_t own_writes = 0;        // transactions of ours on the old primary since then
-  std::future<void> old_reopens{};     // for reading, begun with the validation
-  bool recovering = false;             // goes on with what an agent that died has begun
+  std::future<bool> replica_accepts{};  // connections: asked while the fence is proved
+  std::optional<WalEnd> fenced_end{};   // of the old primary: fully replayed on the new one
+  std::uint64_t own_writes = 0;         // transactions of ours on the old primary since then
+  std::future<void> old_reopens{};      // for reading, begun with the validation
+  bool recovering = false;              // goes on with what an agent that died has begun
   std::optional<Mono> writes_stopped{}, writes_resumed{};
   std::vector<std::string> warnings{};
   std::string still_paused{};                  // drivers that answer and yet do not let the application go on

@@ -206,6 +206,7 @@ std::string run_fence(Cutover& cutover) {
       raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, cutover.options.drain_timeout);
   // Nobody is left to write: the last of the WAL travels while the fence is proved.
   if (!end_segment(cutover)) flush(cutover);
+  cutover.replica_accepts = new_admin(cutover).accepts_connections(cutover.options.call_deadline);
   prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, cutover.options.call_deadline);
   for (const auto& driver : cutover.traffic) driver->after_fence(cutover.options.drain_timeout);
   return fmt::format("{}, {} sessions ended, a write over an open one refused", to_string(cutover.plan->form),
@@ -233,7 +234,6 @@ std::string run_final_verification(Cutover& cutover) {
   // A fixed point, not a race: the replica has replayed all that the primary had, and then the primary still has no
   // more and has given out no transaction id. Autovacuum and the like may move it a few times before it rests.
   WalEnd end = flush(cutover);
-  std::future<bool> accepts = new_admin(cutover).accepts_connections(deadline);
   std::optional<Lsn> replayed;
   const bool equal = waited(cutover, cutover.options.drain_timeout, tick, [&] {
     replayed = new_admin(cutover).wal_replayed(deadline);
@@ -264,7 +264,7 @@ std::string run_final_verification(Cutover& cutover) {
             : "select * from pg_prepared_xacts; select * from pg_stat_activity where backend_xid is not null on the "
               "primary");
   }
-  if (!accepts.get()) {
+  if (!cutover.replica_accepts.get()) {
     throw Error(ErrorCode::unreachable, "the replica does not accept connections any more: nothing was ordered yet");
   }
   if (cutover.fence) require_repulsed(*cutover.fence, *cutover.plan);

@@ -371,6 +371,7 @@ class FakeNode final : public Node {
   bool promote(Duration) override {
     return call("promote", [this] {
       if (!server().state.in_recovery) throw Error(ErrorCode::query_failed, "recovery is not in progress");
+      if (server().orphan) return false;  // there is no postmaster to tell
       cluster_.order_promotion();
       return true;
     });

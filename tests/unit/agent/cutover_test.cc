@@ -340,10 +340,21 @@ TEST(Cutover, AWriteRefusedForAnotherReasonProvesNothing) {
 
 TEST(Cutover, OrdersNothingFromAServerThatOnlyItsSessionsOutlive) {
   Rig rig;
-  rig.traffic->on_fence = [&] { rig.cluster.replica.orphan = true; };
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "primary.alter_system(on)") rig.cluster.replica.orphan = true;
+  };
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_THAT(rig.cluster.calls, Not(Contains("replica.promote")));
+}
+
+TEST(Cutover, AServerThatDiesAfterItWasAskedCannotBeToldToPromote) {
+  Rig rig;
+  rig.traffic->on_fence = [&] { rig.cluster.replica.orphan = true; };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+  EXPECT_TRUE(rig.cluster.replica.state.in_recovery);
 }
 
 TEST(Cutover, AnUnexpectedRefusalOfThePromotionUndoesNothing) {
