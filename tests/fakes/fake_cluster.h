@@ -460,7 +460,8 @@ class FakeNode final : public Node {
       for (Database& database : server().databases) {
         if (std::ranges::find(names, database.name) != names.end()) database.open = allow;
       }
-      if (allow && side_ == Side::replica) server().sessions = {{4, "app", "testdb", "app", "idle", false}};  // whoever waited for that
+      if (allow && side_ == Side::replica)
+        server().sessions = {{4, "app", "testdb", "app", "idle", false}};  // whoever waited for that
       cluster_.commit(server());
       return true;
     });
