@@ -41,7 +41,7 @@ std::vector<std::string> gated(const FencePlan& plan) {
 /// there: pg_terminate_backend() only asks, what counts is that nobody is left. `asked` collects them.
 std::vector<ClientSession> ask_to_end(Node& admin, const FencePlan& plan, std::optional<WallTime> since,
                                       std::set<int>& asked, Duration deadline) {
-  std::vector<ClientSession> left = admin.end_sessions(since, gated(plan), deadline);
+  std::vector<ClientSession> left = admin.end_sessions(since, gated(plan), asked, deadline);
   for (const ClientSession& session : left) asked.insert(session.pid);
   return left;
 }

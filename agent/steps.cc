@@ -109,7 +109,7 @@ std::string run_prepare(Cutover& cutover) {
   old_admin(cutover).wal_end(deadline);
   const FenceView view = old_admin(cutover).fence_view(deadline);
   old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
-  old_admin(cutover).end_sessions(before_everybody, {}, deadline);
+  old_admin(cutover).end_sessions(before_everybody, {}, {}, deadline);
   new_admin(cutover).wal_replayed(deadline);
   new_admin(cutover).in_recovery(deadline);
   new_admin(cutover).identity(deadline);
@@ -206,9 +206,10 @@ std::string run_fence(Cutover& cutover) {
       raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, cutover.options.drain_timeout);
   // Nobody is left to write: the last of the WAL travels while the fence is proved.
   if (!end_segment(cutover)) flush(cutover);
+  // First, because a hook may take its time, and may touch what the fence is made of.
+  for (const auto& driver : cutover.traffic) driver->after_fence(cutover.options.drain_timeout);
   cutover.replica_accepts = new_admin(cutover).accepts_connections(cutover.options.call_deadline);
   prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, cutover.options.call_deadline);
-  for (const auto& driver : cutover.traffic) driver->after_fence(cutover.options.drain_timeout);
   return fmt::format("{}, {} sessions ended, a write over an open one refused", to_string(cutover.plan->form),
                      cutover.fence->sessions_ended);
 }

@@ -13,6 +13,8 @@ constexpr auto application_name = "pgrm-loadgen";
 constexpr auto connect_deadline = std::chrono::seconds(2);
 // Longer than any healthy commit takes; a server that hangs is left then.
 constexpr auto operation_deadline = std::chrono::seconds(5);
+// Longer without an answer, and the server may have ended the session.
+constexpr auto idle = std::chrono::milliseconds(1);
 
 struct Refusal {
   std::string_view sqlstate;  // or its beginning
@@ -79,7 +81,9 @@ void Client::run(const std::stop_token& stop) {
 }
 
 bool Client::connected() {
-  if (session_.is_open() && !session_.closed_by_server()) return true;
+  // Who has just been answered has nothing else to read: asking costs a system call for every operation.
+  const bool fresh = shared_.clock.now() - answered_ < idle;
+  if (session_.is_open() && (fresh || !session_.closed_by_server())) return true;
   if (session_.is_open()) disconnect();
   try {
     shared_.turnstile.pass([this] { session_.open(connect_deadline); });
@@ -113,7 +117,8 @@ void Client::carry_out(const Pacer::Turn& turn, const std::stop_token& stop) {
       try {
         session_.execute(operation.statement, work.params, operation_deadline);
         backoff_.reset();
-        finish(Result::acknowledged, shared_.write_gap.commit());
+        answered_ = shared_.write_gap.commit();
+        finish(Result::acknowledged, answered_);
         return shared_.pacer.done();
       } catch (const Error& error) {
         outcome.sqlstate = sqlstate_of(error);

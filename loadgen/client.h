@@ -119,6 +119,7 @@ class Client {
   std::array<Conninfo, 2> orders_;
   std::size_t order_ = 0;
   Session session_;
+  Mono answered_{};  // when the last operation was
   Backoff backoff_;
 };
 

@@ -6,6 +6,7 @@
 #include <future>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -266,10 +267,12 @@ class Node {
   /// ALTER SUBSCRIPTION … ENABLE or DISABLE, in one transaction, in this session's database. A worker that runs may
   /// take a moment to end: see client_sessions().
   virtual void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) = 0;
-  /// Asks these client sessions to end, and returns them: they may still be there afterwards, ask again. Those of
-  /// superusers only a superuser may end; for others they are left alone.
+  /// Asks these client sessions to end, but for those who were `asked` already (their pids), and returns all of them:
+  /// they may still be there afterwards, look again. Those of superusers only a superuser may end; for others they are
+  /// left alone.
   virtual std::vector<ClientSession> end_sessions(std::optional<WallTime> before,
-                                                  const std::vector<std::string>& databases, Duration deadline) = 0;
+                                                  const std::vector<std::string>& databases, const std::set<int>& asked,
+                                                  Duration deadline) = 0;
   virtual void checkpoint(Duration deadline) = 0;
   /// Brings all WAL written so far to disk, and so on its way to the standby, at the price of one transaction id:
   /// without it, what was committed asynchronously waits for the WAL writer (wal_writer_delay). REQUIRES a primary.
@@ -282,7 +285,8 @@ class Node {
   virtual void switch_wal(Duration deadline) = 0;
   /// ALTER SYSTEM SET (or RESET for nullopt) wal_init_zero, and a reload.
   virtual void set_wal_init_zero(const std::optional<std::string>& value, Duration deadline) = 0;
-  /// pg_promote(wait => false): returns as soon as the postmaster was told; false when it could not be told.
+  /// pg_promote(wait => false): returns as soon as the postmaster was told; false when it could not be told. After
+  /// Error(unreachable) it was not ordered.
   virtual bool promote(Duration deadline) = 0;
   /// Takes the advisory lock that keeps a second agent out; false when another session holds it. Held until
   /// disconnect().

@@ -1,6 +1,7 @@
 #include "core/pg/server_node.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <array>
 #include <nlohmann/json.hpp>
@@ -135,11 +136,13 @@ SELECT pg_conf_load_time()::text AS loaded, extract(epoch FROM clock_timestamp()
 constexpr Statement order_reload{"pgrm_reload", "SELECT pg_reload_conf() AS done"};
 // Who is being let in holds a lock on the database until he shows in pg_stat_activity (InitPostgres), and looks whether
 // it is open only behind that lock: after the gate is shut, one look at both misses nobody. Only a superuser may end a
-// superuser's session: for others such a one is left alone, and who waits for it sees that it stays.
+// superuser's session: for others such a one is left alone, and who waits for it sees that it stays. One that is ending
+// is like that, too, from 16 on: it has no role any more, and asking it again is an error.
 constexpr Statement ask_client_sessions{"pgrm_client_sessions", R"sql(
 SELECT a.pid, coalesce(a.usename, '') AS "user", coalesce(a.datname, '') AS database, a.application_name,
        coalesce(a.state, a.backend_type) AS state, coalesce(r.rolsuper, false) AS superuser,
-       CASE WHEN $3::bool AND (NOT coalesce(r.rolsuper, false) OR
+       CASE WHEN a.pid <> ALL ($3::int[]) AND a.usesysid IS NOT NULL AND
+                 (NOT coalesce(r.rolsuper, false) OR
                                (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
             THEN pg_terminate_backend(a.pid) END AS asked_to_end
   FROM pg_stat_activity AS a LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
@@ -363,7 +366,7 @@ class ServerNode final : public Node {
 
   std::vector<ClientSession> client_sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
                                              Duration deadline) override {
-    return sessions(before, in, false, deadline);
+    return sessions(before, in, std::nullopt, deadline);
   }
 
   void prepare_orders(Duration deadline) override {
@@ -411,8 +414,8 @@ class ServerNode final : public Node {
   }
 
   std::vector<ClientSession> end_sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
-                                          Duration deadline) override {
-    return sessions(before, in, true, deadline);
+                                          const std::set<int>& asked, Duration deadline) override {
+    return sessions(before, in, fmt::format("{{{}}}", fmt::join(asked, ",")), deadline);
   }
 
   void checkpoint(Duration deadline) override {
@@ -443,6 +446,11 @@ class ServerNode final : public Node {
   }
 
   bool promote(Duration deadline) override {
+    // A server that has hung up beforehand gets no order, so that it is certain that none was given.
+    if (session_.is_open() && session_.closed_by_server()) {
+      session_.close();
+      throw Error(ErrorCode::unreachable, describe() + " has ended the agent's session: nothing was ordered yet");
+    }
     return ask(order_promote, {}, deadline).one().boolean("done").value_or(false);
   }
 
@@ -498,10 +506,11 @@ class ServerNode final : public Node {
   }
 
  private:
-  std::vector<ClientSession> sessions(std::optional<WallTime> before, const std::vector<std::string>& in, bool end,
-                                      Duration deadline) {
+  /// `asked`: the array of those who have been asked to end already; nullopt: nobody is asked.
+  std::vector<ClientSession> sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
+                                      const Value& asked, Duration deadline) {
     const Value start = before ? Value(fmt::format("{:.6f}", to_unix(*before))) : std::nullopt;
-    const Rows answer = ask(ask_client_sessions, {start, array_of(in), end ? "true" : "false"}, deadline);
+    const Rows answer = ask(ask_client_sessions, {start, array_of(in), asked}, deadline);
     std::vector<ClientSession> sessions;
     for (std::size_t i = 0; i < answer.size(); ++i) {
       const auto row = answer[i];

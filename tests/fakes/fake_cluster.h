@@ -328,7 +328,7 @@ class FakeNode final : public Node {
     });
   }
   std::vector<ClientSession> end_sessions(std::optional<WallTime> before, const std::vector<std::string>&,
-                                          Duration) override {
+                                          const std::set<int>&, Duration) override {
     return call("end_sessions", [&] {
       if (before == WallTime{}) return std::vector<ClientSession>();
       const std::vector<ClientSession> asked = server().sessions;
@@ -371,7 +371,7 @@ class FakeNode final : public Node {
   bool promote(Duration) override {
     return call("promote", [this] {
       if (!server().state.in_recovery) throw Error(ErrorCode::query_failed, "recovery is not in progress");
-      if (server().orphan) return false;  // there is no postmaster to tell
+      if (server().orphan) throw Error(ErrorCode::unreachable, "the session has ended");
       cluster_.order_promotion();
       return true;
     });

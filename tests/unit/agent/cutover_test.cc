@@ -350,7 +350,9 @@ TEST(Cutover, OrdersNothingFromAServerThatOnlyItsSessionsOutlive) {
 
 TEST(Cutover, AServerThatDiesAfterItWasAskedCannotBeToldToPromote) {
   Rig rig;
-  rig.traffic->on_fence = [&] { rig.cluster.replica.orphan = true; };
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "replica.accepts_connections") rig.cluster.replica.orphan = true;
+  };
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_TRUE(rig.cluster.primary.writable());
