@@ -15,7 +15,13 @@ CREATE INDEX users_active        ON users (id) WHERE deleted_at IS NULL;
 CREATE INDEX products_category   ON products (category);
 CREATE INDEX orders_user         ON orders (user_id);
 CREATE INDEX order_items_product ON order_items (product_id);
-CREATE INDEX audit_log_row       ON audit_log (table_name, row_id);
+CREATE INDEX audit_log_row       ON audit_log (row_id, table_name);
+
+ALTER TABLE users       RESET (autovacuum_enabled);
+ALTER TABLE products    RESET (autovacuum_enabled);
+ALTER TABLE orders      RESET (autovacuum_enabled);
+ALTER TABLE order_items RESET (autovacuum_enabled);
+ALTER TABLE audit_log   RESET (autovacuum_enabled);
 
 -- updated_at: set by every UPDATE.
 

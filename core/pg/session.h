@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -37,6 +39,8 @@ struct Statement {
 
 using Value = std::optional<std::string>;  // nullopt is SQL NULL
 using Params = std::vector<Value>;
+/// Takes one row for COPY: a text for each column, as PostgreSQL would print it; there is no way to say NULL.
+using PutRow = std::function<void(std::initializer_list<std::string_view>)>;
 
 /// What a statement returned, detached from the connection. SQL NULL is nullopt everywhere.
 /// A column that does not exist or does not parse as what is asked for throws Error(internal): it is our own SQL.
@@ -102,6 +106,11 @@ class Session {
 
   /// The same for SQL that is made at run time (identifiers) or has several statements; without parameters.
   Rows script(const std::string& sql, Duration deadline);
+
+  /// COPY table (columns) FROM STDIN: `rows` is called once and hands over all of them. REQUIRES that it throws
+  /// nothing. Throws as execute(); a server that refuses one row takes none.
+  void copy(const std::string& table, const std::vector<std::string>& columns, Duration deadline,
+            const std::function<void(const PutRow&)>& rows);
 
   /// REQUIRES: is_open().
   int backend_pid() const;

@@ -344,6 +344,20 @@ TEST_F(LoadgenOnAPair, TheSeedHasExactlyTheCountsAskedFor) {
             5);
 }
 
+TEST_F(LoadgenOnAPair, ASeededTableIsLikeAnyOther) {
+  EXPECT_EQ(number("SELECT count(*) AS n FROM pg_class WHERE reloptions::text LIKE '%autovacuum%'"), 0);
+  // The next ids follow on those of the seed.
+  EXPECT_EQ(
+      number("INSERT INTO users (username, email, full_name, city) VALUES ('u', 'e', 'f', 'c') RETURNING id AS n"), 31);
+  EXPECT_EQ(number("SELECT max(row_id) AS n FROM audit_log WHERE table_name = 'users'"), 31);
+  EXPECT_EQ(number("SELECT count(*) - max(id) AS n FROM audit_log"), 0);
+  const std::int64_t items = number("SELECT count(*) AS n FROM order_items");
+  EXPECT_EQ(number("INSERT INTO orders (user_id, status) VALUES (1, 'paid') RETURNING id AS n"), 41);
+  EXPECT_EQ(number("INSERT INTO order_items (order_id, product_id, quantity, unit_price) VALUES (41, 1, 1, 1) "
+                   "RETURNING id AS n"),
+            items + 1);
+}
+
 TEST_F(LoadgenOnAPair, TheSameSeedMakesTheSameRows) {
   const auto fingerprint = [this] {
     return text(

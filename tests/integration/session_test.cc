@@ -46,6 +46,48 @@ TEST_F(SessionTest, CarriesValuesBothWays) {
   EXPECT_THROW(row.integer("t"), Error);
 }
 
+TEST_F(SessionTest, CopiesRows) {
+  session_.script("CREATE TEMPORARY TABLE copied (n integer CHECK (n >= 0), t text)", soon);
+  const std::vector<std::string> texts{"", "plain", "tab\tline\nreturn\rback\\slash", "\\N", "\\.", "żółw"};
+  session_.copy("copied", {"n", "t"}, soon, [&texts](const PutRow& put) {
+    for (std::size_t i = 0; i < texts.size(); ++i) put({std::to_string(i), texts[i]});
+  });
+  const Rows rows = session_.script("SELECT t FROM copied ORDER BY n", soon);
+  ASSERT_EQ(rows.size(), texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(rows[i].text("t"), texts[i]);
+}
+
+TEST_F(SessionTest, CopiesMoreThanFitsOneMessageAndNothingAtAll) {
+  session_.script("CREATE TEMPORARY TABLE copied (t text)", soon);
+  session_.copy("copied", {"t"}, soon, [](const PutRow&) {});
+  const auto count = [this] { return session_.script("SELECT count(*) AS n FROM copied", soon).one().integer("n"); };
+  EXPECT_EQ(count(), 0);
+  const std::string longer(20'000, 'x');
+  session_.copy("copied", {"t"}, soon, [&longer](const PutRow& put) {
+    put({""});
+    put({longer});
+    for (int i = 0; i < 10'000; ++i) put({"short"});
+    put({""});
+  });
+  EXPECT_EQ(count(), 10'003);
+  EXPECT_EQ(session_.script("SELECT sum(length(t)) AS n FROM copied", soon).one().integer("n"), 20'000 + 5 * 10'000);
+}
+
+TEST_F(SessionTest, ACopyWithOneWrongRowTakesNone) {
+  session_.script("CREATE TEMPORARY TABLE copied (n integer CHECK (n >= 0))", soon);
+  try {
+    session_.copy("copied", {"n"}, soon, [](const PutRow& put) {
+      put({"1"});
+      put({"-1"});
+    });
+    ADD_FAILURE() << "nothing was thrown";
+  } catch (const SqlError& refusal) {
+    EXPECT_EQ(refusal.sqlstate(), "23514");
+  }
+  EXPECT_THROW(session_.copy("nowhere", {"n"}, soon, [](const PutRow&) {}), SqlError);
+  EXPECT_EQ(session_.script("SELECT FROM copied", soon).affected(), 0) << "the session goes on";
+}
+
 TEST_F(SessionTest, PreparesBeforeTheFirstUse) {
   const Statement later{"later", "SELECT 1"};
   const auto known = [&] {
