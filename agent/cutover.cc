@@ -243,6 +243,7 @@ bool has_replayed_fence(Cutover& cutover) {
 void require_decision(Cutover& cutover, Decision decision) {
   if (!cutover.plan) throw Error(ErrorCode::undecided, "what was fenced is not known: the journal has no fence");
   try {
+    cutover.servers.primary.admin->alter_system(fenced_overrides(), cutover.options.call_deadline);
     cutover.fence =
         raise_fence(cutover.servers.primary, *cutover.plan, true, cutover.clock, cutover.options.drain_timeout);
     prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, cutover.options.call_deadline);

@@ -65,11 +65,8 @@ void end_sessions(Node& admin, const FencePlan& plan, WallTime since, std::set<i
 void verify_layers(const FenceView& view, const FencePlan& plan) {
   std::vector<std::string> wrong;
   if (view.overrides != fenced_overrides()) wrong.emplace_back("the settings of the fence are not in effect");
-  const std::vector<std::string> shut = gated(plan);
   for (const Database& database : view.databases) {
-    if (database.open && std::ranges::find(shut, database.name) != shut.end()) {
-      wrong.push_back("database " + database.name + " is open");
-    }
+    if (database.open && closes(plan)) wrong.push_back("database " + database.name + " is open");
   }
   for (const Subscription& subscription : view.subscriptions) {
     wrong.push_back("subscription " + subscription.name + " is enabled");
@@ -202,7 +199,6 @@ Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Cloc
   Fence fence;
   // A new client is sent against the fence as soon as it must hold, while the rest goes on.
   if (closes(plan)) fence.attacked = attack(*server.application, plan, budget);
-  admin.alter_system(fenced_overrides(), budget);
   std::set<int> asked;
   if (closes(plan)) {
     if (!paused) fence.attacked.wait();

@@ -31,7 +31,7 @@ namespace pgrm::agent {
 /// A standby of this name does not exist: nothing that waits for it is acknowledged.
 inline constexpr auto wedge_name = "pgrm_demoted";
 
-/// What ALTER SYSTEM has set on a fenced server.
+/// What ALTER SYSTEM has set on a fenced server. In the configuration beforehand; raise_fence() brings it into effect.
 Overrides fenced_overrides();
 
 /// What a fence is going to change, and what lifting it restores. In the journal before anything is changed.
@@ -63,10 +63,11 @@ struct Fence {
   std::future<WriteProbe> attacked{};  // over a new connection; logging in takes its time
 };
 
-/// Idempotent. Returns when all layers are up and no client session from before is left; `budget` covers all of it. An
-/// attack over a new connection is on its way: nothing may rest on the fence before prove_layers() and
-/// require_repulsed(). Unless the application is `paused`, its open sessions go on writing while the attack on a gate
-/// logs in. Throws Error(timeout) with the sessions that are still there, and whatever Node throws.
+/// Idempotent. REQUIRES fenced_overrides() in the configuration. Returns when all layers are up and no client session
+/// from before is left; `budget` covers all of it. An attack over a new connection is on its way: nothing may rest on
+/// the fence before prove_layers() and require_repulsed(). Unless the application is `paused`, its open sessions go on
+/// writing while the attack on a gate logs in. Throws Error(timeout) with the sessions that are still there, and
+/// whatever Node throws.
 Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Clock& clock, Duration budget);
 
 /// Looks at every layer, and tries to write over a session from before. Throws Error(proof_failed) for one that does

@@ -28,7 +28,7 @@ std::unique_ptr<JournalFile> create_journal_file(const std::string& path);
 /// Opens the journal of an earlier agent to go on with it; a torn last line is cut off. Throws Error(file_failed).
 std::unique_ptr<JournalFile> reopen_journal_file(const std::string& path);
 
-inline constexpr int journal_version = 2;
+inline constexpr int journal_version = 3;
 
 class Journal {
  public:

@@ -123,6 +123,29 @@ std::string run_prepare(Cutover& cutover) {
                      cutover.prediction ? ", a write gap of " + human(cutover.prediction->total()) + " predicted" : "");
 }
 
+// ---- arm_fence
+
+Look look_arm_fence(Cutover& cutover) {
+  return {Seen::not_done, fmt::format("writes the settings of the fence into the configuration of {}, to be in effect "
+                                      "with the fence",
+                                      cutover.options.pair.primary.address())};
+}
+
+nlohmann::json before_arm_fence(Cutover& cutover) {
+  cutover.plan = plan_fence(old_admin(cutover).fence_view(cutover.options.call_deadline), cutover.options);
+  return cutover.plan->to_json();
+}
+
+std::string run_arm_fence(Cutover& cutover) {
+  old_admin(cutover).alter_system(fenced_overrides(), cutover.options.call_deadline);
+  return "in the configuration, not in effect yet";
+}
+
+/// What undo_fence has done already when there was a fence.
+void undo_arm_fence(Cutover& cutover, const nlohmann::json&) {
+  old_admin(cutover).override_settings(cutover.plan->before, cutover.options.call_deadline);
+}
+
 // ---- stop_traffic
 
 Look look_stop_traffic(Cutover& cutover) {
@@ -174,11 +197,6 @@ Look look_fence(Cutover& cutover) {
   if (!plan.databases.empty()) text += fmt::format(", closes {}", fmt::join(plan.databases, ", "));
   if (!plan.subscriptions.empty()) text += fmt::format(", disables {}", fmt::join(plan.subscriptions, ", "));
   return {view.overrides.read_only == "on" ? Seen::done : Seen::not_done, text};
-}
-
-nlohmann::json before_step_fence(Cutover& cutover) {
-  cutover.plan = plan_fence(old_admin(cutover).fence_view(cutover.options.call_deadline), cutover.options);
-  return cutover.plan->to_json();
 }
 
 /// The insert position runs ahead of the flush position by the header of a page that nothing has been written to yet
@@ -493,10 +511,12 @@ constexpr std::array table{
          nullptr, run_prepare, nullptr},
     Step{"align_wal", "the promotion need not copy a WAL segment", true, false, false, look_align_wal, before_align_wal,
          run_align_wal, undo_align_wal},
+    Step{"arm_fence", "what the fence has to write to disk is written while nobody waits", true, false, false,
+         look_arm_fence, before_arm_fence, run_arm_fence, undo_arm_fence},
     Step{"stop_traffic", "the application stops writing by itself", true, false, false, look_stop_traffic, nullptr,
          run_stop_traffic, undo_stop_traffic},
-    Step{"fence", "nobody else writes to the old primary either", true, false, false, look_fence, before_step_fence,
-         run_fence, undo_fence},
+    Step{"fence", "nobody else writes to the old primary either", true, false, false, look_fence, nullptr, run_fence,
+         undo_fence},
     Step{"final_verification", "every byte has arrived and is replayed", false, false, false, look_final_verification,
          nullptr, run_final_verification, nullptr},
     Step{"promote", "the point of no return", true, true, false, look_promote, before_promote, run_promote, nullptr},
@@ -518,7 +538,7 @@ void recall(Cutover& cutover, std::string_view step, const nlohmann::json& befor
     const nlohmann::json& value = before.at("wal_init_zero");
     cutover.wal_init_zero_before.emplace(value.is_null() ? std::nullopt : std::optional(value.get<std::string>()));
   }
-  if (step == "fence") cutover.plan = FencePlan::from_json(before);
+  if (step == "arm_fence") cutover.plan = FencePlan::from_json(before);
   if (step == "promote") {
     const Lsn lsn = Lsn::parse(before.at("fence_lsn").get<std::string>());
     cutover.fenced_end = WalEnd{lsn, lsn, before.at("next_transaction_id"), true};

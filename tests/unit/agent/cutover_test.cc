@@ -96,12 +96,12 @@ TEST(Cutover, JournalHoldsBeginBeforeEveryChangeAndDoneAfterIt) {
   for (const std::string& line : rig.journal) text += line + "\n";
   std::vector<std::string> records;
   for (const JournalRecord& record : parse_journal(text)) records.push_back(record.record + " " + record.step);
-  EXPECT_THAT(records,
-              ElementsAre("journal ", "begin align_wal", "done align_wal", "begin stop_traffic", "done stop_traffic",
-                          "begin fence", "done fence", "begin promote", "done promote", "begin validate",
-                          "done validate", "begin open", "done open", "begin demote_old", "done demote_old", "end "));
-  ASSERT_THAT(lines_at_order, ElementsAre(8U));
-  EXPECT_THAT(rig.journal[7], HasSubstr("promote"));
+  EXPECT_THAT(records, ElementsAre("journal ", "begin align_wal", "done align_wal", "begin arm_fence", "done arm_fence",
+                                   "begin stop_traffic", "done stop_traffic", "begin fence", "done fence",
+                                   "begin promote", "done promote", "begin validate", "done validate", "begin open",
+                                   "done open", "begin demote_old", "done demote_old", "end "));
+  ASSERT_THAT(lines_at_order, ElementsAre(10U));
+  EXPECT_THAT(rig.journal[9], HasSubstr("promote"));
 }
 
 TEST(DryRun, GivesNoOrderToAnybody) {
