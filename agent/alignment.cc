@@ -26,13 +26,16 @@ std::string why_not(const Cutover& cutover) {
   return cutover.wal_segment == 0 ? "the promotion copies the last WAL segment" : "left as it is";
 }
 
-/// What the application is going to write until it is fenced: room for a quarter of a second of what it wrote since the
-/// preparation began.
-std::int64_t room_for_the_application(const Cutover& cutover, Lsn now) {
+/// Bytes of WAL a second that the application has written since the preparation began.
+double rate_of_the_application(Cutover& cutover) {
+  const Lsn now = old_primary(cutover).wal_end(cutover.options.call_deadline).insert;
   const double elapsed = std::max(to_seconds(cutover.clock.now() - cutover.prepared_at), 0.001);
-  const auto written = static_cast<double>(distance(cutover.prepared_from, now));
-  const auto wanted = static_cast<std::int64_t>(written / elapsed * 0.25);
-  return std::clamp(wanted, cutover.wal_segment / 64, worth_giving_up(cutover.wal_segment));
+  return static_cast<double>(distance(cutover.prepared_from, now)) / elapsed;
+}
+
+/// What the application is going to write in so many seconds.
+std::int64_t room_for(double rate, double seconds, std::int64_t segment) {
+  return std::clamp(static_cast<std::int64_t>(rate * seconds), segment / 64, worth_giving_up(segment));
 }
 
 /// Fills the segment until `room` is left. Returns how much that took.
@@ -44,7 +47,11 @@ std::int64_t fill(Cutover& cutover, std::int64_t room) {
   return bytes;
 }
 
-void wait_until_replayed(Cutover& cutover, Lsn end) {
+/// Flushes what was filled, and waits until the replica has it.
+void settle(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  old_primary(cutover).flush_wal(deadline);
+  const Lsn end = old_primary(cutover).wal_end(deadline).flush;
   std::optional<Lsn> replayed;
   const auto there = [&] {
     replayed = new_primary(cutover).wal_replayed(cutover.options.call_deadline);
@@ -103,15 +110,19 @@ std::string run_align_wal(Cutover& cutover) {
   if (cutover.wal_segment == 0 || cutover.recovering) return why_not(cutover);
   const Duration deadline = cutover.options.call_deadline;
   new_primary(cutover).set_wal_init_zero("off", deadline);
-  const std::int64_t room = room_for_the_application(cutover, old_primary(cutover).wal_end(deadline).insert);
-  std::int64_t filled = fill(cutover, cutover.wal_segment / 5);
-  // Near the end of a segment, a checkpoint makes the next one (PreallocXlogFiles), which the old primary's first write
-  // behind the fence would have to wait for.
-  old_primary(cutover).checkpoint(cutover.options.checkpoint_deadline);
-  filled += fill(cutover, room);
-  old_primary(cutover).flush_wal(deadline);
+  const double rate = rate_of_the_application(cutover);
+  std::int64_t filled = 0;
+  // The application goes on writing while that travels, and may get as far as the next segment. What is left in the
+  // end travels as zeros while nobody writes: as little as the next few orders leave time for.
+  for (const double seconds : {0.25, 0.1}) {
+    const std::int64_t most = fill(cutover, cutover.wal_segment / 5);
+    // Near the end of a segment, a checkpoint makes the next one (PreallocXlogFiles), which the old primary's first
+    // write behind the fence would have to wait for.
+    if (most > 0 || filled == 0) old_primary(cutover).checkpoint(cutover.options.checkpoint_deadline);
+    filled += most + fill(cutover, room_for(rate, seconds, cutover.wal_segment));
+    settle(cutover);
+  }
   const Lsn end = old_primary(cutover).wal_end(deadline).flush;
-  wait_until_replayed(cutover, end);
   return fmt::format("{:.1f} MB of WAL written, {} kB left in the segment", static_cast<double>(filled) / 1e6,
                      left_in_segment(end, cutover.wal_segment) / 1000);
 }

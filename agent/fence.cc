@@ -197,16 +197,17 @@ Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Cloc
   disable_subscriptions(server, plan, budget);
   admin.allow_connections(gated(plan), false, budget).get();
   Fence fence;
-  // A new client is sent against the fence as soon as it must hold, while the rest goes on.
-  if (closes(plan)) fence.attacked = attack(*server.application, plan, budget);
   std::set<int> asked;
   if (closes(plan)) {
+    // A new client is sent against the fence as soon as it must hold, while the rest goes on.
+    fence.attacked = attack(*server.application, plan, budget);
     if (!paused) fence.attacked.wait();
-    // Nobody gets in any more: sessions end while the server reloads, and need not reload themselves. Whoever has come
-    // to a database that no gate shuts until then is found by the time at which he began.
-    ask_to_end(admin, plan, std::nullopt, asked, budget);
   }
-  const WallTime since = admin.reload(budget);
+  const Reload reload = admin.order_reload(budget);
+  // Nobody gets in any more: sessions end while the server reloads, and need not reload themselves. Whoever has come
+  // to a database that no gate shuts until then is found by the time at which he began.
+  if (closes(plan)) ask_to_end(admin, plan, std::nullopt, asked, budget);
+  const WallTime since = admin.await_reload(reload, budget);
   if (!closes(plan)) fence.attacked = attack(*server.application, plan, budget);
   end_sessions(admin, plan, since, asked, clock, end);
   fence.sessions_ended = static_cast<int>(asked.size());

@@ -19,7 +19,7 @@ namespace {
 using std::chrono::milliseconds;
 
 // What each step costs in questions asked one after the other, counted in steps.cc and fence.cc.
-constexpr int fence_questions = 8, fence_syncs = 3;
+constexpr int fence_questions = 7, fence_syncs = 3;
 constexpr int verification_questions = 4;
 constexpr int promotion_syncs = 2;
 constexpr int validation_questions = 4, validation_syncs = 3;

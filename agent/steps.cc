@@ -399,16 +399,16 @@ std::string run_open(Cutover& cutover) {
   point_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.replica,
                  cutover.options.call_deadline);
   if (!cutover.servers.siblings.empty()) reopen_old(cutover);
-  try {
-    if (cutover.old_reopens.valid()) cutover.old_reopens.get();
-  } catch (const Error& error) {
-    cutover.warnings.push_back(fmt::format("the old primary was not reopened for reading: {}", error.what()));
-  }
   cutover.still_paused.clear();
   for (const auto& driver : cutover.traffic) {
     cutover.still_paused += resume(cutover, *driver, &Traffic::resume_on_new);
   }
   cutover.writes_resumed = cutover.clock.now();
+  try {
+    if (cutover.old_reopens.valid()) cutover.old_reopens.get();
+  } catch (const Error& error) {
+    cutover.warnings.push_back(fmt::format("the old primary was not reopened for reading: {}", error.what()));
+  }
   if (!cutover.writes_stopped) return "resumed";  // stopped by an agent that died since
   return fmt::format("writes were stopped for {}", human(*cutover.writes_resumed - *cutover.writes_stopped));
 }
@@ -436,11 +436,12 @@ std::string demote_host(Cutover& cutover) {
 /// logging in is work for the same processors.
 void let_clients_in(Cutover& cutover) {
   const std::string application = cutover.options.pair.primary.get("dbname");
-  const auto somebody_is_in = [&] {
+  const int ended = cutover.fence ? cutover.fence->sessions_ended : 1;
+  const auto all_are_in = [&] {
     const auto sessions = new_admin(cutover).client_sessions(std::nullopt, {}, cutover.options.call_deadline);
-    return std::ranges::find(sessions, application, &ClientSession::database) != sessions.end();
+    return std::ranges::count(sessions, application, &ClientSession::database) >= ended;
   };
-  wait_until(cutover.clock, std::chrono::milliseconds(100), std::chrono::milliseconds(10), {}, somebody_is_in);
+  wait_until(cutover.clock, std::chrono::milliseconds(100), std::chrono::milliseconds(10), {}, all_are_in);
 }
 
 /// Whether an agent that died since had come that far.

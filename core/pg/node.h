@@ -158,6 +158,11 @@ struct Overrides {
   bool operator==(const Overrides&) const = default;
 };
 
+/// A reload of the configuration that was ordered.
+struct Reload {
+  std::string loaded_before;  // pg_conf_load_time() until then
+};
+
 /// All that a fence changes or depends on, as it is now. One statement.
 struct FenceView {
   Overrides overrides;
@@ -252,13 +257,14 @@ class Node {
   virtual void prepare_orders(Duration deadline) = 0;
   /// ALTER SYSTEM SET (or RESET for nullopt) both settings. They are in the file, and in effect after reload().
   virtual void alter_system(const Overrides& values, Duration deadline) = 0;
-  /// Reloads the configuration and waits until new sessions have it. Returns the server's time at which that was
-  /// certain.
-  virtual WallTime reload(Duration deadline) = 0;
-  /// Both, with `deadline` for each.
-  WallTime override_settings(const Overrides& values, Duration deadline) {
+  /// Tells the server to reload its configuration, which takes it a moment: see await_reload().
+  virtual Reload order_reload(Duration deadline) = 0;
+  /// Waits until new sessions have the configuration. Returns the server's time at which that was certain.
+  virtual WallTime await_reload(const Reload& ordered, Duration deadline) = 0;
+  /// All of it, with `deadline` for each.
+  void override_settings(const Overrides& values, Duration deadline) {
     alter_system(values, deadline);
-    return reload(deadline);
+    await_reload(order_reload(deadline), deadline);
   }
   /// ALTER DATABASE … ALLOW_CONNECTIONS for all of them in one transaction: one transaction id, none when there are
   /// none. Begins at once; the node takes no other call until `get()`, which throws Error.

@@ -133,7 +133,9 @@ SELECT (SELECT reset_val FROM altered WHERE name = 'default_transaction_read_onl
          AS wedge_exceptions)sql"};
 constexpr Statement ask_config_loaded{"pgrm_config_loaded", R"sql(
 SELECT pg_conf_load_time()::text AS loaded, extract(epoch FROM clock_timestamp()) AS now)sql"};
-constexpr Statement order_reload{"pgrm_reload", "SELECT pg_reload_conf() AS done"};
+// The session itself reloads between two statements, never within one.
+constexpr Statement order_config_reload{"pgrm_reload",
+                                        "SELECT pg_conf_load_time()::text AS loaded, pg_reload_conf() AS done"};
 // Who is being let in holds a lock on the database until he shows in pg_stat_activity (InitPostgres), and looks whether
 // it is open only behind that lock: after the gate is shut, one look at both misses nobody. Only a superuser may end a
 // superuser's session: for others such a one is left alone, and who waits for it sees that it stays. One that is ending
@@ -373,12 +375,15 @@ class ServerNode final : public Node {
     const Budget budget(deadline);
     open(budget.left());
     for (const Statement* const statement :
-         {&ask_config_loaded, &order_reload, &order_flush, &order_switch, &order_promote}) {
+         {&ask_config_loaded, &order_config_reload, &order_flush, &order_switch, &order_promote}) {
       session_.prepare(*statement, budget.left());
     }
     const Rows may = ask(ask_may_probe, {}, budget.left());
     // Only the application's database has the table.
-    if (may.one().boolean("may").value()) session_.prepare(order_probe, budget.left());
+    if (!may.one().boolean("may").value()) return;
+    session_.prepare(order_probe, budget.left());
+    // Planned as well: the first INSERT of a session spends most of its time on learning what the table is like.
+    session_.script(fmt::format("EXPLAIN EXECUTE {} ('')", order_probe.name), budget.left());
   }
 
   void alter_system(const Overrides& values, Duration deadline) override {
@@ -388,14 +393,16 @@ class ServerNode final : public Node {
     alter_system("synchronous_standby_names", values.standby_names, budget.left());
   }
 
-  WallTime reload(Duration deadline) override {
+  Reload order_reload(Duration deadline) override {
+    return {ask(order_config_reload, {}, deadline).one().text("loaded").value_or("")};
+  }
+
+  WallTime await_reload(const Reload& ordered, Duration deadline) override {
     const Budget budget(deadline);
-    const Value before = ask(ask_config_loaded, {}, budget.left()).one().text("loaded");
-    ask(order_reload, {}, budget.left());
     // The postmaster reloads before it tells its children: once this session has reloaded, every new one has it too.
     for (;;) {
       const Rows answer = ask(ask_config_loaded, {}, budget.left());
-      if (answer.one().text("loaded") != before) return answer.one().time("now").value();
+      if (answer.one().text("loaded") != ordered.loaded_before) return answer.one().time("now").value();
       if (budget.over()) {
         throw Error(ErrorCode::timeout, describe() + " has not reloaded its configuration in time");
       }
@@ -442,7 +449,7 @@ class ServerNode final : public Node {
     const Budget budget(deadline);
     open(budget.left());
     alter_system("wal_init_zero", value, budget.left());
-    reload(budget.left());
+    await_reload(order_reload(budget.left()), budget.left());
   }
 
   bool promote(Duration deadline) override {
@@ -502,7 +509,7 @@ class ServerNode final : public Node {
                                     .with("port", primary.port());
     session_.script("ALTER SYSTEM SET primary_conninfo = " + session_.quote_literal(redirected.text().reveal()),
                     budget.left());
-    reload(budget.left());
+    await_reload(order_reload(budget.left()), budget.left());
   }
 
  private:

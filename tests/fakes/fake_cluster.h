@@ -19,6 +19,13 @@
 
 namespace pgrm {
 
+/// The application's sessions.
+inline std::vector<ClientSession> three_clients(int first_pid) {
+  std::vector<ClientSession> sessions;
+  for (int i = 0; i < 3; ++i) sessions.push_back({first_pid + i, "app", "testdb", "app", "idle", false});
+  return sessions;
+}
+
 class FakeCluster {
  public:
   struct Server {
@@ -125,7 +132,7 @@ class FakeCluster {
     receiver.sender_host = "old";
     receiver.sender_port = 5432;
     replica.state.receiver = receiver;
-    for (int pid = 1; pid <= 3; ++pid) primary.sessions.push_back({pid, "app", "testdb", "app", "idle", false});
+    primary.sessions = three_clients(1);
     write(1000);
   }
 
@@ -304,8 +311,11 @@ class FakeNode final : public Node {
       return true;
     });
   }
-  WallTime reload(Duration) override {
-    return call("reload", [&] {
+  Reload order_reload(Duration) override {
+    return call("order_reload", [] { return Reload{"before"}; });
+  }
+  WallTime await_reload(const Reload&, Duration) override {
+    return call("await_reload", [&] {
       server().override = server().written;
       cluster_.refresh();
       return server().state.server_time;
@@ -460,8 +470,7 @@ class FakeNode final : public Node {
       for (Database& database : server().databases) {
         if (std::ranges::find(names, database.name) != names.end()) database.open = allow;
       }
-      if (allow && side_ == Side::replica)
-        server().sessions = {{4, "app", "testdb", "app", "idle", false}};  // whoever waited for that
+      if (allow && side_ == Side::replica) server().sessions = three_clients(4);  // whoever waited for that
       cluster_.commit(server());
       return true;
     });

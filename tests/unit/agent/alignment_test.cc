@@ -105,8 +105,26 @@ TEST(Alignment, ABusyApplicationFindsMoreRoom) {
     return left;
   };
   EXPECT_EQ(left_after_filling(100), segment / 64);
-  EXPECT_NEAR(static_cast<double>(left_after_filling(4 << 20)), 1 << 20, 1000);
-  EXPECT_EQ(left_after_filling(20 << 20), segment / 8);
+  EXPECT_NEAR(static_cast<double>(left_after_filling(4 << 20)), (4 << 20) / 10, 1000);
+  EXPECT_EQ(left_after_filling(40 << 20), segment / 8);
+}
+
+TEST(Alignment, AnApplicationThatGetsIntoTheNextSegmentFindsThatOneFilled) {
+  Rig rig;
+  std::optional<Lsn> replayed;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "replica.promote") replayed = rig.cluster.replica.state.wal_replay;
+  };
+  bool written = false;
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "primary.fill_wal" && left_in_segment(*rig.cluster.primary.state.wal_insert, segment) == segment / 64 &&
+        !std::exchange(written, true)) {
+      rig.cluster.write(segment / 4);
+    }
+  };
+  ASSERT_EQ(rig.run().exit_code, 0);
+  EXPECT_TRUE(written);
+  EXPECT_EQ(left_in_segment(replayed.value(), segment), 0);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ constexpr std::array orders{".fill_wal",
                             ".switch_wal",
                             ".set_wal_init_zero",
                             ".alter_system",
-                            ".reload",
+                            ".order_reload",
                             ".allow_connections",
                             ".enable_subscriptions",
                             ".end_sessions",
@@ -274,7 +274,7 @@ TEST(Cutover, IsNotDoneWhileTheApplicationIsPaused) {
 
 TEST(Cutover, AStopBeforeThePromotionUndoes) {
   for (const std::string at :
-       {"primary.alter_system(on)", "primary.reload", "primary.end_sessions", "replica.wal_replayed"}) {
+       {"primary.alter_system(on)", "primary.await_reload", "primary.end_sessions", "replica.wal_replayed"}) {
     Rig rig;
     rig.cluster.after = [&](const std::string& call) {
       if (call == at && rig.cluster.primary.written.read_only == "on") rig.stop.request_stop();
