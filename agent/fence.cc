@@ -90,8 +90,8 @@ void judge(const WriteProbe& probe, bool expected, std::string_view how) {
 }
 
 /// The hardest attack that the form must withstand, over a new connection, as the application's role.
-std::future<WriteProbe> attack(Node& application, const FencePlan& plan, Duration deadline) {
-  return application.attack({.role = plan.owner, .overrides_read_only = closes(plan)}, deadline);
+std::future<WriteProbe> attack(Node& application, const FencePlan& plan, Duration deadline, bool writes = true) {
+  return application.attack({.role = plan.owner, .overrides_read_only = closes(plan), .writes = writes}, deadline);
 }
 
 void judge_attack(std::future<WriteProbe> attacked, const FencePlan& plan) {
@@ -189,6 +189,15 @@ FencePlan plan_fence(const FenceView& view, const Options& options) {
     plan.subscriptions.push_back(subscription.name);
   }
   return plan;
+}
+
+void rehearse_attack(Server& server, const FencePlan& plan, Duration deadline) {
+  const WriteProbe got_in = attack(*server.application, plan, deadline, false).get();
+  if (got_in.accepted) return;
+  throw Error(
+      ErrorCode::proof_failed,
+      "a client like the one that is going to be sent against the fence does not get in even now: " + got_in.refusal,
+      "log in as the agent, with options='-c role=…' for the application's role");
 }
 
 Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Clock& clock, Duration budget) {

@@ -63,6 +63,10 @@ struct Fence {
   std::future<WriteProbe> attacked{};  // over a new connection; logging in takes its time
 };
 
+/// Logs in as the attack on the fence is going to, and writes nothing. What nobody has done for a while takes several
+/// times as long; and who does not get in now proves nothing later. Throws Error(proof_failed), and what Node throws.
+void rehearse_attack(Server& server, const FencePlan& plan, Duration deadline);
+
 /// Idempotent. REQUIRES fenced_overrides() in the configuration. Returns when all layers are up and no client session
 /// from before is left; `budget` covers all of it. An attack over a new connection is on its way: nothing may rest on
 /// the fence before prove_layers() and require_repulsed(). Unless the application is `paused`, its open sessions go on

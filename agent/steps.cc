@@ -113,7 +113,11 @@ std::string run_prepare(Cutover& cutover) {
   new_admin(cutover).wal_replayed(deadline);
   new_admin(cutover).in_recovery(deadline);
   new_admin(cutover).identity(deadline);
-  plan_fence(view, cutover.options);  // refuses before writes are stopped what the fence would refuse
+  const FencePlan plan = plan_fence(view, cutover.options);  // refuses now what the fence would refuse
+  rehearse_attack(cutover.servers.primary, plan, deadline);
+  if (!new_admin(cutover).accepts_connections(deadline).get()) {
+    throw Error(ErrorCode::unreachable, "the replica does not accept connections");
+  }
   for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
     for (Node* const node : {server->admin.get(), server->application.get()}) node->prepare_orders(deadline);
     server->application->probe_present(cutover.id, deadline);

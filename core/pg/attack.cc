@@ -113,7 +113,9 @@ WriteProbe attack_server(const Conninfo& server, const std::string& application_
     return *refusal;
   }
   constexpr auto write = "INSERT INTO pgrm.cutover_probe (cutover) VALUES ('attack')";
-  if (auto refusal = run(connection.get(), write, server.describe(), end)) return *refusal;
+  if (how.writes) {
+    if (auto refusal = run(connection.get(), write, server.describe(), end)) return *refusal;
+  }
   return {.accepted = true, .read_only = false, .shut_out = false, .refusal = {}};  // closing rolls back
 }
 

@@ -208,7 +208,8 @@ struct WriteProbe {
 struct Attack {
   std::string role;  // that of the application (SET ROLE while logging in); empty: the session's own
   bool overrides_read_only =
-      false;  // asks for default_transaction_read_only = off while logging in, and for READ WRITE
+      false;           // asks for default_transaction_read_only = off while logging in, and for READ WRITE
+  bool writes = true;  // false: goes as far as an open transaction, and counts as accepted then
 };
 
 /// Every call opens the connection when there is none; none is ever repeated silently. Not thread-safe: one thread at a

@@ -406,11 +406,13 @@ class FakeNode final : public Node {
     return at_once([&] {
       const auto attacked = [&] {
         if (!server().open()) return WriteProbe{false, false, true, "SQLSTATE 55000"};
+        if (!how.writes) return WriteProbe{true, false, false, {}};
         const bool refused =
             server().state.in_recovery || (server().override.read_only == "on" && !how.overrides_read_only);
         return WriteProbe{!refused, refused && server().refusal == "25006", false, refused ? server().refusal : ""};
       };
-      return call(how.overrides_read_only ? "attack(read write)" : "attack", attacked, [this] {
+      const char* const name = !how.writes ? "log_in" : how.overrides_read_only ? "attack(read write)" : "attack";
+      return call(name, attacked, [this] {
         if (!server().up || server().orphan) throw Error(ErrorCode::unreachable, "cannot connect to " + describe());
       });
     });

@@ -315,6 +315,8 @@ TEST_F(ServerNodeTest, AttacksAsTheApplicationAndLeavesNothingBehind) {
   const WriteProbe plain = application->attack({.role = "pgrm_app", .overrides_read_only = false}, soon).get();
   EXPECT_TRUE(plain.read_only) << plain.refusal;
   EXPECT_EQ(count(), before);
+  const Attack harmless{.role = "pgrm_app", .overrides_read_only = false, .writes = false};
+  EXPECT_TRUE(application->attack(harmless, soon).get().accepted);
   EXPECT_TRUE(application->attack({.role = "pgrm_app", .overrides_read_only = true}, soon).get().accepted)
       << "if this is refused some day, the read-only default has become a fence";
   primary_->override_settings({}, soon);

@@ -272,6 +272,19 @@ TEST(Cutover, IsNotDoneWhileTheApplicationIsPaused) {
   EXPECT_FALSE(rig.traffic->paused);
 }
 
+TEST(Cutover, AnAttackThatCannotLogInIsFoundBeforeAnythingIsChanged) {
+  Rig rig;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call != "primary.log_in") return;
+    for (Database& database : rig.cluster.primary.databases) database.open = false;
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.name, "proof_failed") << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("does not get in even now"));
+  EXPECT_THAT(rig.cluster.calls, Not(Contains("primary.fill_wal")));
+  EXPECT_THAT(rig.cluster.calls, Not(Contains("primary.alter_system(on)")));
+}
+
 TEST(Cutover, AStopBeforeThePromotionUndoes) {
   for (const std::string at :
        {"primary.alter_system(on)", "primary.await_reload", "primary.end_sessions", "replica.wal_replayed"}) {
