@@ -9,10 +9,13 @@ constexpr auto question_deadline = std::chrono::seconds(10);
 
 constexpr Statement schema_present{"schema_present", "SELECT to_regclass('loadgen_database') IS NOT NULL AS present"};
 
+// What an older loadgen has seeded lacks the last two columns: it stays good for run and verify.
 constexpr Statement read_database{"read_database", R"sql(
 SELECT (SELECT system_identifier FROM pg_control_system()) || '/' || identity AS identity, seed,
-       users, products, orders, users_seeded, products_seeded, orders_seeded, guarded
-  FROM loadgen_database
+       users, products, orders, users_seeded, products_seeded, orders_seeded, guarded,
+       coalesce((to_jsonb(d) ->> 'vacuumed')::boolean, guarded) AS vacuumed,
+       coalesce((to_jsonb(d) ->> 'version')::bigint, 0) AS version
+  FROM loadgen_database AS d
 )sql"};
 
 // Runs of consecutive numbers among the next $3 operations: a few rows instead of many.
@@ -49,7 +52,9 @@ std::optional<Database> find_database(Session& session) {
                   .users_seeded = row.integer("users_seeded").value(),
                   .products_seeded = row.integer("products_seeded").value(),
                   .orders_seeded = row.integer("orders_seeded").value(),
-                  .guarded = row.boolean("guarded").value()};
+                  .guarded = row.boolean("guarded").value(),
+                  .vacuumed = row.boolean("vacuumed").value(),
+                  .version = row.integer("version").value()};
 }
 
 Database seeded_database(Session& session) {

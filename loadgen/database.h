@@ -18,10 +18,12 @@ struct Database {
   std::int64_t users = 0, products = 0, orders = 0;                       // wanted
   std::int64_t users_seeded = 0, products_seeded = 0, orders_seeded = 0;  // there
 
-  bool guarded = false;  // keys, indexes and triggers are there: the last step of the seeding
+  bool guarded = false;      // keys, indexes and triggers are there
+  bool vacuumed = false;     // with statistics: the last step of the seeding
+  std::int64_t version = 0;  // of the rows that the seed makes, see shop.h
 
   bool complete() const {
-    return users_seeded == users && products_seeded == products && orders_seeded == orders && guarded;
+    return users_seeded == users && products_seeded == products && orders_seeded == orders && guarded && vacuumed;
   }
 };
 

@@ -1,6 +1,8 @@
 -- What must always be true of the shop is made true here, by keys and triggers, and not by the programs that write: stock is
 -- never negative (a check in schema.sql); subtotal (generated there), total_amount and updated_at are right; every changed
--- row has its row in audit_log. Run once, in one transaction, when the seed is complete.
+-- row has its row in audit_log. Run once, in one transaction, when the seed is complete; all of it is on disk then.
+
+SET LOCAL synchronous_commit = on;
 
 ALTER TABLE users       ADD PRIMARY KEY (id), ADD UNIQUE (username), ADD UNIQUE (email);
 ALTER TABLE products    ADD PRIMARY KEY (id), ADD UNIQUE (sku);
@@ -36,7 +38,7 @@ CREATE TRIGGER set_updated_at BEFORE UPDATE ON products    FOR EACH ROW EXECUTE 
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON orders      FOR EACH ROW EXECUTE FUNCTION set_updated_at();
 CREATE TRIGGER set_updated_at BEFORE UPDATE ON order_items FOR EACH ROW EXECUTE FUNCTION set_updated_at();
 
--- total_amount: an order is never written with another total than the sum of its items …
+-- total_amount: an order is never written with another total than the sum of its items ...
 
 CREATE FUNCTION set_total_amount() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -46,7 +48,7 @@ END $$;
 
 CREATE TRIGGER set_total_amount BEFORE INSERT OR UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION set_total_amount();
 
--- … and is written whenever its items change. Locked first and in the order of their ids, so that the sums are taken when
+-- ... and is written whenever its items change. Locked first and in the order of their ids, so that the sums are taken when
 -- nobody else changes them, and so that two such statements cannot deadlock. An order whose items were inserted before it,
 -- in the same statement, has its total already.
 

@@ -73,5 +73,7 @@ CREATE TABLE loadgen_database (
   users_seeded     bigint  NOT NULL DEFAULT 0,
   products_seeded  bigint  NOT NULL DEFAULT 0,
   orders_seeded    bigint  NOT NULL DEFAULT 0,
-  guarded          boolean NOT NULL DEFAULT false      -- guards.sql has been run
+  guarded          boolean NOT NULL DEFAULT false,     -- guards.sql has been run
+  vacuumed         boolean NOT NULL DEFAULT false,     -- and then VACUUM (ANALYZE)
+  version          integer NOT NULL                    -- of the rows: only who makes the same can go on
 );

@@ -30,6 +30,11 @@ constexpr std::int64_t chunk = 20'000;
 
 constexpr auto interrupted = "interrupted: run it again to go on from here\n";
 
+// What ends the seeding: plans and visibility as in a database that lives, so that the first operations are not slower
+// than the rest.
+constexpr auto vacuum_sql = "VACUUM (ANALYZE) users, products, orders, order_items, audit_log";
+constexpr auto vacuumed_sql = "UPDATE loadgen_database SET vacuumed = true";
+
 constexpr Statement lock{"seed_lock", "SELECT pg_try_advisory_lock(hashtext('loadgen seed')) AS locked"};
 
 constexpr Statement cancel{"seed_cancel", "SELECT pg_cancel_backend($1::integer)"};
@@ -41,7 +46,7 @@ DROP FUNCTION IF EXISTS set_updated_at(), set_total_amount(), update_total_amoun
 
 // The first ids belong to the seed; the sequences go on after them.
 constexpr auto begin_sql = R"sql(
-INSERT INTO loadgen_database (seed, users, products, orders) VALUES ({}, {}, {}, {});
+INSERT INTO loadgen_database (seed, users, products, orders, version) VALUES ({}, {}, {}, {}, {});
 ALTER TABLE users ALTER id RESTART WITH {};
 ALTER TABLE products ALTER id RESTART WITH {};
 ALTER TABLE orders ALTER id RESTART WITH {};
@@ -61,34 +66,24 @@ struct Part {
   std::int64_t Database::*wanted;
   std::int64_t Database::*seeded;
   std::vector<TableRows> (*rows)(const Shop&, std::int64_t first, std::int64_t last);
-  Statement note;  // how far it has come, in the transaction of the rows
 };
 
-constexpr std::array parts{
-    Part{"users",
-         &Database::users,
-         &Database::users_seeded,
-         user_rows,
-         {"seeded_users", "UPDATE loadgen_database SET users_seeded = $1::bigint"}},
-    Part{"products",
-         &Database::products,
-         &Database::products_seeded,
-         product_rows,
-         {"seeded_products", "UPDATE loadgen_database SET products_seeded = $1::bigint"}},
-    Part{"orders",
-         &Database::orders,
-         &Database::orders_seeded,
-         order_rows,
-         {"seeded_orders", "UPDATE loadgen_database SET orders_seeded = $1::bigint"}},
-};
+constexpr std::array parts{Part{"users", &Database::users, &Database::users_seeded, user_rows},
+                           Part{"products", &Database::products, &Database::products_seeded, product_rows},
+                           Part{"orders", &Database::orders, &Database::orders_seeded, order_rows}};
 
-void seed_piece(Session& session, const Part& part, const Shop& shop, std::int64_t first, std::int64_t last) {
+/// False: interrupted, and the session of no use any more.
+bool seed_piece(Session& session, const Part& part, const Shop& shop, std::int64_t first, std::int64_t last,
+                const std::stop_token& stop) {
   session.script(begin_piece, statement_deadline);
   for (const TableRows& rows : part.rows(shop, first, last)) {
+    if (stop.stop_requested()) return false;
     session.copy(rows.table, rows.columns, statement_deadline, rows.put);
   }
-  session.execute(part.note, {std::to_string(last)}, statement_deadline);
-  session.script("COMMIT", statement_deadline);
+  // How far it has come, in the transaction of the rows.
+  session.script(fmt::format("UPDATE loadgen_database SET {}_seeded = {}; COMMIT", part.name, last),
+                 statement_deadline);
+  return true;
 }
 
 /// One line per part; on a terminal it counts up in place, elsewhere it appears when the part is done or every 5 s.
@@ -125,7 +120,7 @@ class Progress {
   Mono next_line_ = began_ + std::chrono::seconds(5);
 };
 
-/// While it lives, a stop also ends what `session` waits for: the keys of many rows take minutes.
+/// While it lives, a stop also ends what `session` waits for: somebody's lock, or the keys of many rows, for minutes.
 class CancelOnStop {
  public:
   CancelOnStop(const Session& session, const std::stop_token& stop)
@@ -153,10 +148,10 @@ Database find_or_begin(Session& session, const SeedOptions& options) {
   if (!database) {
     // In one transaction: the tables are there with their row, or not at all.
     const Shop shop = shop_of(options);
-    session.script(
-        schema_sql + fmt::format(begin_sql, shop.seed, shop.users, shop.products, shop.orders, shop.users + 1,
-                                 shop.products + 1, shop.orders + 1, item_count(shop) + 1, audit_count(shop) + 1),
-        statement_deadline);
+    session.script(schema_sql + fmt::format(begin_sql, shop.seed, shop.users, shop.products, shop.orders, shop_version,
+                                            shop.users + 1, shop.products + 1, shop.orders + 1, item_count(shop) + 1,
+                                            audit_count(shop) + 1),
+                   statement_deadline);
     database = find_database(session);
   }
   const auto counts = [](const auto& of) {
@@ -168,7 +163,53 @@ Database find_or_begin(Session& session, const SeedOptions& options) {
                             counts(*database), counts(options)),
                 "ask for the same, or start over with --reset: it drops loadgen's tables");
   }
+  if (!database->complete() && database->version != shop_version) {
+    throw Error(ErrorCode::configuration,
+                session.conninfo().describe() + " is seeded in part, by another version of loadgen",
+                "start over with --reset: it drops loadgen's tables");
+  }
   return *database;
+}
+
+/// Takes the lock that keeps a second seed out. False: interrupted.
+bool locked(Session& session, const Clock& clock, const std::stop_token& stop) {
+  // The one before may have ended, and its session not yet.
+  const WaitEnd end = wait_until(clock, lock_budget, std::chrono::milliseconds(20), stop, [&session] {
+    return session.execute(lock, {}, statement_deadline).one().boolean("locked").value();
+  });
+  if (end == WaitEnd::timed_out) {
+    throw Error(ErrorCode::configuration, "another loadgen seeds this database", "wait until it is done");
+  }
+  return end == WaitEnd::reached;
+}
+
+/// What is missing of the rows. False: interrupted.
+bool fill(Session& session, const Database& database, const Shop& shop, const Clock& clock, const std::stop_token& stop,
+          std::ostream& out, bool live) {
+  for (const Part& part : parts) {
+    const std::int64_t wanted = database.*part.wanted;
+    std::int64_t done = database.*part.seeded;
+    Progress progress(part, wanted, done, clock, out, live);
+    while (done < wanted) {
+      if (stop.stop_requested()) return false;
+      const std::int64_t last = std::min(wanted, done + chunk);
+      if (!seed_piece(session, part, shop, done + 1, last, stop)) return false;
+      done = last;
+      if (done < wanted) progress.show(done);
+    }
+    progress.show(done);
+  }
+  return true;
+}
+
+void guard(Session& session, const Database& database, const Clock& clock, std::ostream& out) {
+  out << "  keys, indexes and triggers" << std::flush;
+  const Mono began = clock.now();
+  session.script(room_for_keys, statement_deadline);
+  if (!database.guarded) session.script(guards_sql, guards_deadline);
+  session.script(vacuum_sql, guards_deadline);
+  session.script(vacuumed_sql, statement_deadline);
+  out << fmt::format("  {}\n", human(clock.now() - began));
 }
 
 }  // namespace
@@ -180,50 +221,30 @@ bool seed(const Conninfo& server, const SeedOptions& options, const Clock& clock
   }
   Session session(server, "pgrm-loadgen-seed");
   session.open(connect_deadline);
-  // The one before may have ended, and its session not yet.
-  const WaitEnd locked = wait_until(clock, lock_budget, std::chrono::milliseconds(20), stop, [&session] {
-    return session.execute(lock, {}, statement_deadline).one().boolean("locked").value();
-  });
-  if (locked == WaitEnd::timed_out) {
-    throw Error(ErrorCode::configuration, "another loadgen seeds this database", "wait until it is done");
-  }
-  Database database = find_or_begin(session, options);
-  const bool complete = database.complete();
-  out << (complete ? "seeded already: " : "seeding ") << session.conninfo().describe() << '\n';
-
-  for (const Part& part : parts) {
-    const std::int64_t wanted = database.*part.wanted;
-    std::int64_t done = database.*part.seeded;
-    Progress progress(part, wanted, done, clock, out, live);
-    while (done < wanted) {
-      if (stop.stop_requested()) {
-        out << (live ? "\n" : "") << interrupted;
-        return false;
-      }
-      const std::int64_t last = std::min(wanted, done + chunk);
-      seed_piece(session, part, shop_of(options), done + 1, last);
-      done = last;
-      if (done < wanted) progress.show(done);
-    }
-    progress.show(done);
-  }
-  if (complete) return true;
-
-  out << "  keys, indexes and triggers" << std::flush;
-  const Mono began = clock.now();
-  try {
-    const CancelOnStop cancelled(session, stop);
-    session.script(room_for_keys, statement_deadline);
-    if (!database.guarded) session.script(guards_sql, guards_deadline);
-    // Plans and visibility as in a database that lives: the first operations should not be slower than the rest.
-    session.script("VACUUM (ANALYZE) users, products, orders, order_items, audit_log", guards_deadline);
-  } catch (const SqlError&) {
-    if (!stop.stop_requested()) throw;
-    out << '\n' << interrupted;
+  if (!locked(session, clock, stop)) {
+    out << interrupted;
     return false;
   }
-  out << fmt::format("  {}\n", human(clock.now() - began));
-  return true;
+  const Database database = find_or_begin(session, options);
+  const bool complete = database.complete();
+  out << (complete ? "seeded already: " : "seeding ") << session.conninfo().describe() << '\n';
+  bool filled = false, was_cancelled = false;
+  const auto end_line = [&] { out << (live || filled ? "\n" : ""); };  // of what is being done
+  try {
+    const CancelOnStop cancelled(session, stop);
+    filled = fill(session, database, shop_of(options), clock, stop, out, live);
+    if (filled && !complete) guard(session, database, clock, out);
+  } catch (const Error& error) {
+    was_cancelled = stop.stop_requested() && dynamic_cast<const SqlError*>(&error) != nullptr;
+    if (!was_cancelled) {
+      end_line();
+      throw;
+    }
+  }
+  if (filled && !was_cancelled) return true;
+  end_line();
+  out << interrupted;
+  return false;
 }
 
 }  // namespace pgrm::loadgen

@@ -37,6 +37,12 @@ std::string_view sqlstate_of(const pqxx::failure& failure) {
   return {};
 }
 
+/// libpqxx has a class for 42501, and forgets the code in it.
+std::string sqlstate_of(const pqxx::sql_error& refusal) {
+  if (dynamic_cast<const pqxx::insufficient_privilege*>(&refusal) != nullptr) return "42501";
+  return refusal.sqlstate();
+}
+
 ErrorCode code_of(const std::string& sqlstate) {
   struct Row {
     std::string_view sqlstate;
@@ -86,7 +92,10 @@ pqxx::result run(pqxx::nontransaction& transaction, const Statement& statement, 
 #if PQXX_VERSION_MAJOR >= 7
 void copy_rows(pqxx::nontransaction& transaction, const std::string& table, const std::vector<std::string>& columns,
                const std::function<void(const PutRow&)>& rows) {
-  auto stream = pqxx::stream_to::table(transaction, {table}, columns);
+  // Not stream_to::table(): it takes a vector only in a libpqxx that was itself built as C++20 with concepts.
+  auto& connection = transaction.conn();
+  auto stream =
+      pqxx::stream_to::raw_table(transaction, connection.quote_name(table), connection.quote_columns(columns));
   rows([&stream](std::initializer_list<std::string_view> row) { stream.write_row(row); });
   stream.complete();
 }
@@ -127,7 +136,9 @@ void append_copy_line(std::string& text, std::initializer_list<std::string_view>
 void copy_rows(pqxx::nontransaction& transaction, const std::string& table, const std::vector<std::string>& columns,
                const std::function<void(const PutRow&)>& rows) {
   constexpr std::size_t enough = 8192;
-  pqxx::tablewriter writer(transaction, table, columns.begin(), columns.end());
+  std::vector<std::string> quoted;
+  for (const std::string& column : columns) quoted.push_back(transaction.conn().quote_name(column));
+  pqxx::tablewriter writer(transaction, transaction.conn().quote_name(table), quoted.begin(), quoted.end());
   std::string lines;
   const auto send = [&] {
     if (lines.empty()) return;
@@ -142,6 +153,13 @@ void copy_rows(pqxx::nontransaction& transaction, const std::string& table, cons
   writer.complete();
 }
 #endif
+
+/// The server's last word in a session (PostgreSQL, appendix A): shutdown, crash, the session's own limits of time.
+/// COPY is answered with it while the connection looks open still.
+bool is_goodbye(const std::string& sqlstate) {
+  static constexpr std::array<std::string_view, 6> last_words{"57P01", "57P02", "57P04", "57P05", "25P03", "25P04"};
+  return std::ranges::find(last_words, sqlstate) != last_words.end();
+}
 
 /// The server has never heard of the prepared statement, or has already. A pooler that gives every transaction another
 /// server connection (PgBouncer before 1.21) makes both happen; nothing was carried out.
@@ -222,8 +240,9 @@ struct Session::State {
       pqxx::nontransaction transaction(*connection);
       return detach(work(transaction));
     } catch (const pqxx::sql_error& refusal) {
-      lost_or_late(deadline, refusal.what());
-      refuse(refusal.what(), refusal.sqlstate());
+      const std::string sqlstate = sqlstate_of(refusal);
+      lost_or_late(deadline, refusal.what(), is_goodbye(sqlstate));
+      refuse(refusal.what(), sqlstate);
     } catch (const pqxx::failure& failure) {
       lost_or_late(deadline, failure.what());
       if (const auto sqlstate = sqlstate_of(failure); !sqlstate.empty()) refuse(failure.what(), std::string(sqlstate));
@@ -245,15 +264,18 @@ struct Session::State {
   }
 
   /// Throws when the connection is gone; otherwise returns.
-  void lost_or_late(Duration deadline, std::string_view message) {
+  void lost_or_late(Duration deadline, std::string_view message, bool goodbye = false) {
     const bool late = watchdog.bit();
-    if (!late && connection->is_open()) return;
+    if (!late && !goodbye && connection->is_open()) return;
     drop();
     if (late) {
       throw Error(ErrorCode::timeout, fmt::format("no answer from {} within {}", server.describe(), human(deadline)));
     }
+    // libpqxx 6 asks a dead connection for its encoding, and reports how that went.
+    const bool says_nothing = message.find("client encoding") != std::string_view::npos;
     throw Error(ErrorCode::connection_lost,
-                fmt::format("lost the connection to {}: {}", server.describe(), first_line(message)));
+                fmt::format("lost the connection to {}: {}", server.describe(),
+                            says_nothing ? "the server has closed it" : first_line(message)));
   }
 
   void drop() noexcept {

@@ -39,7 +39,8 @@ struct Statement {
 
 using Value = std::optional<std::string>;  // nullopt is SQL NULL
 using Params = std::vector<Value>;
-/// Takes one row for COPY: a text for each column, as PostgreSQL would print it; there is no way to say NULL.
+/// Takes one row for COPY: a text for each column (at least one), as PostgreSQL would print it; there is no way to say
+/// NULL.
 using PutRow = std::function<void(std::initializer_list<std::string_view>)>;
 
 /// What a statement returned, detached from the connection. SQL NULL is nullopt everywhere.
@@ -107,8 +108,9 @@ class Session {
   /// The same for SQL that is made at run time (identifiers) or has several statements; without parameters.
   Rows script(const std::string& sql, Duration deadline);
 
-  /// COPY table (columns) FROM STDIN: `rows` is called once and hands over all of them. REQUIRES that it throws
-  /// nothing. Throws as execute(); a server that refuses one row takes none.
+  /// COPY table (columns) FROM STDIN: `rows` is called once and hands over all of them. `table` and `columns` are names
+  /// as they are in the catalog, without a schema. REQUIRES that `rows` throws nothing: a part of them would stay.
+  /// Throws as execute(); a server that refuses one row takes none.
   void copy(const std::string& table, const std::vector<std::string>& columns, Duration deadline,
             const std::function<void(const PutRow&)>& rows);
 

@@ -82,6 +82,25 @@ class LoadgenOnAPair : public testing::Test {
     return session;
   }
 
+  /// In the application's database.
+  static Session superuser_here() {
+    Session session(LabPair::get().as("postgres", database_name).primary, "loadgen_test");
+    session.open(soon);
+    return session;
+  }
+  /// For a lock of somebody's.
+  static WaitEnd until_the_seed_waits() {
+    Session admin = superuser();
+    return wait_until(system_clock(), soon, tick, {}, [&admin] {
+      return admin
+                 .script(
+                     "SELECT FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen-seed' AND "
+                     "wait_event_type = 'Lock'",
+                     soon)
+                 .affected() == 1;
+    });
+  }
+
   std::int64_t number(const std::string& sql) { return std::stoll(session_.script(sql, soon).one().text("n").value()); }
   std::string text(const std::string& sql) { return session_.script(sql, soon).one().text("n").value(); }
 
@@ -404,23 +423,80 @@ TEST_F(LoadgenOnAPair, ASeedIsInterruptedAlsoWhileItMakesKeys) {
   auto seeded = std::async(std::launch::async, [&] {
     return seed(writable_one_of(pair()), options, system_clock(), later.get_token(), out, false);
   });
-  Session admin = superuser();
-  const WaitEnd waits = wait_until(system_clock(), soon, tick, {}, [&admin] {
-    return admin
-               .script(
-                   "SELECT FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen-seed' AND "
-                   "wait_event_type = 'Lock'",
-                   soon)
-               .affected() == 1;
-  });
+  EXPECT_EQ(until_the_seed_waits(), WaitEnd::reached);
   later.request_stop();
   EXPECT_FALSE(seeded.get());
-  EXPECT_EQ(waits, WaitEnd::reached);
   EXPECT_THAT(out.str(), HasSubstr("interrupted"));
   session_.script("COMMIT", soon);
   EXPECT_FALSE(find_database(session_)->guarded);
   seed_small(options);
   EXPECT_TRUE(find_database(session_)->complete());
+}
+
+TEST_F(LoadgenOnAPair, ASeedIsInterruptedAlsoWhileItsRowsWaitForALock) {
+  std::stop_source at_once;
+  at_once.request_stop();
+  SeedOptions options{.users = 10, .products = 10, .orders = 10, .reset = true};
+  std::ostringstream out;
+  EXPECT_FALSE(seed(writable_one_of(pair()), options, system_clock(), at_once.get_token(), out, false));
+  options.reset = false;
+  session_.script("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE", soon);
+  std::stop_source later;
+  auto seeded = std::async(std::launch::async, [&] {
+    return seed(writable_one_of(pair()), options, system_clock(), later.get_token(), out, false);
+  });
+  EXPECT_EQ(until_the_seed_waits(), WaitEnd::reached);
+  later.request_stop();
+  EXPECT_FALSE(seeded.get());
+  session_.script("COMMIT", soon);
+  EXPECT_EQ(find_database(session_)->orders_seeded, 0);
+  seed_small(options);
+  EXPECT_EQ(number("SELECT count(*) AS n FROM order_items"), 30);
+}
+
+TEST_F(LoadgenOnAPair, ASeedThatIsInterruptedBeforeItsTurnTouchesNothing) {
+  session_.script("SELECT pg_advisory_lock(hashtext('loadgen seed'))", soon);
+  std::stop_source stop;
+  std::ostringstream out;
+  auto seeded = std::async(std::launch::async, [&] {
+    return seed(writable_one_of(pair()), {.users = 30, .products = 20, .orders = 40, .reset = true}, system_clock(),
+                stop.get_token(), out, false);
+  });
+  Session admin = superuser();
+  const WaitEnd waits = wait_until(system_clock(), soon, tick, {}, [&admin] {
+    return admin.script("SELECT FROM pg_stat_activity WHERE application_name = 'pgrm-loadgen-seed'", soon).affected() ==
+           1;
+  });
+  stop.request_stop();
+  EXPECT_FALSE(seeded.get());
+  EXPECT_EQ(waits, WaitEnd::reached);
+  session_.script("SELECT pg_advisory_unlock(hashtext('loadgen seed'))", soon);
+  EXPECT_EQ(number("SELECT count(*) AS n FROM users"), 30);
+}
+
+TEST_F(LoadgenOnAPair, ASeedWithoutStatisticsIsNotComplete) {
+  session_.script("UPDATE loadgen_database SET vacuumed = false", soon);
+  superuser_here().script("DELETE FROM pg_statistic WHERE starelid = 'users'::regclass", soon);
+  EXPECT_THAT(seed_small(), Not(HasSubstr("seeded already")));
+  EXPECT_GT(number("SELECT count(*) AS n FROM pg_stats WHERE tablename = 'users'"), 0);
+  EXPECT_THAT(seed_small(), HasSubstr("seeded already"));
+}
+
+TEST_F(LoadgenOnAPair, HalfASeedOfAnotherVersionIsNotGoneOnWith) {
+  session_.script("UPDATE loadgen_database SET version = version - 1, guarded = false", soon);
+  try {
+    seed_small();
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::configuration);
+    EXPECT_THAT(error.what(), HasSubstr("another version of loadgen"));
+  }
+  // One that is whole is as good as ever, also without the columns that came later.
+  session_.script(
+      "UPDATE loadgen_database SET guarded = true; "
+      "ALTER TABLE loadgen_database DROP COLUMN version, DROP COLUMN vacuumed",
+      soon);
+  EXPECT_THAT(seed_small(), HasSubstr("seeded already"));
 }
 
 TEST_F(LoadgenOnAPair, AnotherSeedIsRefused) {

@@ -88,6 +88,38 @@ TEST_F(SessionTest, ACopyWithOneWrongRowTakesNone) {
   EXPECT_EQ(session_.script("SELECT FROM copied", soon).affected(), 0) << "the session goes on";
 }
 
+TEST_F(SessionTest, ACopyTakesNamesAsTheyAre) {
+  session_.script("CREATE TEMPORARY TABLE \"Odd one\" (\"A column\" integer)", soon);
+  session_.copy("Odd one", {"A column"}, soon, [](const PutRow& put) { put({"7"}); });
+  EXPECT_EQ(session_.script("SELECT \"A column\" AS n FROM \"Odd one\"", soon).one().integer("n"), 7);
+}
+
+TEST_F(SessionTest, ASessionThatIsLostInACopyIsSeen) {
+  session_.script("CREATE TEMPORARY TABLE copied (n integer)", soon);
+  const int pid = session_.backend_pid();
+  Session other(LabPair::get().as("postgres").primary, "session_test_killer");
+  other.open(soon);
+  const Statement kill{"kill", "SELECT pg_terminate_backend($1::int, 20000)"};
+  EXPECT_EQ(code_of([&] {
+              session_.copy("copied", {"n"}, soon, [&](const PutRow& put) {
+                put({"1"});
+                other.execute(kill, {std::to_string(pid)}, soon);
+              });
+            }),
+            ErrorCode::connection_lost);
+  EXPECT_FALSE(session_.is_open());
+}
+
+TEST_F(SessionTest, AMissingRightIsToldFromOtherRefusals) {
+  try {
+    session_.script("CREATE TABLE pg_catalog.nothing ()", soon);
+    FAIL();
+  } catch (const SqlError& refusal) {
+    EXPECT_EQ(refusal.code(), ErrorCode::permission_denied);
+    EXPECT_EQ(refusal.sqlstate(), "42501");
+  }
+}
+
 TEST_F(SessionTest, PreparesBeforeTheFirstUse) {
   const Statement later{"later", "SELECT 1"};
   const auto known = [&] {

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <string_view>
+
+#include "loadgen/schema_sql.h"
 
 namespace pgrm::loadgen {
 namespace {
@@ -102,6 +105,12 @@ TEST(Shop, TotalsAreTheSumsOfTheItemsAtThePricesOfTheProducts) {
     sums[item.at(1)] += std::stod(item.at(3)) * std::stod(item.at(4));
   }
   for (const auto& order : tables.at("orders")) EXPECT_NEAR(std::stod(order.at(3)), sums.at(order.at(0)), 1e-6);
+}
+
+TEST(Shop, HasASchemaForDatabasesOfAnyEncoding) {
+  for (const std::string_view sql : {schema_sql, guards_sql}) {
+    EXPECT_TRUE(std::ranges::all_of(sql, [](char c) { return static_cast<unsigned char>(c) < 0x80; }));
+  }
 }
 
 TEST(Shop, OfNothingIsEmpty) {
