@@ -532,7 +532,6 @@ constexpr std::array table{
     Step{"demote_old", "the old primary is proved to refuse writes", true, false, false, look_demote_old, nullptr,
          run_demote_old, nullptr},
 };
-static_assert(well_formed(table));
 
 }  // namespace
 
