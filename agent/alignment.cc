@@ -47,20 +47,20 @@ std::int64_t fill(Cutover& cutover, std::int64_t room) {
   return bytes;
 }
 
-/// Flushes what was filled, and waits until the replica has it.
-void settle(Cutover& cutover) {
+/// Flushes what was filled, and waits until the replica has it. Returns where it ends.
+Lsn settle(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   old_primary(cutover).flush_wal(deadline);
   const Lsn end = old_primary(cutover).wal_end(deadline).flush;
   std::optional<Lsn> replayed;
   const auto there = [&] {
-    replayed = new_primary(cutover).wal_replayed(cutover.options.call_deadline);
+    replayed = new_primary(cutover).wal_replayed(deadline);
     return replayed && *replayed >= end;
   };
   const WaitEnd how =
       wait_until(cutover.clock, cutover.options.sync_timeout, std::chrono::milliseconds(5), cutover.stop, there);
   if (how == WaitEnd::stopped) throw Error(ErrorCode::undone, "interrupted");
-  if (how == WaitEnd::reached) return;
+  if (how == WaitEnd::reached) return end;
   throw Error(ErrorCode::timeout, fmt::format("the replica has not replayed {} within {}", end.to_string(),
                                               human(cutover.options.sync_timeout)));
 }
@@ -108,10 +108,10 @@ nlohmann::json before_align_wal(Cutover& cutover) {
 std::string run_align_wal(Cutover& cutover) {
   // A new agent finds writes stopped: too late to prepare for that.
   if (cutover.wal_segment == 0 || cutover.recovering) return why_not(cutover);
-  const Duration deadline = cutover.options.call_deadline;
-  new_primary(cutover).set_wal_init_zero("off", deadline);
+  new_primary(cutover).set_wal_init_zero("off", cutover.options.call_deadline);
   const double rate = rate_of_the_application(cutover);
   std::int64_t filled = 0;
+  Lsn end(0);
   // The application goes on writing while that travels, and may get as far as the next segment. What is left in the
   // end travels as zeros while nobody writes: as little as the next few orders leave time for.
   for (const double seconds : {0.25, 0.1}) {
@@ -120,9 +120,8 @@ std::string run_align_wal(Cutover& cutover) {
     // write behind the fence would have to wait for.
     if (most > 0 || filled == 0) old_primary(cutover).checkpoint(cutover.options.checkpoint_deadline);
     filled += most + fill(cutover, room_for(rate, seconds, cutover.wal_segment));
-    settle(cutover);
+    end = settle(cutover);
   }
-  const Lsn end = old_primary(cutover).wal_end(deadline).flush;
   return fmt::format("{:.1f} MB of WAL written, {} kB left in the segment", static_cast<double>(filled) / 1e6,
                      left_in_segment(end, cutover.wal_segment) / 1000);
 }

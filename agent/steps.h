@@ -38,8 +38,8 @@ std::span<const Step> steps();
 /// Tells a new agent what the one that died had found out: `before` as recorded for `step`.
 void recall(Cutover& cutover, std::string_view step, const nlohmann::json& before);
 
-/// Holds for steps(), see steps_test.cc: unique names, exactly one commits, an undo for every mutating step
-/// before it, nothing in a dry run that mutates.
+/// Holds for steps(), see steps_test.cc: unique names, exactly one commits, an undo for every mutating step before it,
+/// nothing in a dry run that mutates.
 constexpr bool well_formed(std::span<const Step> steps) {
   int commits = 0;
   for (std::size_t i = 0; i < steps.size(); ++i) {

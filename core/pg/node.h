@@ -262,10 +262,12 @@ class Node {
   virtual Reload order_reload(Duration deadline) = 0;
   /// Waits until new sessions have the configuration. Returns the server's time at which that was certain.
   virtual WallTime await_reload(const Reload& ordered, Duration deadline) = 0;
+  /// Both, with `deadline` for each.
+  void reload(Duration deadline) { await_reload(order_reload(deadline), deadline); }
   /// All of it, with `deadline` for each.
   void override_settings(const Overrides& values, Duration deadline) {
     alter_system(values, deadline);
-    await_reload(order_reload(deadline), deadline);
+    reload(deadline);
   }
   /// ALTER DATABASE … ALLOW_CONNECTIONS for all of them in one transaction: one transaction id, none when there are
   /// none. Begins at once; the node takes no other call until `get()`, which throws Error.

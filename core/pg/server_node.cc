@@ -449,7 +449,7 @@ class ServerNode final : public Node {
     const Budget budget(deadline);
     open(budget.left());
     alter_system("wal_init_zero", value, budget.left());
-    await_reload(order_reload(budget.left()), budget.left());
+    reload(budget.left());
   }
 
   bool promote(Duration deadline) override {
@@ -509,7 +509,7 @@ class ServerNode final : public Node {
                                     .with("port", primary.port());
     session_.script("ALTER SYSTEM SET primary_conninfo = " + session_.quote_literal(redirected.text().reveal()),
                     budget.left());
-    await_reload(order_reload(budget.left()), budget.left());
+    reload(budget.left());
   }
 
  private:

@@ -88,6 +88,16 @@ class LoadgenOnAPair : public testing::Test {
     session.open(soon);
     return session;
   }
+  /// Has a seed begin, and interrupts it before its first row. Returns what goes on with it.
+  static SeedOptions interrupted_seed() {
+    std::stop_source stop;
+    stop.request_stop();
+    SeedOptions options{.users = 10, .products = 10, .orders = 10, .reset = true};
+    std::ostringstream ignored;
+    EXPECT_FALSE(seed(writable_one_of(pair()), options, system_clock(), stop.get_token(), ignored, false));
+    options.reset = false;
+    return options;
+  }
   /// For a lock of somebody's.
   static WaitEnd until_the_seed_waits() {
     Session admin = superuser();
@@ -410,12 +420,7 @@ TEST_F(LoadgenOnAPair, AnInterruptedSeedGoesOnWhereItStopped) {
 }
 
 TEST_F(LoadgenOnAPair, ASeedIsInterruptedAlsoWhileItMakesKeys) {
-  std::stop_source stop;
-  stop.request_stop();
-  SeedOptions options{.users = 10, .products = 10, .orders = 10, .reset = true};
-  std::ostringstream ignored;
-  EXPECT_FALSE(seed(writable_one_of(pair()), options, system_clock(), stop.get_token(), ignored, false));
-  options.reset = false;
+  const SeedOptions options = interrupted_seed();
   // Who reads the table does not hold up the rows, but does hold up the keys.
   session_.script("BEGIN; SELECT FROM users", soon);
   std::stop_source later;
@@ -434,14 +439,10 @@ TEST_F(LoadgenOnAPair, ASeedIsInterruptedAlsoWhileItMakesKeys) {
 }
 
 TEST_F(LoadgenOnAPair, ASeedIsInterruptedAlsoWhileItsRowsWaitForALock) {
-  std::stop_source at_once;
-  at_once.request_stop();
-  SeedOptions options{.users = 10, .products = 10, .orders = 10, .reset = true};
-  std::ostringstream out;
-  EXPECT_FALSE(seed(writable_one_of(pair()), options, system_clock(), at_once.get_token(), out, false));
-  options.reset = false;
+  const SeedOptions options = interrupted_seed();
   session_.script("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE", soon);
   std::stop_source later;
+  std::ostringstream out;
   auto seeded = std::async(std::launch::async, [&] {
     return seed(writable_one_of(pair()), options, system_clock(), later.get_token(), out, false);
   });
