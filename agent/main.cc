@@ -1,9 +1,9 @@
 // The agent's command line. What the commands do stands in commands.cc, what a cutover is in steps.cc.
 #include <iostream>
 
-#include "agent/commands.h"
-#include "agent/metrics.h"
-#include "agent/report.h"
+#include "agent/commands/commands.h"
+#include "agent/view/metrics.h"
+#include "agent/view/report.h"
 #include "core/base/command_line.h"
 #include "core/base/signals.h"
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/node_control.h"
+#include "agent/demote/node_control.h"
 #include "core/base/error.h"
 #include "tests/fakes/fake_cluster.h"
 

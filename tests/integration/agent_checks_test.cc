@@ -1,6 +1,6 @@
 // Every check on a real pair that is spoilt for it, and cured again. What a running pair cannot be made to be (another
 // version, another clock, another machine's libraries) is tested on the fake: tests/unit/agent/checks_test.cc.
-#include "agent/checks.h"
+#include "agent/checks/checks.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +8,7 @@
 #include <fstream>
 #include <optional>
 
-#include "agent/state_dir.h"
+#include "agent/base/state_dir.h"
 #include "core/base/error.h"
 #include "core/base/wait.h"
 #include "core/pg/session.h"

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/cutover.h"
+#include "agent/engine/cutover.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_cluster.h"
 #include "tests/fakes/fake_node_control.h"

@@ -1,0 +1,18 @@
+#include "agent/base/servers.h"
+
+#include "core/pg/server_node.h"
+
+namespace pgrm::agent {
+
+Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings) {
+  const NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
+  const auto admin = [&](const Conninfo& server) {
+    return make_server_node(server.with("dbname", maintenance_database), options);
+  };
+  const auto both = [&](const Conninfo& server) { return Server{admin(server), make_server_node(server, options)}; };
+  Servers servers{both(pair.primary), both(pair.replica), admin(pair.primary)};
+  for (const Conninfo& sibling : siblings) servers.siblings.push_back(make_server_node(sibling, options));
+  return servers;
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,28 @@
+// The connections that a cutover holds, all opened before the first change.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/base/options.h"
+#include "core/pg/node.h"
+
+namespace pgrm::agent {
+
+struct Server {
+  std::unique_ptr<Node> admin;        // maintenance database: questions, fence, promotion
+  std::unique_ptr<Node> application;  // application database: probes
+};
+
+/// `primary` is the old primary and `replica` the new one, before and after the promotion.
+struct Servers {
+  Server primary, replica;
+  std::unique_ptr<Node> lock;  // a session of its own on the old primary: losing it loses the lock, and is seen
+  std::vector<std::unique_ptr<Node>> siblings{};  // the old primary's other standbys, if they shall follow
+};
+
+/// `token`: makes the agent's own sessions recognisable (application_name "pgrm-agent/token").
+Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings = {});
+
+}  // namespace pgrm::agent

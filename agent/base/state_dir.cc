@@ -1,0 +1,113 @@
+#include "agent/base/state_dir.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+#include "core/base/error.h"
+
+namespace pgrm::agent {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+/// "20260131T090507Z": in order as texts, too.
+std::string stamp(WallTime time) {
+  std::string text = to_iso8601(time).substr(0, 19);
+  std::erase_if(text, [](char c) { return c == '-' || c == ':'; });
+  return text + "Z";
+}
+
+}  // namespace
+
+StateLock::StateLock(const std::string& state_dir) {
+  std::error_code ignored;  // open() below says what is wrong
+  fs::create_directories(state_dir, ignored);
+  const std::string path = state_dir + "/lock";
+  file_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (file_ < 0) {
+    throw Error(ErrorCode::configuration, fmt::format("STATE_DIR: cannot open {}: {}", path, std::strerror(errno)),
+                "choose another --state-dir");
+  }
+  const std::string who = fmt::format("pid {} since {}\n", getpid(), to_iso8601(system_clock().wall()));
+  if (flock(file_, LOCK_EX | LOCK_NB) != 0) {
+    const int reason = errno;
+    close(file_);
+    if (reason != EWOULDBLOCK) {
+      throw Error(ErrorCode::file_failed, fmt::format("cannot lock {}: {}", path, std::strerror(reason)));
+    }
+    std::string holder = read_file(path);
+    std::erase(holder, '\n');
+    throw Error(ErrorCode::preflight_refused, fmt::format("another agent ({}) holds {}", holder, path),
+                "wait until it has ended");
+  }
+  if (ftruncate(file_, 0) != 0 || pwrite(file_, who.data(), who.size(), 0) < 0) {
+    close(file_);
+    throw Error(ErrorCode::file_failed, "cannot write " + path);
+  }
+}
+
+StateLock::~StateLock() { close(file_); }
+
+std::string new_cutover_id(WallTime now) {
+  std::random_device random;
+  return fmt::format("{}-{:08x}", stamp(now), random());
+}
+
+std::string make_cutover_directory(const std::string& state_dir, WallTime now, const std::string& system_identifier) {
+  std::string directory = state_dir;
+  std::error_code problem;
+  for (fs::create_directories(directory, problem); !problem; now += std::chrono::seconds(1)) {
+    directory = fmt::format("{}/{}-{}", state_dir, stamp(now), system_identifier);
+    if (fs::create_directory(directory, problem)) return directory;
+  }
+  throw Error(ErrorCode::file_failed, fmt::format("cannot make {}: {}", directory, problem.message()));
+}
+
+std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file,
+                                       const std::string& system_identifier) {
+  std::optional<std::string> newest;
+  std::error_code problem;
+  for (const auto& entry : fs::directory_iterator(state_dir, problem)) {
+    const std::string path = entry.path().string();
+    if (!system_identifier.empty() && !path.ends_with("-" + system_identifier)) continue;
+    if (fs::exists(entry.path() / file) && (!newest || path > *newest)) newest = path;  // names begin with the time
+  }
+  return newest;
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  if (!file) throw Error(ErrorCode::file_failed, "cannot read " + path);
+  return text;
+}
+
+void write_file(const std::string& path, const std::string& text) {
+  const std::string temporary = path + ".new";
+  {
+    std::ofstream file(temporary, std::ios::trunc);
+    file << text;
+    file.flush();
+    if (!file) throw Error(ErrorCode::file_failed, "cannot write " + temporary);
+  }
+  const int descriptor = open(temporary.c_str(), O_RDONLY | O_CLOEXEC);
+  const bool durable = descriptor >= 0 && fsync(descriptor) == 0;
+  if (descriptor >= 0) close(descriptor);
+  if (!durable || std::rename(temporary.c_str(), path.c_str()) != 0) {
+    throw Error(ErrorCode::file_failed, "cannot make " + path + " durable");
+  }
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,825 @@
+#include "agent/checks/checks.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <iterator>
+
+#include "agent/engine/alignment.h"
+#include "agent/fence/fence.h"
+
+namespace pgrm::agent {
+namespace {
+
+// REQUIRES of every judge: what its row `needs` is there.
+const ServerState& primary_state(const Facts& facts) { return *facts.sample.primary.state; }
+const ServerState& replica_state(const Facts& facts) { return *facts.sample.replica.state; }
+
+std::string setting_of(const NodeFacts& node, std::string_view name) {
+  const auto found = node.facts->settings.find(name);
+  return found == node.facts->settings.end() ? "" : found->second;
+}
+
+long number_of(const NodeFacts& node, std::string_view name) {
+  const std::string text = setting_of(node, name);
+  long value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+Verdict reachable(const NodeSample& node, const NodeFacts& facts) {
+  if (!node.state) {
+    return fail(node.error, "start the server, or correct host, port and credentials; then: agent preflight");
+  }
+  if (!facts.facts)
+    return fail(facts.error, "the agent's role must log in and read the catalogs: postgresql/roles.sql");
+  return pass("as " + facts.who);
+}
+
+Verdict primary_reachable(const Facts& facts) { return reachable(facts.sample.primary, facts.primary); }
+Verdict replica_reachable(const Facts& facts) { return reachable(facts.sample.replica, facts.replica); }
+
+Verdict versions(const Facts& facts) {
+  const int ours = primary_state(facts).version;
+  const int theirs = replica_state(facts).version;
+  const std::string observed = fmt::format("primary {}, replica {}", setting_of(facts.primary, "server_version"),
+                                           setting_of(facts.replica, "server_version"));
+  if (std::min(ours, theirs) < 130000) return fail(observed + ", required is 13 or newer", "upgrade first");
+  if (ours / 10000 != theirs / 10000) {
+    return fail(observed + ", required is the same major version", "physical replication needs it");
+  }
+  return pass(observed);
+}
+
+Verdict roles(const Facts& facts) {
+  if (primary_state(facts).in_recovery) {
+    return fail("the primary is in recovery", "agent cutover --switch-back, if the pair was cut over before");
+  }
+  if (!replica_state(facts).in_recovery) {
+    return fail("the replica is not in recovery: it takes writes already",
+                "agent cutover --switch-back, if the pair was cut over before");
+  }
+  return pass("primary takes writes, replica is in recovery");
+}
+
+Verdict system_identifier(const Facts& facts) {
+  const std::string& ours = primary_state(facts).system_identifier;
+  const std::string& theirs = replica_state(facts).system_identifier;
+  if (ours != theirs) {
+    return fail(fmt::format("primary {}, replica {}: not copies of one cluster", ours, theirs),
+                "check PRIMARY_HOST and REPLICA_HOST");
+  }
+  return pass(ours);
+}
+
+Verdict timeline(const Facts& facts) {
+  const auto ours = primary_state(facts).timeline;
+  const auto theirs = replica_state(facts).timeline;
+  if (!ours || !theirs) return unknown("the timeline of one of the servers is not known");
+  if (*ours != *theirs) {
+    return fail(fmt::format("primary on {}, replica on {}", *ours, *theirs),
+                "let the replica follow the primary's timeline, or make it anew with pg_basebackup");
+  }
+  return pass(fmt::format("both on {}", *ours));
+}
+
+Verdict streaming(const Facts& facts) {
+  const auto& receiver = replica_state(facts).receiver;
+  if (!receiver) {
+    return fail("the replica has no WAL receiver", "look at primary_conninfo and the replica's log");
+  }
+  if (receiver->status != "streaming") {
+    return fail(fmt::format("the WAL receiver is {}, required is streaming", receiver->status),
+                "look at the replica's log");
+  }
+  const Standby* const standby = paired_standby(facts.sample);
+  if (standby == nullptr) {
+    return fail(fmt::format("the replica streams from {}:{}, but this primary has no walsender for it",
+                            receiver->sender_host, receiver->sender_port),
+                "check that the replica follows this very primary");
+  }
+  if (standby->state != "streaming") {
+    return fail(fmt::format("the primary's walsender is in {}, required is streaming", standby->state.value_or("?")),
+                "wait for the replica to catch up");
+  }
+  return pass(fmt::format("from {}:{} as {}", receiver->sender_host, receiver->sender_port, standby->name));
+}
+
+Verdict exporter_fresh(const Facts& facts) {
+  if (!facts.exporter) return fail(facts.exporter_error, "start the exporter, or set EXPORTER_URL");
+  const Duration limit = 2 * facts.exporter->interval;
+  if (facts.exporter->age > limit) {
+    return fail(fmt::format("its last observation is {} old, allowed are {}", human(facts.exporter->age), human(limit)),
+                "look at the exporter's log");
+  }
+  return pass(fmt::format("observation {} is {} old", facts.exporter->generation, human(facts.exporter->age)));
+}
+
+Verdict exporter_pair(const Facts& facts) {
+  const auto& seen = *facts.exporter;
+  // Which of the two is the primary does not matter: for a switch-back, the exporter's replica is our primary.
+  for (const auto* const server : {&seen.primary, &seen.replica}) {
+    if (server->reachable && server->system_identifier != primary_state(facts).system_identifier) {
+      return fail(fmt::format("it sees {} of cluster {}, ours is {}", server->address, server->system_identifier,
+                              primary_state(facts).system_identifier),
+                  "give exporter and agent the same PRIMARY_* and REPLICA_*");
+    }
+  }
+  const std::string both = fmt::format("{} and {}", seen.primary.address, seen.replica.address);
+  // Its last look may be from before a server came back, or changed its role. The wait for synchronisation goes on
+  // until it has seen the pair as it is.
+  for (const auto* const server : {&seen.primary, &seen.replica}) {
+    if (!server->reachable) {
+      return warn(fmt::format("it does not reach {} yet, of {}", server->address, both), "look at the exporter's log");
+    }
+  }
+  if (seen.primary.in_recovery == seen.replica.in_recovery) {
+    return warn(fmt::format("it does not see a primary and a standby yet in {}", both), "look at the exporter's log");
+  }
+  return pass(both);
+}
+
+Verdict clocks(const Facts& facts) {
+  // The two were not asked at the same moment: what lies between is no difference of clocks.
+  const double apart = std::abs(to_unix(primary_state(facts).server_time) - to_unix(replica_state(facts).server_time)) -
+                       to_seconds(facts.sample.took);
+  const std::string observed = fmt::format("{:.3f} s apart, allowed are 2 s", std::max(apart, 0.0));
+  if (apart > 2) return fail(observed, "synchronise the clocks (chrony, systemd-timesyncd)");
+  return pass(observed);
+}
+
+Verdict single_agent(const Facts& facts) {
+  if (!facts.lock_held) {
+    return fail(
+        fmt::format("{} holds the advisory lock on the primary",
+                    facts.lock_holder.empty() ? "another agent" : facts.lock_holder),
+        "wait for it, or look for it: select * from pg_stat_activity where application_name like 'pgrm-agent%'");
+  }
+  return pass("the advisory lock on the primary is ours");
+}
+
+Verdict slot(const Facts& facts) {
+  const auto& receiver = replica_state(facts).receiver;
+  if (!receiver) return unknown("without a WAL receiver the replica's slot is not known");
+  if (receiver->slot.empty()) {
+    return warn("the replica streams without a slot", "set primary_slot_name, so that the primary keeps WAL for it");
+  }
+  const auto& slots = primary_state(facts).slots;
+  const auto found = std::ranges::find(slots, receiver->slot, &Slot::name);
+  if (found == slots.end()) return fail("the primary has no slot " + receiver->slot, "look at the replica's log");
+  const std::string status = found->wal_status.value_or("unknown");
+  const std::string observed =
+      fmt::format("{} is {}, WAL {}", found->name, found->active ? "active" : "inactive", status);
+  if (!found->active || found->type != "physical" || (status != "reserved" && status != "extended")) {
+    return fail(observed + ", required is a physical, active slot with WAL reserved",
+                "select * from pg_replication_slots on the primary");
+  }
+  constexpr std::int64_t little = 64LL << 20;
+  if (found->safe_wal_bytes && *found->safe_wal_bytes < little) {
+    return warn(fmt::format("{}, and only {} bytes more before it is lost (max_slot_wal_keep_size)", observed,
+                            *found->safe_wal_bytes),
+                "alter system set max_slot_wal_keep_size = '…'; select pg_reload_conf() on the primary");
+  }
+  return pass(observed);
+}
+
+Verdict lag(const Facts& facts) {
+  const auto reasons = out_of_sync(facts.sample, facts.thresholds);
+  const PairLag lag = pair_lag(facts.sample);
+  if (reasons.empty()) return pass(fmt::format("{} bytes to replay", lag.replay_bytes.value_or(0)));
+  if (facts.lag_before && facts.lag_after && *facts.lag_after > *facts.lag_before &&
+      *facts.lag_after > facts.thresholds.bytes) {
+    return warn(
+        fmt::format("it grows: {} bytes to replay, then {}", *facts.lag_before, *facts.lag_after),
+        "select * from pg_stat_replication on the primary shows where WAL waits: sent, written, flushed, replayed");
+  }
+  std::vector<std::string> texts;
+  for (const SyncReason& reason : reasons) texts.push_back(reason.text);
+  // A warning: wait_sync waits for the pair to be in sync, and is the judge of it.
+  return warn(fmt::format("{}", fmt::join(texts, "; ")), "the cutover waits for it, at most SYNC_TIMEOUT seconds");
+}
+
+Verdict replay_running(const Facts& facts) {
+  if (replica_state(facts).replay_paused.value_or(false)) {
+    return fail("replay is paused", "select pg_wal_replay_resume() on the replica");
+  }
+  return pass("replay runs");
+}
+
+Verdict apply_delay(const Facts& facts) {
+  const std::string delay = setting_of(facts.replica, "recovery_min_apply_delay");
+  if (delay != "0") {
+    return fail("recovery_min_apply_delay is " + delay + " ms, required is 0",
+                "alter system reset recovery_min_apply_delay; select pg_reload_conf() on the replica");
+  }
+  return pass("recovery_min_apply_delay is 0");
+}
+
+Verdict base_backup(const Facts& facts) {
+  if (facts.primary.facts->base_backup_running.value_or(false)) {
+    return fail("a base backup runs on the primary", "wait for it: select * from pg_stat_progress_basebackup");
+  }
+  return pass("none runs");
+}
+
+Verdict conflicts(const Facts& facts) {
+  const auto oldest = facts.replica.facts->oldest_transaction;
+  const std::string delay = setting_of(facts.replica, "max_standby_streaming_delay");
+  const std::string observed = fmt::format("{} queries cancelled so far, the oldest one now is open for {}",
+                                           facts.replica.facts->conflicts, oldest ? human(*oldest) : "0 ms");
+  if (oldest && *oldest > std::chrono::seconds(5)) {
+    return warn(fmt::format("{}: it may hold replay up for max_standby_streaming_delay = {} ms", observed, delay),
+                "select pid, usename, xact_start, query from pg_stat_activity order by xact_start on the replica");
+  }
+  return pass(observed);
+}
+
+Verdict archiver(const Facts& facts) {
+  const ServerFacts& primary = *facts.primary.facts;
+  if (setting_of(facts.primary, "archive_mode") == "off") return pass("archive_mode is off");
+  if (!primary.archive_ready) return unknown("no right to execute pg_ls_archive_statusdir(): grant pg_monitor");
+  const std::string observed = fmt::format("{} WAL files wait for the archiver", *primary.archive_ready);
+  if (primary.archiver_failing || *primary.archive_ready > 8) {
+    return warn(observed + (primary.archiver_failing ? ", and its last attempt has failed" : ""),
+                "select * from pg_stat_archiver on the primary: what is not archived when it stops is missing for "
+                "point-in-time recovery");
+  }
+  return pass(observed);
+}
+
+Verdict capacity(const Facts& facts) {
+  static constexpr std::array names{"max_connections", "max_worker_processes", "max_wal_senders",
+                                    "max_prepared_transactions", "max_locks_per_transaction"};
+  std::vector<std::string> smaller;
+  for (const char* const name : names) {
+    const long old_value = number_of(facts.primary, name);
+    const long new_value = number_of(facts.replica, name);
+    if (new_value < old_value) smaller.push_back(fmt::format("{} {} < {}", name, new_value, old_value));
+  }
+  if (!smaller.empty()) {
+    return fail(fmt::format("smaller on the replica: {}", fmt::join(smaller, ", ")),
+                "raise them on the replica and restart it");
+  }
+  return pass("nothing smaller on the replica");
+}
+
+Verdict pending_restart(const Facts& facts) {
+  const auto& names = facts.replica.facts->pending_restart;
+  if (!names.empty()) {
+    return warn(fmt::format("the replica waits for a restart to apply {}", fmt::join(names, ", ")),
+                "restart the replica now: as the primary it cannot be restarted without a pause");
+  }
+  return pass("the replica runs with what is configured");
+}
+
+Verdict headroom(const Facts& facts) {
+  const long room = replica_state(facts).connections_limit -
+                    number_of(facts.replica, "superuser_reserved_connections") - replica_state(facts).connections;
+  const int today = primary_state(facts).connections;
+  const std::string observed = fmt::format("the replica has room for {} connections, the primary has {}", room, today);
+  if (room < today) return fail(observed, "raise max_connections on the replica and restart it");
+  return pass(observed);
+}
+
+Verdict senders(const Facts& facts) {
+  const long needed = (facts.demotion == Demotion::standby ? 1 : 0) + static_cast<long>(facts.siblings.size());
+  const auto used_senders = static_cast<long>(replica_state(facts).standbys.size());
+  const auto used_slots = static_cast<long>(replica_state(facts).slots.size());
+  const long free_senders = number_of(facts.replica, "max_wal_senders") - used_senders;
+  const long free_slots = number_of(facts.replica, "max_replication_slots") - used_slots;
+  const std::string observed = fmt::format("{} WAL senders and {} slots are free on the replica, needed are {}",
+                                           free_senders, free_slots, needed);
+  const auto& slots = replica_state(facts).slots;
+  const auto taken = std::ranges::find(slots, facts.standby_slot, &Slot::name);
+  if (facts.demotion == Demotion::standby && taken != slots.end() && taken->active) {
+    return fail(fmt::format("slot {} on the replica is in use by somebody else", facts.standby_slot),
+                "name another one with --standby-slot");
+  }
+  if (free_senders < needed || free_slots < needed) {
+    return fail(observed, "raise max_wal_senders and max_replication_slots on the replica and restart it");
+  }
+  if (free_senders < 1 || free_slots < 1) {
+    return warn(observed + ": the old primary cannot become a standby later",
+                "raise max_wal_senders and max_replication_slots on the replica and restart it");
+  }
+  return pass(observed);
+}
+
+Verdict not_read_only(const Facts& facts) {
+  const bool old_server = primary_state(facts).default_read_only;
+  const bool new_server = replica_state(facts).default_read_only;
+  if (old_server || new_server) {
+    return fail(fmt::format("default_transaction_read_only is on at the {}", old_server && new_server
+                                                                                 ? "primary and the replica"
+                                                                             : old_server ? "primary"
+                                                                                          : "replica"),
+                "an earlier cutover may have left it: alter system reset default_transaction_read_only; select "
+                "pg_reload_conf()");
+  }
+  return pass("default_transaction_read_only is off on both");
+}
+
+Verdict read_only_exceptions(const Facts& facts) {
+  const auto& names = facts.primary.read_only_exceptions;
+  if (!names.empty()) {
+    return fail(fmt::format("a read-only setting of its own has {}: it beats the fence", fmt::join(names, ", ")),
+                "alter role … [in database …] reset default_transaction_read_only, or alter database … reset …");
+  }
+  return pass("no role and no database has one of its own");
+}
+
+Verdict wedge(const Facts& facts) {
+  std::vector<std::string> names = facts.primary.wedge_exceptions;
+  const std::string everywhere = setting_of(facts.primary, "synchronous_commit");
+  if (everywhere == "off" || everywhere == "local") names.insert(names.begin(), "the server");
+  if (names.empty()) return pass("every commit waits for standbys");
+  const std::string observed = fmt::format("synchronous_commit is off or local for {}", fmt::join(names, ", "));
+  const char* const by_itself = "a client that asks for READ WRITE by itself";
+  if (choose_fence(facts.fence, facts.primary.facts->databases).form != FenceForm::closed) {
+    return fail(fmt::format("{}: {} writes behind a read-only fence, and loses it", observed, by_itself),
+                "set it to on until the cutover is done, or make a closed fence possible: see fence_form");
+  }
+  if (facts.demotion == Demotion::read_only) {
+    return warn(fmt::format("{}: {} could write to the demoted server, where nobody looks", observed, by_itself),
+                "set it to on for the cutover, or choose --demote closed, stop or standby");
+  }
+  return pass(observed + "; the fence is closed, and the old primary stays so");
+}
+
+Verdict synchronous_standbys(const Facts& facts) {
+  const std::string names = setting_of(facts.replica, "synchronous_standby_names");
+  if (!names.empty()) {
+    return fail(fmt::format("synchronous_standby_names is \"{}\" on the replica: commits would hang there", names),
+                "alter system reset synchronous_standby_names; select pg_reload_conf() on the replica");
+  }
+  return pass("synchronous_standby_names is empty on the replica");
+}
+
+Verdict archiving(const Facts& facts) {
+  const std::string old_mode = setting_of(facts.primary, "archive_mode");
+  const std::string new_mode = setting_of(facts.replica, "archive_mode");
+  if (old_mode != "off" && new_mode == "off") {
+    return warn(fmt::format("archive_mode is {} on the primary, off on the replica", old_mode),
+                "set archive_mode on the replica, or point-in-time recovery ends at the cutover");
+  }
+  return pass(fmt::format("archive_mode {} and {}", old_mode, new_mode));
+}
+
+Verdict libraries(const Facts& facts) {
+  const std::string ours = setting_of(facts.primary, "shared_preload_libraries");
+  const std::string theirs = setting_of(facts.replica, "shared_preload_libraries");
+  if (ours != theirs) {
+    return warn(fmt::format("shared_preload_libraries is \"{}\" on the primary, \"{}\" on the replica", ours, theirs),
+                "make them equal and restart the replica, unless the difference is meant");
+  }
+  return pass(ours.empty() ? "none on both" : ours + " on both");
+}
+
+Verdict extensions(const Facts& facts) {
+  const DatabaseFacts& there = *facts.replica.database;
+  if (!there.missing_extensions.empty()) {
+    return fail(fmt::format("the replica has no files of {}", fmt::join(there.missing_extensions, ", ")),
+                "install their packages on the replica's machine, in the version of the primary");
+  }
+  if (!there.differing_extensions.empty()) {
+    return warn(
+        fmt::format("the replica's files are of another version than {}", fmt::join(there.differing_extensions, ", ")),
+        "install the primary's version there, or plan: alter extension … update after the cutover");
+  }
+  return pass("every extension of the database has its files on the replica");
+}
+
+Verdict collations(const Facts& facts) {
+  const auto all = [](const NodeFacts& node) {
+    std::vector<std::string> names = node.facts->collation_mismatches;
+    const auto& more = node.database->collation_mismatches;
+    names.insert(names.end(), more.begin(), more.end());
+    return names;
+  };
+  const auto ours = all(facts.primary);
+  const auto theirs = all(facts.replica);
+  std::vector<std::string> only_there;
+  std::ranges::copy_if(theirs, std::back_inserter(only_there),
+                       [&ours](const std::string& name) { return std::ranges::find(ours, name) == ours.end(); });
+  if (!only_there.empty()) {
+    return fail(
+        fmt::format("the replica's libraries sort otherwise than {} was built with", fmt::join(only_there, ", ")),
+        "use the primary's libc and ICU on the replica's machine, or reindex right after the cutover: indexes on "
+        "text may miss rows");
+  }
+  if (!theirs.empty()) {
+    return warn(fmt::format("on both servers, {} was built with other libraries", fmt::join(theirs, ", ")),
+                "reindex, then alter database … refresh collation version");
+  }
+  return pass("the same on both");
+}
+
+Verdict differing_settings(const Facts& facts) {
+  // What an application can feel. Sizes may differ: the new server is meant to be bigger.
+  static constexpr std::array felt{"TimeZone",
+                                   "DateStyle",
+                                   "IntervalStyle",
+                                   "lc_messages",
+                                   "lc_monetary",
+                                   "lc_numeric",
+                                   "lc_time",
+                                   "search_path",
+                                   "client_encoding",
+                                   "default_text_search_config",
+                                   "default_transaction_isolation",
+                                   "default_transaction_deferrable",
+                                   "standard_conforming_strings",
+                                   "bytea_output",
+                                   "extra_float_digits",
+                                   "statement_timeout",
+                                   "lock_timeout",
+                                   "idle_in_transaction_session_timeout",
+                                   "idle_session_timeout",
+                                   "transaction_timeout",
+                                   "row_security",
+                                   "password_encryption",
+                                   "ssl",
+                                   "wal_level",
+                                   "fsync",
+                                   "full_page_writes",
+                                   "synchronous_commit",
+                                   "autovacuum",
+                                   "session_replication_role",
+                                   "default_tablespace",
+                                   "temp_tablespaces",
+                                   "vacuum_defer_cleanup_age",
+                                   "log_statement"};
+  std::vector<std::string> different;
+  for (const char* const name : felt) {
+    const std::string ours = setting_of(facts.primary, name);
+    const std::string theirs = setting_of(facts.replica, name);
+    if (ours != theirs) different.push_back(fmt::format("{} \"{}\" and \"{}\"", name, ours, theirs));
+  }
+  if (!different.empty()) {
+    return warn(fmt::format("differ on primary and replica: {}", fmt::join(different, ", ")),
+                "alter system set … on the replica, unless the difference is meant");
+  }
+  return pass(fmt::format("{} that an application feels are the same", felt.size()));
+}
+
+Verdict logins(const Facts& facts) {
+  const auto& refused = facts.replica.refused_roles;
+  if (refused.empty()) return pass("the application's roles are let in as on the primary");
+  if (!facts.primary.refused_roles.empty()) {
+    return warn(fmt::format("both servers refuse from here {}", fmt::join(refused, "; ")),
+                "nothing is known from this machine: compare both pg_hba.conf");
+  }
+  return fail(fmt::format("the replica refuses {}", fmt::join(refused, "; ")),
+              "make the replica's pg_hba.conf like the primary's; select pg_reload_conf()");
+}
+
+Verdict rewindable(const Facts& facts) {
+  const bool checksums = setting_of(facts.primary, "data_checksums") == "on";
+  const bool hints = setting_of(facts.primary, "wal_log_hints") == "on";
+  if (checksums || hints) {
+    return pass(fmt::format("{} is on", checksums ? "data_checksums" : "wal_log_hints"));
+  }
+  return warn("the primary has neither data_checksums nor wal_log_hints: pg_rewind cannot make it a standby",
+              "it will need a new base copy; or alter system set wal_log_hints = on and restart it beforehand");
+}
+
+Verdict prepared_transactions(const Facts& facts) {
+  const int count = facts.primary.facts->prepared_transactions;
+  if (count > 0) {
+    return fail(fmt::format("{} prepared transactions, required are 0: they could commit behind the fence", count),
+                "commit or roll them back: select * from pg_prepared_xacts on the primary");
+  }
+  return pass("none");
+}
+
+Verdict long_transactions(const Facts& facts) {
+  const auto oldest = facts.primary.facts->oldest_transaction;
+  if (oldest && *oldest > std::chrono::seconds(5)) {
+    return warn(fmt::format("a transaction is open for {}: the fence will end it", human(*oldest)),
+                "select pid, usename, xact_start, query from pg_stat_activity order by xact_start on the primary");
+  }
+  return pass(oldest ? "the oldest is " + human(*oldest) : "none open");
+}
+
+Verdict idle_transactions(const Facts& facts) {
+  const int count = facts.primary.facts->idle_in_transaction;
+  if (count > 0) {
+    return warn(
+        fmt::format("{} sessions idle in a transaction for more than 5 s: the fence will end them", count),
+        "select pid, usename, state_change, query from pg_stat_activity where state like 'idle in transaction%' "
+        "on the primary");
+  }
+  return pass("none");
+}
+
+Verdict advisory_locks(const Facts& facts) {
+  const int count = facts.primary.facts->advisory_lock_sessions;
+  if (count > 0) {
+    return warn(
+        fmt::format("{} sessions hold advisory locks, which end with them and do not move", count),
+        "select * from pg_locks where locktype = 'advisory' on the primary: their programs must take them anew");
+  }
+  return pass("none held");
+}
+
+Verdict unlogged_tables(const Facts& facts) {
+  const auto& names = facts.primary.database->unlogged_tables;
+  if (!names.empty()) {
+    return warn(fmt::format("unlogged, so empty on the new primary: {}", fmt::join(names, ", ")),
+                "alter table … set logged, if the rows are needed");
+  }
+  return pass("none");
+}
+
+Verdict invalid_indexes(const Facts& facts) {
+  const auto& names = facts.primary.database->invalid_indexes;
+  if (!names.empty()) {
+    return warn(fmt::format("invalid, there as here: {}", fmt::join(names, ", ")),
+                "reindex index concurrently …, or drop it");
+  }
+  return pass("none");
+}
+
+/// Who streams from the primary beside the replica.
+std::vector<const Standby*> others(const Facts& facts) {
+  std::vector<const Standby*> rows;
+  const Standby* const paired = paired_standby(facts.sample);
+  for (const Standby& row : primary_state(facts).standbys) {
+    if (&row != paired) rows.push_back(&row);
+  }
+  return rows;
+}
+
+std::string names_of(const std::vector<const Standby*>& rows) {
+  std::vector<std::string> names;
+  for (const Standby* const row : rows) names.push_back(row->name.empty() ? "without a name" : row->name);
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+Verdict other_standbys(const Facts& facts) {
+  for (const auto& sibling : facts.siblings) {
+    if (!sibling.problem.empty()) {
+      return fail(fmt::format("{} cannot follow: {}", sibling.name, sibling.problem),
+                  "cure it, or leave it out of --follow-siblings");
+    }
+  }
+  const auto rows = others(facts);
+  if (rows.size() > facts.siblings.size()) {
+    return warn(fmt::format("{} stream from the primary, {} will follow: {}", rows.size(), facts.siblings.size(),
+                            names_of(rows)),
+                "--follow-siblings \"host=… port=…\" makes standbys follow; anything else must be moved by hand");
+  }
+  return pass(rows.empty() ? "none" : fmt::format("{} will follow", names_of(rows)));
+}
+
+Verdict shutdown(const Facts& facts) {
+  if (!needs_node_control(facts.demotion)) return pass("the old primary is not shut down");
+  const auto rows = others(facts);
+  if (rows.size() > facts.siblings.size()) {
+    return warn(fmt::format("a shutdown waits until these have received everything: {}", names_of(rows)),
+                "stop or move them, or the old primary is down only after wal_sender_timeout");
+  }
+  return pass("nobody else holds a shutdown up");
+}
+
+Verdict superuser_sessions(const Facts& facts) {
+  const int count = facts.primary.facts->superuser_sessions;
+  if (count > 0 && !facts.primary.facts->superuser) {
+    return fail(fmt::format("{} sessions of superusers, which the agent's role cannot end", count),
+                "close them: select pid, usename, application_name from pg_stat_activity on the primary");
+  }
+  return pass(fmt::format("{} of others", count));
+}
+
+Verdict subscriptions(const Facts& facts) {
+  std::vector<std::string> ours, others;
+  for (const Subscription& subscription : facts.primary.facts->subscriptions) {
+    const bool reach = subscription.may_alter && subscription.database == facts.database;
+    (reach ? ours : others).push_back(subscription.name + " of " + subscription.database);
+  }
+  if (!others.empty()) {
+    return fail(fmt::format("enabled subscriptions that the agent cannot disable: {}", fmt::join(others, ", ")),
+                "alter subscription … disable, in its database on the primary");
+  }
+  if (ours.empty()) return pass("none enabled");
+  return warn(fmt::format("the fence disables {}, and the new primary enables them", fmt::join(ours, ", ")),
+              "see that the publisher can be reached from the new primary");
+}
+
+Verdict logical_slots(const Facts& facts) {
+  // What a failover slot (17+) has synchronised is on the replica already.
+  const auto& there = facts.replica.facts->logical_slots;
+  std::vector<std::string> names;
+  std::ranges::copy_if(facts.primary.facts->logical_slots, std::back_inserter(names),
+                       [&there](const std::string& name) { return std::ranges::find(there, name) == there.end(); });
+  if (!names.empty()) {
+    return warn(fmt::format("logical slots do not move with the cutover: {}", fmt::join(names, ", ")),
+                "make them anew on the new primary, or synchronise them (17+)");
+  }
+  return pass(there.empty() ? "none" : "synchronised to the replica");
+}
+
+Verdict rights(const NodeFacts& node, std::initializer_list<std::string_view> needed) {
+  std::vector<std::string_view> missing;
+  for (const std::string_view right : needed) {
+    const auto found = node.facts->rights.find(right);
+    if (found == node.facts->rights.end() || !found->second) missing.push_back(right);
+  }
+  if (!node.may_write_probe) missing.emplace_back("INSERT on pgrm.cutover_probe");
+  if (!missing.empty()) {
+    return fail(fmt::format("{} lacks {}", node.who, fmt::join(missing, ", ")),
+                "grant them as postgresql/roles.sql does");
+  }
+  return pass(fmt::format("{} has {}", node.who, fmt::join(needed, ", ")));
+}
+
+Verdict fence_rights(const Facts& facts) {
+  return rights(facts.primary, {"ALTER SYSTEM default_transaction_read_only", "ALTER SYSTEM synchronous_standby_names",
+                                "pg_reload_conf", "pg_signal_backend", "pg_checkpoint"});
+}
+
+Verdict fence_form(const Facts& facts) {
+  if (facts.database == maintenance_database) {
+    return fail(
+        fmt::format("the application's database is {}, over which the agent works: it cannot be closed",
+                    facts.database),
+        fmt::format("move the application to a database of its own: alter database {} rename to …", facts.database));
+  }
+  const FenceChoice choice = choose_fence(facts.fence, facts.primary.facts->databases);
+  if (!choice.form) return fail(choice.reason, choice.hint);
+  if (choice.form == FenceForm::closed || facts.fence) return pass(choice.reason);
+  return warn(choice.reason, choice.hint);
+}
+
+Verdict promote_rights(const Facts& facts) { return rights(facts.replica, {"pg_promote", "pg_checkpoint"}); }
+
+Verdict alignment_rights(const Facts& facts) {
+  const std::string missing = missing_for_alignment(facts);
+  if (!missing.empty()) {
+    return warn(fmt::format("the agent's role lacks {}: the promotion copies a WAL segment", missing),
+                "grant them as postgresql/roles.sql does: writes are stopped for less long");
+  }
+  if (segment_to_align(facts) == 0) return pass("WAL segments are too large to fill one: the promotion copies it");
+  return pass("nothing has to be copied");
+}
+
+Verdict demotion_rights(const Facts& facts) {
+  if (facts.demotion != Demotion::standby && facts.siblings.empty()) return pass("none needed: no standby is made");
+  return rights(facts.replica, {"REPLICATION", "pg_checkpoint"});
+}
+
+Verdict node_control(const Facts& facts) {
+  if (facts.node_control.empty()) return pass(fmt::format("not needed for --demote {}", to_string(facts.demotion)));
+  std::vector<std::string> verbs;
+  for (const auto& verb : facts.node_control) {
+    if (!verb.problem.empty()) {
+      return fail(fmt::format("{}: {}", verb.name, verb.problem), "cure it, or choose --demote read-only or closed");
+    }
+    verbs.push_back(verb.name);
+  }
+  return pass(fmt::format("{} answer --check", fmt::join(verbs, ", ")));
+}
+
+Verdict traffic(const Facts& facts) {
+  if (facts.traffic.empty()) {
+    return warn("nothing tells the application: its sessions are ended by the fence",
+                "clients need target_session_attrs=read-write and both hosts, or use --traffic and --hooks");
+  }
+  std::vector<std::string> names;
+  for (const auto& driver : facts.traffic) {
+    if (!driver.problem.empty()) {
+      return fail(driver.name + ": " + driver.problem, "cure it, or cut over without: --traffic none");
+    }
+    names.push_back(driver.name);
+  }
+  return pass(fmt::format("{} ready", fmt::join(names, ", ")));
+}
+
+Verdict state_directory(const Facts& facts) {
+  if (!facts.state_dir_problem.empty()) return fail(facts.state_dir_problem, "choose another with --state-dir");
+  constexpr std::uint64_t needed = 16U << 20U;
+  const std::string observed =
+      fmt::format("a record was written and synced, {} MiB are free", facts.state_dir_free >> 20U);
+  if (facts.state_dir_free < needed) {
+    return fail(observed + ", required are 16 MiB", "make room, or choose another with --state-dir");
+  }
+  return pass(observed);
+}
+
+constexpr std::array table{
+    Check{"identity", "primary_reachable", "the old primary answers the agent's role", nothing, primary_reachable},
+    Check{"identity", "replica_reachable", "the future primary answers the agent's role", nothing, replica_reachable},
+    Check{"identity", "roles", "there is one primary and one standby, and they are the ones we think", both, roles},
+    Check{"identity", "versions", "physical replication stays within one major version, 13 or newer", both, versions},
+    Check{"identity", "system_identifier", "both are copies of the same cluster", both, system_identifier},
+    Check{"identity", "timeline", "the standby is on the primary's own line of history", both, timeline},
+    Check{"identity", "streaming", "the standby receives WAL from this very primary", both, streaming},
+    Check{"identity", "exporter_fresh", "the gate of the cutover looks at the servers right now", nothing,
+          exporter_fresh},
+    Check{"identity", "exporter_pair", "the exporter watches the same two servers", both | exporter, exporter_pair},
+    Check{"identity", "clocks", "times of both servers can be compared", both, clocks},
+    Check{"identity", "single_agent", "no second cutover runs", primary, single_agent},
+    Check{"replication", "slot", "the primary keeps the WAL that the standby still needs", both, slot},
+    Check{"replication", "lag", "the standby keeps up", both, lag},
+    Check{"replication", "replay_running", "a paused replay never reaches the end of WAL", replica, replay_running},
+    Check{"replication", "apply_delay", "a delayed standby is late by design", replica, apply_delay},
+    Check{"replication", "base_backup", "a base backup would be cut off", primary, base_backup},
+    Check{"replication", "conflicts", "queries on the standby may hold replay up", replica, conflicts},
+    Check{"replication", "archiver", "WAL that is not archived when the old primary stops is missing", primary,
+          archiver},
+    Check{"fitness", "capacity", "the new primary must not be smaller than the old one", both, capacity},
+    Check{"fitness", "pending_restart", "the new primary must not need a restart", replica, pending_restart},
+    Check{"fitness", "headroom", "today's connections must find room", both, headroom},
+    Check{"fitness", "senders", "standbys of the new primary need WAL senders and slots there", both, senders},
+    Check{"fitness", "not_read_only", "the new primary must accept writes at once", both, not_read_only},
+    Check{"fitness", "synchronous_standbys", "commits must not wait for standbys that are not there", replica,
+          synchronous_standbys},
+    Check{"fitness", "archiving", "backups go on after the cutover", both, archiving},
+    Check{"fitness", "libraries", "extensions need their libraries", both, libraries},
+    Check{"fitness", "extensions", "what the database has installed must be on the new machine", both | databases,
+          extensions},
+    Check{"fitness", "collations", "indexes on text are only right for the libraries that they were built with",
+          both | databases, collations},
+    Check{"fitness", "differing_settings", "an application must not feel the difference", both, differing_settings},
+    Check{"fitness", "logins", "the application's roles must get in", both | databases, logins},
+    Check{"fitness", "rewindable", "pg_rewind needs data checksums or wal_log_hints", primary, rewindable},
+    Check{"loss", "prepared_transactions", "COMMIT PREPARED passes every read-only fence", primary,
+          prepared_transactions},
+    Check{"loss", "read_only_exceptions", "a role's or database's own setting beats the fence", primary,
+          read_only_exceptions},
+    Check{"loss", "wedge", "a commit that waits for no standby passes the last layer of a read-only fence", primary,
+          wedge},
+    Check{"loss", "long_transactions", "the fence ends what is open", primary, long_transactions},
+    Check{"loss", "idle_transactions", "what a session has not committed is lost", primary, idle_transactions},
+    Check{"loss", "advisory_locks", "an advisory lock lives and dies with its session", primary, advisory_locks},
+    Check{"loss", "unlogged_tables", "unlogged tables do not replicate", primary | databases, unlogged_tables},
+    Check{"loss", "invalid_indexes", "an index that failed to build is no better over there", primary | databases,
+          invalid_indexes},
+    Check{"loss", "other_standbys", "other standbys stay with the old primary", both, other_standbys},
+    Check{"loss", "shutdown", "a shutdown waits for everybody who streams", both, shutdown},
+    Check{"loss", "superuser_sessions", "the fence must be able to end every session", primary, superuser_sessions},
+    Check{"loss", "subscriptions", "apply workers write behind the fence", primary, subscriptions},
+    Check{"loss", "logical_slots", "consumers of logical replication lose their place", both, logical_slots},
+    Check{"rights", "fence_rights", "everything the fence needs, asked without doing it", primary, fence_rights},
+    Check{"rights", "fence_form", "the strongest fence that the rights allow, or the one that was asked for", primary,
+          fence_form},
+    Check{"rights", "promote_rights", "everything the promotion needs, asked without doing it", replica,
+          promote_rights},
+    Check{"rights", "alignment_rights", "a promotion that copies a WAL segment takes longer", both, alignment_rights},
+    Check{"rights", "demotion_rights", "everything a new standby needs on the new primary", replica, demotion_rights},
+    Check{"rights", "node_control", "the old primary can be stopped, rewound and started", nothing, node_control},
+    Check{"rights", "traffic", "the application can be told to stop and to go on", nothing, traffic},
+    Check{"rights", "state_directory", "the journal has a place", nothing, state_directory},
+};
+
+std::string missing(const Check& check, const Facts& facts) {
+  std::vector<std::string_view> parts;
+  if ((check.needs & primary) != 0 && (!facts.sample.primary.state || !facts.primary.facts))
+    parts.emplace_back("primary");
+  if ((check.needs & replica) != 0 && (!facts.sample.replica.state || !facts.replica.facts))
+    parts.emplace_back("replica");
+  if ((check.needs & exporter) != 0 && !facts.exporter) parts.emplace_back("exporter");
+  if ((check.needs & databases) != 0 && (!facts.primary.database || !facts.replica.database)) {
+    parts.emplace_back("application's database");
+  }
+  return fmt::format("{}", fmt::join(parts, " and "));
+}
+
+}  // namespace
+
+std::span<const Check> checks() { return table; }
+
+std::vector<Finding> judge(const Facts& facts) {
+  std::vector<Finding> findings;
+  for (const Check& check : table) {
+    const std::string lacking = missing(check, facts);
+    findings.push_back(
+        {&check, lacking.empty() ? check.judge(facts) : unknown("cannot be judged without the " + lacking)});
+  }
+  return findings;
+}
+
+std::string sum_up(const std::vector<Finding>& findings) {
+  std::vector<std::string_view> refusing, warning;
+  for (const Finding& finding : findings) {
+    if (refuses(finding.verdict.level)) refusing.push_back(finding.check->name);
+    if (finding.verdict.level == Level::warn) warning.push_back(finding.check->name);
+  }
+  if (!refusing.empty()) {
+    return fmt::format("{} of {} checks refuse the cutover: {}", refusing.size(), findings.size(),
+                       fmt::join(refusing, ", "));
+  }
+  return fmt::format(
+      "{} checks passed{}", findings.size() - warning.size(),
+      warning.empty() ? "" : fmt::format(", {} with a warning: {}", warning.size(), fmt::join(warning, ", ")));
+}
+
+bool passed(const std::vector<Finding>& findings) {
+  return std::ranges::none_of(findings, [](const Finding& finding) { return refuses(finding.verdict.level); });
+}
+
+}  // namespace pgrm::agent

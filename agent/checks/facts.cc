@@ -1,0 +1,142 @@
+#include "agent/checks/facts.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "agent/base/state_dir.h"
+#include "core/base/error.h"
+#include "core/replication/lag.h"
+
+namespace pgrm::agent {
+namespace {
+
+NodeFacts ask_node(Server& server, Duration deadline) {
+  NodeFacts node;
+  node.who = server.admin->describe();
+  try {
+    node.facts = server.admin->facts(deadline);
+    const FenceView fence = server.admin->fence_view(deadline);
+    node.read_only_exceptions = fence.read_only_exceptions;
+    node.wedge_exceptions = fence.wedge_exceptions;
+    node.may_write_probe = server.application->may_write_probe(deadline);
+  } catch (const Error& error) {
+    node.error = error.what();
+  }
+  return node;
+}
+
+void ask_database(NodeFacts& node, Server& server, Duration deadline) {
+  try {
+    node.database = server.application->database_facts(deadline);
+  } catch (const Error& error) {
+    node.database_error = error.what();
+  }
+}
+
+/// Both servers are asked about the roles that use the primary now, and about the database's owner.
+void try_logins(NodeFacts& node, Server& server, const NodeFacts& primary, Duration deadline) {
+  if (!primary.facts || !primary.database) return;
+  std::vector<std::string> roles = primary.facts->client_roles;
+  if (std::ranges::find(roles, primary.database->owner) == roles.end()) roles.push_back(primary.database->owner);
+  if (!node.facts) return;  // not reachable: another check says so
+  for (const std::string& role : roles) {
+    const std::string refusal = server.application->refusal_of(role, deadline);
+    if (!refusal.empty()) node.refused_roles.push_back(role + ": " + refusal);
+  }
+}
+
+std::vector<Facts::TrafficFact> ask_node_control(NodeControl& control, const Options& options) {
+  std::vector<Facts::TrafficFact> answers;
+  for (const NodeVerb verb : {NodeVerb::stop, NodeVerb::rewind, NodeVerb::start}) {
+    if (!needs_node_control(options.demotion) || (options.demotion == Demotion::stop && verb != NodeVerb::stop))
+      continue;
+    answers.push_back({std::string(to_string(verb)), control.problem(verb, std::chrono::seconds(30))});
+  }
+  return answers;
+}
+
+std::string problem_of_sibling(Node& sibling, const Facts& facts, Duration deadline) {
+  try {
+    const ServerState state = sibling.observe(deadline);
+    if (!state.in_recovery) return "it is no standby";
+    const auto& primary = facts.sample.primary.state;
+    if (primary && state.system_identifier != primary->system_identifier) return "it is of another cluster";
+    const ServerFacts own = sibling.facts(deadline);
+    const auto right = own.rights.find("ALTER SYSTEM primary_conninfo");
+    if (right == own.rights.end() || !right->second) return "the right to ALTER SYSTEM primary_conninfo is missing";
+    return "";
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+/// Writes and syncs a file as the journal will; nothing stays.
+std::string try_journal(const std::string& directory) {
+  const std::string path = directory + "/.preflight-" + std::to_string(getpid());  // another agent may look too
+  std::string problem;
+  try {
+    write_file(path, "a record");
+  } catch (const Error& error) {
+    problem = error.what();
+  }
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
+  return problem;
+}
+
+void take_lock(Node& lock, Facts& facts, Duration deadline) {
+  try {
+    facts.lock_held = lock.try_lock(deadline);
+    if (!facts.lock_held) facts.lock_holder = lock.lock_holder(deadline);
+  } catch (const Error&) {
+    facts.lock_held = false;  // the primary cannot be reached: another check says so
+  }
+}
+
+}  // namespace
+
+Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, NodeControl& node_control,
+                   const Options& options, const Clock& clock) {
+  Facts facts;
+  facts.thresholds = options.thresholds;
+  facts.demotion = options.demotion;
+  facts.standby_slot = options.standby_slot;
+  facts.lag_before =
+      pair_lag(observe_pair(*servers.primary.admin, *servers.replica.admin, 1, clock, options.call_deadline))
+          .replay_bytes;
+  facts.primary = ask_node(servers.primary, options.call_deadline);
+  facts.replica = ask_node(servers.replica, options.call_deadline);
+  ask_database(facts.primary, servers.primary, options.call_deadline);
+  ask_database(facts.replica, servers.replica, options.call_deadline);
+  try_logins(facts.primary, servers.primary, facts.primary, options.call_deadline);
+  try_logins(facts.replica, servers.replica, facts.primary, options.call_deadline);
+  facts.node_control = ask_node_control(node_control, options);
+  try {
+    facts.exporter = state_from_json(http::get_ok(exporter, "/api/v1/state", options.call_deadline));
+  } catch (const Error& error) {
+    facts.exporter_error = error.what();
+  }
+  for (const auto& driver : traffic) facts.traffic.push_back({driver->name(), driver->problem()});
+  take_lock(*servers.lock, facts, options.call_deadline);
+  facts.fence = options.fence;
+  facts.database = options.pair.primary.get("dbname");
+  std::error_code problem;
+  std::filesystem::create_directories(options.state_dir, problem);
+  if (problem || access(options.state_dir.c_str(), W_OK) != 0) {
+    facts.state_dir_problem = options.state_dir + " cannot be written";
+  } else {
+    facts.state_dir_problem = try_journal(options.state_dir);
+    facts.state_dir_free = std::filesystem::space(options.state_dir, problem).available;
+  }
+  // Last, so that the lag has had time to grow.
+  facts.sample = observe_pair(*servers.primary.admin, *servers.replica.admin, 2, clock, options.call_deadline);
+  facts.lag_after = pair_lag(facts.sample).replay_bytes;
+  for (const auto& sibling : servers.siblings) {
+    facts.siblings.push_back({sibling->describe(), problem_of_sibling(*sibling, facts, options.call_deadline)});
+  }
+  return facts;
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,57 @@
+// Everything the checks judge, gathered once: judging does no I/O.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/base/servers.h"
+#include "agent/demote/node_control.h"
+#include "agent/traffic/traffic.h"
+#include "core/http/client.h"
+#include "core/replication/json.h"
+#include "core/replication/sample.h"
+
+namespace pgrm::agent {
+
+struct NodeFacts {
+  std::string who;                   // user@host:port/database
+  std::optional<ServerFacts> facts;  // nullopt: see error
+  std::vector<std::string> read_only_exceptions, wedge_exceptions;
+  bool may_write_probe = false;
+  std::string error;
+  std::optional<DatabaseFacts> database;  // of the application's database
+  std::string database_error;
+  std::vector<std::string> refused_roles;  // "role: what the server says", of the application's roles
+};
+
+struct Facts {
+  Sample sample;  // both servers, over the agent's own connections
+  NodeFacts primary, replica;
+  std::optional<ExporterState> exporter;
+  std::string exporter_error;
+  struct TrafficFact {
+    std::string name;
+    std::string problem;  // empty: ready
+  };
+  std::vector<TrafficFact> traffic;
+  /// Verbs that the demotion needs, with what their --check says; the old primary's other standbys, likewise.
+  std::vector<TrafficFact> node_control, siblings;
+  Demotion demotion = Demotion::read_only;
+  std::string standby_slot;
+  std::optional<std::int64_t> lag_before, lag_after;  // bytes to replay, when the asking began and when it ended
+  bool lock_held = false;                             // the advisory lock is ours
+  std::string lock_holder;                            // who has it otherwise
+  std::optional<FenceForm> fence;                     // that was asked for
+  std::string database;                               // the application's
+  std::string state_dir_problem;
+  std::uint64_t state_dir_free = 0;  // bytes
+  LagThresholds thresholds;
+};
+
+/// Asks both servers, the exporter and the traffic drivers; changes nothing. Never throws Error for what it asks: what
+/// cannot be had is a fact too.
+Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, NodeControl& node_control,
+                   const Options& options, const Clock& clock);
+
+}  // namespace pgrm::agent

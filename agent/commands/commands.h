@@ -1,0 +1,48 @@
+// What the agent's subcommands do, from settings to exit code. main.cc only maps the command line to them.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "agent/engine/cutover.h"
+#include "core/base/config.h"
+
+namespace pgrm::agent {
+
+struct Arguments {
+  bool json = false;
+  bool all = false;
+  bool dry_run = false;
+  bool yes = false;
+  bool watch = false;
+  bool rehearse = false;
+  std::optional<FenceForm> fence;
+  bool switch_back = false;
+  Demotion demotion = Demotion::read_only;
+  Decision decision = Decision::by_looking;
+  std::vector<std::string> traffic{"loadgen"};
+  std::string hooks;
+  bool guarded = true;
+  std::optional<int> guard_pipe;          // given to the guard by the agent that starts it
+  std::vector<std::string> command_line;  // without the program's name: the guard is started with the same
+};
+
+/// Sends the log to this file from now on, and no longer to the screen.
+using LogTo = std::function<void(const std::string& path)>;
+
+// Each returns the exit code of the contract and prints to standard output. Throws Error for what happened before
+// anything was changed.
+int preflight(const Settings& settings, const Arguments& arguments);
+/// With arguments.watch until `stop`.
+int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop);
+int cutover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
+int recover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
+/// The guard of the agent that has started this process, see guard.h. REQUIRES: arguments.guard_pipe.
+int guard(const Settings& settings, const Arguments& arguments, const std::stop_token& stop, const LogTo& log_to);
+int rejoin(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
+int report(const Settings& settings, const Arguments& arguments);
+
+}  // namespace pgrm::agent

@@ -1,0 +1,191 @@
+#include "agent/demote/rejoin.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "core/base/error.h"
+#include "core/base/wait.h"
+
+namespace pgrm::agent {
+namespace {
+
+constexpr auto poll = std::chrono::milliseconds(100);
+
+void shut_down(const Rejoin& rejoin) {
+  rejoin.waits("the old primary is being stopped");
+  for (Node* const node : {rejoin.old_primary.admin.get(), rejoin.old_primary.application.get()}) node->disconnect();
+  rejoin.control.carry_out(NodeVerb::stop, rejoin.options.node_control_timeout);
+  if (rejoin.old_primary.admin->accepts_connections(rejoin.options.call_deadline).get()) {
+    throw Error(ErrorCode::proof_failed, "the command stop has ended, and the old primary still accepts connections",
+                "stop must return only when the server is down");
+  }
+}
+
+/// Empty when `standby` streams from `primary`, on its timeline; otherwise what is missing.
+std::string not_following(Node& standby, Node& primary, Duration deadline) {
+  const ServerState behind = standby.observe(deadline);
+  if (!behind.in_recovery) return "it is not in recovery";
+  if (!behind.receiver) return "it has no WAL receiver";
+  if (behind.receiver->status != "streaming") return "its WAL receiver is " + behind.receiver->status;
+  const ServerState ahead = primary.observe(deadline);
+  if (behind.system_identifier != ahead.system_identifier) return "it is of another cluster";
+  if (behind.timeline != ahead.timeline) {
+    return fmt::format("it is on timeline {}, the new primary on {}", behind.timeline.value_or(0),
+                       ahead.timeline.value_or(0));
+  }
+  const std::string& slot = behind.receiver->slot;
+  const bool known = std::ranges::any_of(ahead.standbys, [&slot](const Standby& row) {
+    return row.state == "streaming" && (slot.empty() || row.slot == slot);
+  });
+  return known ? "" : "the new primary has no walsender for it";
+}
+
+/// The same; a server that cannot be asked does not follow.
+std::string why_not_following(Node& standby, Node& primary, Duration deadline) {
+  try {
+    return not_following(standby, primary, deadline);
+  } catch (const Error& error) {
+    return error.what();
+  }
+}
+
+void wait_until_it_follows(const Rejoin& rejoin) {
+  Node& standby = *rejoin.old_primary.admin;
+  const Duration deadline = rejoin.options.call_deadline;
+  std::string missing;
+  const auto follows = [&] {
+    missing = why_not_following(standby, *rejoin.new_primary.admin, deadline);
+    if (!missing.empty()) rejoin.waits("the old primary does not stream yet: " + missing);
+    return missing.empty();
+  };
+  const WaitEnd end = wait_until(rejoin.clock, rejoin.options.follow_timeout, poll, rejoin.stop, follows);
+  if (end == WaitEnd::reached) return;
+  throw Error(ErrorCode::timeout,
+              fmt::format("the old primary does not stream from the new one{}: {}",
+                          end == WaitEnd::stopped ? ", interrupted" : " within " + human(rejoin.options.follow_timeout),
+                          missing),
+              "look at its log; agent rejoin tries again");
+}
+
+/// A second primary must never come of it.
+void refuse_a_second_primary(const Rejoin& rejoin) {
+  if (rejoin.old_primary.admin->in_recovery(rejoin.options.call_deadline)) return;
+  shut_down(rejoin);
+  throw Error(ErrorCode::proof_failed, "the old primary came up as a primary and was stopped again",
+              "the command rewind must leave standby.signal in the data directory");
+}
+
+/// What the fence has left is not for a standby, which may be the primary again. Returns the slots that were dropped.
+std::vector<std::string> tidy_up(const Rejoin& rejoin) {
+  Node& standby = *rejoin.old_primary.admin;
+  const Duration deadline = rejoin.options.call_deadline;
+  standby.override_settings({}, deadline);
+  std::vector<std::string> dropped;
+  for (const Slot& slot : standby.observe(deadline).slots) {
+    // Its own former standbys have gone: nobody advances these any more, and they would keep WAL for ever.
+    if (slot.type != "physical" || slot.active) continue;
+    standby.drop_slot(slot.name, deadline);
+    dropped.push_back(slot.name);
+  }
+  return dropped;
+}
+
+/// Empty, or why it was not told. What it receives from now on comes from `primary_at`. Idempotent.
+std::string point_to(Node& sibling, Node& primary, const Conninfo& primary_at, Duration deadline) {
+  try {
+    const std::string slot = sibling.replication_slot(deadline);
+    if (!slot.empty()) primary.create_slot(slot, deadline);
+    sibling.follow(primary_at, deadline);
+    return {};
+  } catch (const Error& error) {
+    return fmt::format("{} was not redirected: {}", sibling.describe(), error.what());
+  }
+}
+
+}  // namespace
+
+std::string stop_old_primary(const Rejoin& rejoin) {
+  shut_down(rejoin);
+  return "stopped, nobody answers there";
+}
+
+std::string make_standby(const Rejoin& rejoin) {
+  const Duration deadline = rejoin.options.call_deadline;
+  Node& fresh = *rejoin.new_primary.admin;
+  const bool already = why_not_following(*rejoin.old_primary.admin, fresh, deadline).empty();
+  if (!already) {
+    fresh.create_slot(rejoin.options.standby_slot, deadline);
+    // First of all: clients whose host list names a closed server first do not get past it, but past one that is down.
+    shut_down(rejoin);
+    // pg_rewind reads the new timeline from the control file, where only a checkpoint brings it (before 16).
+    rejoin.waits("checkpoint on the new primary");
+    fresh.checkpoint(rejoin.options.checkpoint_deadline);
+    rejoin.waits("the old primary's data directory is being rewound");
+    rejoin.control.carry_out(NodeVerb::rewind, rejoin.options.node_control_timeout);
+    rejoin.waits("the old primary is being started as a standby");
+    rejoin.control.carry_out(NodeVerb::start, rejoin.options.node_control_timeout);
+    refuse_a_second_primary(rejoin);
+    wait_until_it_follows(rejoin);
+  }
+  const auto dropped = tidy_up(rejoin);
+  return fmt::format("{} the new primary{}", already ? "streams already from" : "is a standby, streams from",
+                     dropped.empty() ? "" : fmt::format(", orphan slots dropped: {}", fmt::join(dropped, ", ")));
+}
+
+void point_siblings(std::vector<std::unique_ptr<Node>>& siblings, Node& primary, const Conninfo& primary_at,
+                    Duration deadline) {
+  for (const auto& sibling : siblings) point_to(*sibling, primary, primary_at, deadline);
+}
+
+std::vector<std::string> redirect_siblings(std::vector<std::unique_ptr<Node>>& siblings, Node& primary,
+                                           const Conninfo& primary_at, const Clock& clock, Duration deadline) {
+  std::vector<std::string> problems;
+  std::vector<Node*> redirected;
+  for (const auto& sibling : siblings) {
+    if (std::string problem = point_to(*sibling, primary, primary_at, deadline); problem.empty()) {
+      redirected.push_back(sibling.get());
+    } else {
+      problems.push_back(std::move(problem));
+    }
+  }
+  const Mono end = clock.now() + std::chrono::seconds(30);
+  for (Node* const sibling : redirected) {
+    std::string missing;
+    wait_until(clock, end - clock.now(), poll, {}, [&] {
+      missing = why_not_following(*sibling, primary, deadline);
+      return missing.empty();
+    });
+    if (!missing.empty()) {
+      problems.push_back(
+          fmt::format("{} does not follow {}: {}; if it had received more than the new primary, it needs "
+                      "pg_rewind or a new copy",
+                      sibling->describe(), primary_at.address(), missing));
+    }
+  }
+  return problems;
+}
+
+Side find_new_primary(const Sample& sample) {
+  const auto& primary = sample.primary.state;
+  const auto& replica = sample.replica.state;
+  const auto refuse = [](const std::string& what, const std::string& hint) {
+    return Error(ErrorCode::preflight_refused, what, hint);
+  };
+  if (!primary && !replica) throw refuse("neither server can be seen", sample.primary.error);
+  if (primary && replica && primary->system_identifier != replica->system_identifier) {
+    throw refuse("the two servers are not copies of one cluster", "check PRIMARY_* and REPLICA_*");
+  }
+  if (primary && replica && takes_writes(*primary) && takes_writes(*replica)) {
+    throw refuse("both servers take writes: rejoining one would lose what it has got",
+                 "decide which one is right, and make the other read-only: alter system set "
+                 "default_transaction_read_only = on; select pg_reload_conf()");
+  }
+  for (const Side side : {Side::primary, Side::replica}) {
+    if (sample[side].state && takes_writes(*sample[side].state)) return side;
+  }
+  throw refuse("no server is seen to take writes", "agent status shows them, agent recover ends what has begun");
+}
+
+}  // namespace pgrm::agent

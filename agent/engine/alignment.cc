@@ -1,0 +1,153 @@
+#include "agent/engine/alignment.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <charconv>
+#include <vector>
+
+#include "agent/engine/cutover.h"
+#include "core/base/error.h"
+#include "core/base/wait.h"
+
+namespace pgrm::agent {
+namespace {
+
+constexpr std::int64_t largest_segment = 64 << 20;  // more is not worth the WAL
+
+/// What may be left of a segment for it to be given up: the zeros have to travel.
+constexpr std::int64_t worth_giving_up(std::int64_t segment) { return segment / 8; }
+
+Node& old_primary(Cutover& cutover) { return *cutover.servers.primary.admin; }
+Node& new_primary(Cutover& cutover) { return *cutover.servers.replica.admin; }
+
+std::string why_not(const Cutover& cutover) {
+  return cutover.wal_segment == 0 ? "the promotion copies the last WAL segment" : "left as it is";
+}
+
+/// Bytes of WAL a second that the application has written since the preparation began.
+double rate_of_the_application(Cutover& cutover) {
+  const Lsn now = old_primary(cutover).wal_end(cutover.options.call_deadline).insert;
+  const double elapsed = std::max(to_seconds(cutover.clock.now() - cutover.prepared_at), 0.001);
+  return static_cast<double>(distance(cutover.prepared_from, now)) / elapsed;
+}
+
+/// What the application is going to write in so many seconds.
+std::int64_t room_for(double rate, double seconds, std::int64_t segment) {
+  return std::clamp(static_cast<std::int64_t>(rate * seconds), segment / 64, worth_giving_up(segment));
+}
+
+/// Fills the segment until `room` is left. Returns how much that took.
+std::int64_t fill(Cutover& cutover, std::int64_t room) {
+  const Duration deadline = cutover.options.call_deadline;
+  const Lsn end = old_primary(cutover).wal_end(deadline).insert;
+  const std::int64_t bytes = std::max<std::int64_t>(0, left_in_segment(end, cutover.wal_segment) - room);
+  if (bytes > 0) old_primary(cutover).fill_wal(bytes, deadline);
+  return bytes;
+}
+
+/// Flushes what was filled, and waits until the replica has it. Returns where it ends.
+Lsn settle(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  old_primary(cutover).flush_wal(deadline);
+  const Lsn end = old_primary(cutover).wal_end(deadline).flush;
+  std::optional<Lsn> replayed;
+  const auto there = [&] {
+    replayed = new_primary(cutover).wal_replayed(deadline);
+    return replayed && *replayed >= end;
+  };
+  const WaitEnd how =
+      wait_until(cutover.clock, cutover.options.sync_timeout, std::chrono::milliseconds(5), cutover.stop, there);
+  if (how == WaitEnd::stopped) throw Error(ErrorCode::undone, "interrupted");
+  if (how == WaitEnd::reached) return end;
+  throw Error(ErrorCode::timeout, fmt::format("the replica has not replayed {} within {}", end.to_string(),
+                                              human(cutover.options.sync_timeout)));
+}
+
+}  // namespace
+
+std::string missing_for_alignment(const Facts& facts) {
+  const auto has = [](const NodeFacts& node, const char* right) {
+    const auto found = node.facts->rights.find(right);
+    return found != node.facts->rights.end() && found->second;
+  };
+  std::vector<std::string> missing;
+  if (!has(facts.primary, "pg_switch_wal")) missing.emplace_back("pg_switch_wal");
+  if (!has(facts.replica, "ALTER SYSTEM wal_init_zero")) missing.emplace_back("ALTER SYSTEM wal_init_zero");
+  return fmt::format("{}", fmt::join(missing, ", "));
+}
+
+std::int64_t segment_to_align(const Facts& facts) {
+  if (!missing_for_alignment(facts).empty()) return 0;
+  const auto found = facts.primary.facts->settings.find("wal_segment_size");
+  if (found == facts.primary.facts->settings.end()) return 0;
+  const std::string& text = found->second;
+  std::int64_t bytes = 0;
+  std::from_chars(text.data(), text.data() + text.size(), bytes);
+  return bytes > largest_segment ? 0 : bytes;
+}
+
+Look look_align_wal(Cutover& cutover) {
+  if (cutover.wal_segment == 0) return {Seen::not_done, why_not(cutover)};
+  const Lsn end = old_primary(cutover).wal_end(cutover.options.call_deadline).insert;
+  return {Seen::not_done,
+          fmt::format("writes up to {:.1f} MB of WAL that say nothing, so that the promotion need not copy a segment; "
+                      "wal_init_zero is off on {} until it is open",
+                      static_cast<double>(left_in_segment(end, cutover.wal_segment)) / 1e6,
+                      cutover.options.pair.replica.address())};
+}
+
+nlohmann::json before_align_wal(Cutover& cutover) {
+  if (cutover.wal_segment == 0) return {};
+  const auto before = new_primary(cutover).wal_init_zero(cutover.options.call_deadline);
+  cutover.wal_init_zero_before.emplace(before);
+  return {{"wal_init_zero", before ? nlohmann::json(*before) : nlohmann::json()}};
+}
+
+std::string run_align_wal(Cutover& cutover) {
+  // A new agent finds writes stopped: too late to prepare for that.
+  if (cutover.wal_segment == 0 || cutover.recovering) return why_not(cutover);
+  new_primary(cutover).set_wal_init_zero("off", cutover.options.call_deadline);
+  const double rate = rate_of_the_application(cutover);
+  std::int64_t filled = 0;
+  Lsn end(0);
+  // The application goes on writing while that travels, and may get as far as the next segment. What is left in the
+  // end travels as zeros while nobody writes: as little as the next few orders leave time for.
+  for (const double seconds : {0.25, 0.1}) {
+    const std::int64_t most = fill(cutover, cutover.wal_segment / 5);
+    // Near the end of a segment, a checkpoint makes the next one (PreallocXlogFiles), which the old primary's first
+    // write behind the fence would have to wait for.
+    if (most > 0 || filled == 0) old_primary(cutover).checkpoint(cutover.options.checkpoint_deadline);
+    filled += most + fill(cutover, room_for(rate, seconds, cutover.wal_segment));
+    end = settle(cutover);
+  }
+  return fmt::format("{:.1f} MB of WAL written, {} kB left in the segment", static_cast<double>(filled) / 1e6,
+                     left_in_segment(end, cutover.wal_segment) / 1000);
+}
+
+void restore_wal_init_zero(Cutover& cutover) {
+  if (!cutover.wal_init_zero_before) return;
+  new_primary(cutover).set_wal_init_zero(*cutover.wal_init_zero_before, cutover.options.call_deadline);
+}
+
+void undo_align_wal(Cutover& cutover, const nlohmann::json&) {
+  try {
+    restore_wal_init_zero(cutover);
+  } catch (const Error& error) {
+    cutover.warnings.push_back(
+        fmt::format("wal_init_zero is still off on {}: {}; alter system reset wal_init_zero; select pg_reload_conf()",
+                    cutover.options.pair.replica.address(), error.what()));
+  }
+}
+
+bool end_segment(Cutover& cutover) {
+  if (cutover.wal_segment == 0) return false;
+  const Lsn end = old_primary(cutover).wal_end(cutover.options.call_deadline).insert;
+  const std::int64_t left = left_in_segment(end, cutover.wal_segment);
+  if (left == 0 || left > worth_giving_up(cutover.wal_segment)) return false;
+  old_primary(cutover).switch_wal(cutover.options.call_deadline);
+  return true;
+}
+
+}  // namespace pgrm::agent

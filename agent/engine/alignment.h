@@ -1,0 +1,53 @@
+// Brings the end of the old primary's WAL to the end of a segment, so that the promotion has none to copy.
+//
+// A standby that leaves recovery in the middle of a WAL segment copies that segment to its new timeline, all of it
+// (16 MB, or what initdb --wal-segsize said), and waits until the copy is on disk (XLogInitNewTimeline, XLogFileCopy):
+// most of what a promotion takes, and writes wait for it. When the last record ends a segment there is nothing to copy:
+//   before writes are stopped  most of the present segment is filled with messages that nobody reads, and
+//                              wal_init_zero is off on the future primary: the first segment of its new timeline is
+//                              created without being filled with zeros
+//   behind the fence           the little that is left of it is given up (pg_switch_wal), and sent as zeros
+//   once the new primary is open  wal_init_zero is as it was
+// Nothing rests on it: without the rights, or when the segment has ended meanwhile, the promotion copies.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "agent/checks/facts.h"
+#include "core/pg/lsn.h"
+
+namespace pgrm::agent {
+
+struct Cutover;
+struct Look;
+
+/// Rights that it needs and the agent's role lacks; empty: none.
+std::string missing_for_alignment(const Facts& facts);
+
+/// Bytes of a WAL segment when it is to be aligned; 0 without the rights, or when segments are too large to fill one.
+std::int64_t segment_to_align(const Facts& facts);
+
+/// How much of its segment is left behind `at`: 0 at a boundary.
+constexpr std::int64_t left_in_segment(Lsn at, std::int64_t segment) {
+  const auto used = static_cast<std::int64_t>(at.bytes() % static_cast<std::uint64_t>(segment));
+  return used == 0 ? 0 : segment - used;
+}
+
+// The step align_wal, see steps.h.
+Look look_align_wal(Cutover& cutover);
+nlohmann::json before_align_wal(Cutover& cutover);
+std::string run_align_wal(Cutover& cutover);
+/// Never throws Error: the replica may be what has failed, and a setting that stays behind there harms nobody.
+void undo_align_wal(Cutover& cutover, const nlohmann::json& before);
+
+/// On the fenced old primary: gives up the rest of the segment when there is little of it. Returns whether it did; then
+/// everything is flushed, too. Throws what Node throws.
+bool end_segment(Cutover& cutover);
+
+/// On the new primary, once it is open. Throws what Node throws.
+void restore_wal_init_zero(Cutover& cutover);
+
+}  // namespace pgrm::agent

@@ -1,0 +1,173 @@
+#include "agent/engine/prediction.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+
+#include "agent/base/state_dir.h"
+#include "agent/engine/cutover.h"
+#include "agent/engine/journal.h"
+#include "core/base/error.h"
+#include "core/replication/lag.h"
+
+namespace pgrm::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+// What each step costs in questions asked one after the other, counted in steps.cc and fence.cc.
+constexpr int fence_questions = 7, fence_syncs = 3;
+constexpr int verification_questions = 4;
+constexpr int promotion_syncs = 2;
+constexpr int validation_questions = 4, validation_syncs = 3;
+// What nobody can measure without doing it: a postmaster telling its children and a login that is refused; a backend
+// ending. Seen on two cores: 27 to 31 ms for a fence that ends 12 idle sessions.
+constexpr Duration reload_and_login = milliseconds(8);
+constexpr Duration ending_a_session = std::chrono::microseconds(1500);
+// Between pg_promote(wait => false) and the end of recovery on a small idle cluster whose last restartpoint is near,
+// with a WAL segment of 16 MB to copy to the new timeline, and without.
+constexpr Duration usual_promotion = milliseconds(40);
+constexpr Duration usual_aligned_promotion = milliseconds(15);
+
+/// The middle one of several: one slow answer says little about the next.
+Duration median_of(const Clock& clock, int times, const std::function<void()>& work) {
+  std::vector<Duration> took;
+  for (int i = 0; i < times; ++i) {
+    const Mono start = clock.now();
+    work();
+    took.push_back(clock.now() - start);
+  }
+  std::ranges::sort(took);
+  return took[took.size() / 2];
+}
+
+Duration journal_sync(const Cutover& cutover) {
+  const std::string path = cutover.options.state_dir + "/.prediction-" + cutover.id;
+  try {
+    const auto file = create_journal_file(path);
+    const std::string line = std::string(200, 'x') + "\n";
+    const Duration took = median_of(cutover.clock, 5, [&] { file->append(line, true); });
+    std::remove(path.c_str());
+    return took;
+  } catch (const Error&) {  // then the cutover itself will be refused, and say why
+    std::remove(path.c_str());
+    return {};
+  }
+}
+
+/// How long the last promotion of this cluster took, going by what it left behind.
+std::optional<Duration> last_promotion(const Cutover& cutover) {
+  const auto directory = newest_with(cutover.options.state_dir, "report.json");
+  if (!directory) return std::nullopt;
+  try {
+    const auto report = nlohmann::json::parse(read_file(*directory + "/report.json"));
+    if (report.value("system_identifier", "") != cutover.system_identifier) return std::nullopt;
+    for (const auto& step : report.at("steps")) {
+      if (step.at("name") == "promote" && step.at("result") == "done") return from_seconds(step.at("seconds"));
+    }
+  } catch (const std::exception&) {  // a report of another version, or a torn one
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Duration Prediction::total() const {
+  Duration sum{};
+  for (const Part& part : parts) sum += part.took;
+  return sum;
+}
+
+Measured measure(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  Node& old_primary = *cutover.servers.primary.admin;
+  Node& new_primary = *cutover.servers.replica.admin;
+  Measured measured;
+  const auto before = new_primary.wal_replayed(deadline);
+  const Mono since = cutover.clock.now();
+  measured.old_round_trip = median_of(cutover.clock, 5, [&] { old_primary.in_recovery(deadline); });
+  measured.new_round_trip = median_of(cutover.clock, 5, [&] { new_primary.in_recovery(deadline); });
+  measured.journal_sync = journal_sync(cutover);
+  measured.traffic = !cutover.traffic.empty();
+  for (const auto& driver : cutover.traffic) {
+    measured.traffic_round_trip += median_of(cutover.clock, 3, [&] { driver->problem(); });
+  }
+  measured.sessions = static_cast<int>(old_primary.client_sessions(std::nullopt, {}, deadline).size());
+  measured.oldest_transaction = old_primary.facts(deadline).oldest_transaction;
+  const auto after = new_primary.wal_replayed(deadline);
+  const double elapsed = to_seconds(cutover.clock.now() - since);
+  if (before && after && *before < *after && elapsed > 0) {
+    measured.replay_rate = static_cast<double>(distance(*before, *after)) / elapsed;
+  }
+  const PairLag lag = pair_lag(observe_pair(old_primary, new_primary, 1, cutover.clock, deadline));
+  measured.replay_lag = lag.replay;
+  measured.bytes_behind = lag.replay_bytes;
+  measured.aligned = cutover.wal_segment != 0;
+  measured.last_promotion = last_promotion(cutover);
+  return measured;
+}
+
+Prediction predict(const Measured& measured) {
+  Prediction prediction;
+  const auto add = [&](std::string_view step, Duration took, std::string from) {
+    prediction.parts.push_back({std::string(step), took, std::move(from)});
+  };
+  const Duration drain = measured.traffic ? measured.oldest_transaction.value_or(Duration::zero()) : Duration::zero();
+  add("stop_traffic", measured.traffic_round_trip + measured.journal_sync + drain,
+      !measured.traffic ? "nobody to tell"
+                        : fmt::format("the drivers answer in {}; {}", human(measured.traffic_round_trip),
+                                      measured.oldest_transaction
+                                          ? "the oldest open transaction is " + human(*measured.oldest_transaction) +
+                                                " old, and its like are waited for"
+                                          : "no transaction is open"));
+  const Duration ending = reload_and_login + measured.sessions * ending_a_session;
+  add("fence", fence_questions * measured.old_round_trip + fence_syncs * measured.journal_sync + ending,
+      fmt::format("{} questions of {} to the old primary, {} writes to disk of {}, and {} for reloading, a login and "
+                  "{} sessions to end",
+                  fence_questions, human(measured.old_round_trip), fence_syncs, human(measured.journal_sync),
+                  human(ending), measured.sessions));
+  const Duration catching_up = measured.bytes_behind && measured.replay_rate && *measured.bytes_behind > 0
+                                   ? from_seconds(static_cast<double>(*measured.bytes_behind) / *measured.replay_rate)
+                                   : Duration::zero();
+  const Duration replay = std::max(measured.replay_lag.value_or(Duration::zero()), catching_up);
+  add("final_verification", replay + verification_questions * (measured.old_round_trip + measured.new_round_trip) / 2,
+      fmt::format("replay is {} behind{}; {} questions",
+                  measured.replay_lag ? human(*measured.replay_lag) : "an unknown time",
+                  measured.replay_rate ? fmt::format(" and goes at {:.1f} MB/s", *measured.replay_rate / 1e6) : "",
+                  verification_questions));
+  const Duration usual = measured.aligned ? usual_aligned_promotion : usual_promotion;
+  add("promote", measured.last_promotion.value_or(usual) + promotion_syncs * measured.journal_sync,
+      measured.last_promotion
+          ? "what the last promotion of this cluster took: " + human(*measured.last_promotion)
+          : human(usual) + ", as usual for a standby that is caught up" +
+                (measured.aligned ? " and has no WAL segment to copy" : "") + ": cannot be measured beforehand");
+  add("validate", validation_questions * measured.new_round_trip + validation_syncs * measured.journal_sync,
+      fmt::format("{} questions of {} to the new primary, {} writes to disk", validation_questions,
+                  human(measured.new_round_trip), validation_syncs));
+  add("open", measured.traffic_round_trip + measured.journal_sync,
+      measured.traffic ? "the drivers answer in " + human(measured.traffic_round_trip) : "nobody to tell");
+  return prediction;
+}
+
+std::optional<Prediction> try_predict(Cutover& cutover) {
+  try {
+    return predict(measure(cutover));
+  } catch (const Error& error) {
+    spdlog::warn("no prediction of the write gap: {}", error.what());
+    return std::nullopt;
+  }
+}
+
+nlohmann::json prediction_to_json(const Prediction& prediction) {
+  auto parts = nlohmann::json::array();
+  for (const auto& [step, took, from] : prediction.parts) {
+    parts.push_back({{"step", step}, {"seconds", to_seconds(took)}, {"from", from}});
+  }
+  return {{"seconds", to_seconds(prediction.total())}, {"parts", parts}};
+}
+
+}  // namespace pgrm::agent

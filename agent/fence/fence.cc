@@ -1,0 +1,278 @@
+#include "agent/fence/fence.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "core/base/error.h"
+#include "core/base/wait.h"
+
+namespace pgrm::agent {
+namespace {
+
+std::string describe(const std::vector<ClientSession>& sessions) {
+  std::vector<std::string> texts;
+  for (const ClientSession& session : sessions) {
+    texts.push_back(fmt::format("pid {} of {}{} ({})", session.pid, session.user,
+                                session.superuser ? ", a superuser" : "", session.state));
+    if (texts.size() == 5) break;
+  }
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+nlohmann::json to_json(const std::optional<std::string>& text) {
+  return text ? nlohmann::json(*text) : nlohmann::json();
+}
+
+std::optional<std::string> text_of(const nlohmann::json& json) {
+  return json.is_null() ? std::nullopt : std::optional(json.get<std::string>());
+}
+
+bool closes(const FencePlan& plan) { return plan.form == FenceForm::closed; }
+
+std::vector<std::string> gated(const FencePlan& plan) {
+  return closes(plan) ? plan.databases : std::vector<std::string>();
+}
+
+/// Asks those who began before `since` (all, without it), or are behind a shut gate, to end. Returns who was still
+/// there: pg_terminate_backend() only asks, what counts is that nobody is left. `asked` collects them.
+std::vector<ClientSession> ask_to_end(Node& admin, const FencePlan& plan, std::optional<WallTime> since,
+                                      std::set<int>& asked, Duration deadline) {
+  std::vector<ClientSession> left = admin.end_sessions(since, gated(plan), asked, deadline);
+  for (const ClientSession& session : left) asked.insert(session.pid);
+  return left;
+}
+
+void end_sessions(Node& admin, const FencePlan& plan, WallTime since, std::set<int>& asked, const Clock& clock,
+                  Mono end) {
+  std::vector<ClientSession> left;
+  const auto nobody_left = [&] {
+    const Duration deadline = std::max<Duration>(end - clock.now(), std::chrono::seconds(1));
+    left = ask_to_end(admin, plan, since, asked, deadline);
+    return left.empty();
+  };
+  if (wait_until(clock, end - clock.now(), std::chrono::milliseconds(1), {}, nobody_left) != WaitEnd::reached) {
+    throw Error(ErrorCode::timeout,
+                fmt::format("{} sessions from before the fence are still there: {}", left.size(), describe(left)),
+                "end them by hand, or find out what they wait for: pg_stat_activity on the primary");
+  }
+}
+
+/// Throws Error(proof_failed) for whatever of the plan is not so, or no longer.
+void verify_layers(const FenceView& view, const FencePlan& plan) {
+  std::vector<std::string> wrong;
+  if (view.overrides != fenced_overrides()) wrong.emplace_back("the settings of the fence are not in effect");
+  for (const Database& database : view.databases) {
+    if (database.open && closes(plan)) wrong.push_back("database " + database.name + " is open");
+  }
+  for (const Subscription& subscription : view.subscriptions) {
+    wrong.push_back("subscription " + subscription.name + " is enabled");
+  }
+  for (const std::string& id : view.prepared_transactions) wrong.push_back("transaction " + id + " is prepared");
+  for (const std::string& who : view.read_only_exceptions) wrong.push_back("it does not hold for " + who);
+  if (!wrong.empty()) {
+    throw Error(ErrorCode::proof_failed, fmt::format("the fence does not hold: {}", fmt::join(wrong, "; ")));
+  }
+}
+
+void judge(const WriteProbe& probe, bool expected, std::string_view how) {
+  if (probe.accepted) {
+    throw Error(ErrorCode::proof_failed, fmt::format("the fence does not hold: a write {} was accepted", how));
+  }
+  // Any other refusal says nothing about the next client.
+  if (!expected) {
+    throw Error(ErrorCode::proof_failed,
+                fmt::format("a write {} was refused for another reason than the fence: {}", how, probe.refusal));
+  }
+}
+
+/// The hardest attack that the form must withstand, over a new connection, as the application's role.
+std::future<WriteProbe> attack(Node& application, const FencePlan& plan, Duration deadline, bool writes = true) {
+  return application.attack({.role = plan.owner, .overrides_read_only = closes(plan), .writes = writes}, deadline);
+}
+
+void judge_attack(std::future<WriteProbe> attacked, const FencePlan& plan) {
+  const WriteProbe probe = attacked.get();
+  judge(probe, closes(plan) ? probe.shut_out : probe.read_only,
+        closes(plan) ? "over a new connection that asks for READ WRITE" : "over a new connection");
+}
+
+void attack_over_open_session(Node& application, const FencePlan& plan, const std::string& cutover, Duration deadline) {
+  try {
+    const WriteProbe probe = application.write_probe(cutover, deadline);
+    judge(probe, probe.read_only, "over an open session");
+  } catch (const Error& error) {
+    // A new agent has no session from before the gate was shut, and gets none. The attack over a new connection says
+    // whether that is the gate's doing.
+    if (!closes(plan) || error.code() != ErrorCode::unreachable) throw;
+  }
+}
+
+/// Subscriptions of the plan that are still enabled: behind a shut gate there is no way to disable them twice.
+void disable_subscriptions(Server& server, const FencePlan& plan, Duration deadline) {
+  if (plan.subscriptions.empty()) return;
+  std::vector<std::string> enabled;
+  for (const Subscription& subscription : server.admin->fence_view(deadline).subscriptions) {
+    if (std::ranges::find(plan.subscriptions, subscription.name) != plan.subscriptions.end()) {
+      enabled.push_back(subscription.name);
+    }
+  }
+  server.application->enable_subscriptions(enabled, false, deadline);
+}
+
+}  // namespace
+
+Overrides fenced_overrides() { return {.read_only = "on", .standby_names = wedge_name}; }
+
+nlohmann::json FencePlan::to_json() const {
+  return {{"form", to_string(form)},
+          {"default_transaction_read_only", agent::to_json(before.read_only)},
+          {"synchronous_standby_names", agent::to_json(before.standby_names)},
+          {"databases", databases},
+          {"subscriptions", subscriptions},
+          {"owner", owner}};
+}
+
+FencePlan FencePlan::from_json(const nlohmann::json& json) {
+  return {.form = json.at("form") == to_string(FenceForm::closed) ? FenceForm::closed : FenceForm::read_only,
+          .before = {text_of(json.at("default_transaction_read_only")), text_of(json.at("synchronous_standby_names"))},
+          .databases = json.at("databases"),
+          .subscriptions = json.at("subscriptions"),
+          .owner = json.at("owner")};
+}
+
+FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Database>& databases) {
+  if (wanted == FenceForm::read_only) return {FenceForm::read_only, "read-only, as asked for", {}};
+  std::vector<std::string> foreign, grants;
+  for (const Database& database : databases) {
+    if (!database.open || database.may_alter) continue;
+    foreign.push_back(database.name);
+    if (std::ranges::find(grants, database.owner) == grants.end()) grants.push_back(database.owner);
+  }
+  if (foreign.empty()) return {FenceForm::closed, "closed: nobody gets in", {}};
+  return {wanted ? std::nullopt : std::optional(FenceForm::read_only),
+          fmt::format("{}: the agent's role is no member of the owner of {}",
+                      wanted ? "closed is out of reach" : "read-only", fmt::join(foreign, ", ")),
+          fmt::format("grant {} to the agent's role", fmt::join(grants, ", "))};
+}
+
+FencePlan plan_fence(const FenceView& view, const Options& options) {
+  const FenceChoice choice = choose_fence(options.fence, view.databases);
+  if (!choice.form) throw Error(ErrorCode::permission_denied, "the fence is " + choice.reason, choice.hint);
+  if (options.demotion == Demotion::closed && choice.form != FenceForm::closed) {
+    throw Error(ErrorCode::permission_denied, "only a closed fence can stay closed, and it is " + choice.reason,
+                choice.hint);
+  }
+  if (!view.prepared_transactions.empty()) {
+    throw Error(ErrorCode::proof_failed,
+                fmt::format("COMMIT PREPARED passes every fence, and there are prepared transactions: {}",
+                            fmt::join(view.prepared_transactions, ", ")),
+                "commit or roll them back: select * from pg_prepared_xacts on the primary");
+  }
+  FencePlan plan{.form = *choice.form, .before = view.overrides, .databases = {}, .subscriptions = {}, .owner = {}};
+  const std::string application = options.pair.primary.get("dbname");
+  for (const Database& database : view.databases) {
+    if (database.open && closes(plan)) plan.databases.push_back(database.name);
+    if (database.name == application && database.may_alter) plan.owner = database.owner;
+  }
+  for (const Subscription& subscription : view.subscriptions) {
+    if (!subscription.may_alter || subscription.database != application) {
+      throw Error(
+          ErrorCode::permission_denied,
+          fmt::format("subscription {} of database {} writes behind every fence, and the agent cannot disable it",
+                      subscription.name, subscription.database),
+          "alter subscription … disable, in its database, before the cutover");
+    }
+    plan.subscriptions.push_back(subscription.name);
+  }
+  return plan;
+}
+
+void rehearse_attack(Server& server, const FencePlan& plan, Duration deadline) {
+  const WriteProbe got_in = attack(*server.application, plan, deadline, false).get();
+  if (got_in.accepted) return;
+  throw Error(
+      ErrorCode::proof_failed,
+      "a client like the one that is going to be sent against the fence does not get in even now: " + got_in.refusal,
+      "log in as the agent, with options='-c role=…' for the application's role");
+}
+
+Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Clock& clock, Duration budget) {
+  const Mono end = clock.now() + budget;
+  Node& admin = *server.admin;
+  disable_subscriptions(server, plan, budget);
+  admin.allow_connections(gated(plan), false, budget).get();
+  Fence fence;
+  std::set<int> asked;
+  if (closes(plan)) {
+    // A new client is sent against the fence as soon as it must hold, while the rest goes on.
+    fence.attacked = attack(*server.application, plan, budget);
+    if (!paused) fence.attacked.wait();
+  }
+  const Reload reload = admin.order_reload(budget);
+  // Nobody gets in any more: sessions end while the server reloads, and need not reload themselves. Whoever has come
+  // to a database that no gate shuts until then is found by the time at which he began.
+  if (closes(plan)) ask_to_end(admin, plan, std::nullopt, asked, budget);
+  const WallTime since = admin.await_reload(reload, budget);
+  if (!closes(plan)) fence.attacked = attack(*server.application, plan, budget);
+  end_sessions(admin, plan, since, asked, clock, end);
+  fence.sessions_ended = static_cast<int>(asked.size());
+  return fence;
+}
+
+void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
+  verify_layers(server.admin->fence_view(deadline), plan);
+  attack_over_open_session(*server.application, plan, cutover, deadline);
+}
+
+void require_repulsed(Fence& fence, const FencePlan& plan) {
+  if (fence.attacked.valid()) judge_attack(std::move(fence.attacked), plan);
+}
+
+void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
+  attack_over_open_session(*server.application, plan, cutover, deadline);
+  judge_attack(attack(*server.application, plan, deadline), plan);
+}
+
+void lift_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
+  server.admin->override_settings(plan.before, deadline);
+  server.admin->allow_connections(gated(plan), true, deadline).get();
+  server.application->enable_subscriptions(plan.subscriptions, true, deadline);
+  const WriteProbe probe = server.application->write_probe(cutover, deadline);
+  if (!probe.accepted) {
+    throw Error(ErrorCode::proof_failed, "the old primary still refuses writes: " + probe.refusal,
+                "alter system reset default_transaction_read_only; select pg_reload_conf()");
+  }
+}
+
+void lift_replicated_fence(Server& server, const FencePlan& plan, Duration deadline) {
+  server.admin->allow_connections(gated(plan), true, deadline).get();
+  server.application->enable_subscriptions(plan.subscriptions, true, deadline);
+}
+
+std::string_view strength_of(Demotion demotion) {
+  struct Row {
+    Demotion demotion;
+    std::string_view words;
+  };
+  static constexpr std::array table{
+      Row{Demotion::read_only,
+          "the old primary is open for reading. A client that asks for READ WRITE by itself gets as far as its commit, "
+          "which "
+          "is not acknowledged; if it gives up synchronous_commit as well, it writes where nobody will look: stop the "
+          "old "
+          "server, or drop such clients, before you rely on it"},
+      Row{Demotion::closed,
+          "the application's databases are closed on the old primary, to everybody, until somebody with the owner's "
+          "rights "
+          "opens them. A client whose host list names it first does not get past it"},
+      Row{Demotion::stop, "the old primary is stopped: nobody writes to it until somebody starts it"},
+      Row{Demotion::standby, "the old primary is a standby of the new one: nobody can override that"},
+  };
+  return std::ranges::find(table, demotion, &Row::demotion)->words;
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,355 @@
+#include "agent/traffic/pgbouncer.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <future>
+#include <map>
+#include <optional>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <thread>
+#include <utility>
+
+#include "agent/base/state_dir.h"
+#include "core/base/error.h"
+
+namespace pgrm::agent {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The value of host= or port= in one line of a databases section, and where it stands.
+struct Token {
+  std::size_t at = 0, length = 0;
+  std::string value;
+};
+
+/// Behind the first `=`, or a database called host would be taken for one.
+std::optional<Token> find_token(const std::string& line, const char* key) {
+  const std::size_t name_end = std::min(line.find('='), line.size());
+  const std::regex pattern(fmt::format("[=\\s]{}\\s*=\\s*('[^']*'|[^\\s']+)", key));
+  std::smatch match;
+  if (!std::regex_search(line.begin() + static_cast<std::ptrdiff_t>(name_end), line.end(), match, pattern)) {
+    return std::nullopt;
+  }
+  std::string value = match[1];
+  if (value.starts_with('\'')) value = value.substr(1, value.size() - 2);
+  return Token{name_end + static_cast<std::size_t>(match.position(1)), static_cast<std::size_t>(match.length(1)),
+               value};
+}
+
+bool is_sent_to(const std::string& line, const Conninfo& server) {
+  const std::size_t first = line.find_first_not_of(" \t");
+  if (first == std::string::npos || line[first] == ';' || line[first] == '#') return false;
+  const auto host = find_token(line, "host");
+  const auto port = find_token(line, "port");
+  return host && host->value == server.host() && (port ? port->value : "5432") == server.port();
+}
+
+std::string repoint_line(std::string line, const Conninfo& from, const Conninfo& to) {
+  if (!is_sent_to(line, from)) return line;
+  const auto host = find_token(line, "host");
+  const auto port = find_token(line, "port");
+  // From the back, so that positions stay right.
+  const Token& here = *host;
+  const auto set_host = [&] { line.replace(here.at, here.length, to.host()); };
+  if (!port) {
+    line.replace(here.at, here.length, fmt::format("{} port={}", to.host(), to.port()));
+  } else if (port->at > here.at) {
+    line.replace(port->at, port->length, to.port());
+    set_host();
+  } else {
+    set_host();
+    line.replace(port->at, port->length, to.port());
+  }
+  return line;
+}
+
+/// What a line of a databases section is about: `name = …`, the name perhaps in quotes.
+std::string name_in(std::string_view line) {
+  std::string name(line.substr(0, line.find('=')));
+  std::erase_if(name, [](char c) { return c == ' ' || c == '\t' || c == '"'; });
+  return name;
+}
+
+/// Beside the file and with its owner and mode, ready to be renamed onto it.
+void stage(const std::string& path, const std::string& staged, const std::string& text) {
+  struct stat was {};
+  const int file = open(staged.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  const bool good = file >= 0 && stat(path.c_str(), &was) == 0 && fchmod(file, was.st_mode & 07777) == 0 &&
+                    (fchown(file, was.st_uid, was.st_gid) == 0 || was.st_uid == geteuid()) &&
+                    write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(file) == 0;
+  const int reason = errno;
+  if (file >= 0) close(file);
+  if (!good) throw Error(ErrorCode::file_failed, fmt::format("cannot write {}: {}", staged, std::strerror(reason)));
+}
+
+std::string staged_name(const std::string& path) { return path + ".pgrm-new"; }
+
+/// Does it until it is done: a pooler that was restarted meanwhile takes orders like one that was not. Throws Error for
+/// anything but a lost connection, and for that when `budget` is used up.
+template <typename Order>
+void insist(Duration budget, Order&& order) {
+  const Mono end = system_clock().now() + budget;
+  for (;;) {
+    try {
+      order();
+      return;
+    } catch (const Error& error) {
+      const bool lost = error.code() == ErrorCode::unreachable || error.code() == ErrorCode::connection_lost;
+      if (!lost || system_clock().now() >= end) throw;
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+}
+
+/// What all of them threw, in one text; empty when all is well.
+std::string gather(std::vector<std::future<void>>& orders) {
+  std::string trouble;
+  for (std::future<void>& order : orders) {
+    try {
+      order.get();
+    } catch (const Error& error) {
+      trouble += (trouble.empty() ? "" : "; ") + std::string(error.what());
+    }
+  }
+  return trouble;
+}
+
+/// One pooler, and a console for each database, so that all of them are paused at once.
+struct Instance {
+  Conninfo console;
+  std::vector<std::unique_ptr<Pooler>> sessions{};
+
+  Pooler& session(std::size_t index = 0) {
+    while (sessions.size() <= index) sessions.push_back(make_pooler(console));
+    return *sessions[index];
+  }
+};
+
+class PgBouncerTraffic final : public Traffic {
+ public:
+  explicit PgBouncerTraffic(PgBouncers poolers) : poolers_(std::move(poolers)) {
+    for (const Conninfo& console : poolers_.consoles) instances_.push_back({console});
+  }
+
+  std::string name() const override { return "pgbouncer"; }
+
+  std::string problem() override {
+    if (instances_.empty()) return "no pooler is named: set PGBOUNCER_DSN or --pgbouncer";
+    try {
+      std::set<std::string> moved;
+      for (const std::string& path : poolers_.files) {
+        if (std::string found = problem_of_file(path); !found.empty()) return found;
+        moved.merge(repointed(read_file(path), poolers_.old_primary));
+      }
+      if (poolers_.files.empty() && !poolers_.hook_repoints) {
+        return "nobody sends it to the new primary: set PGBOUNCER_DATABASES, or let a hook post_promote do it";
+      }
+      for (Instance& instance : instances_) {
+        if (std::string found = problem_of(instance, moved); !found.empty()) return found;
+      }
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  void stop(Duration budget) override {
+    stage_all();
+    const Mono end = system_clock().now() + budget;
+    std::vector<std::pair<Instance*, std::vector<std::string>>> wanted;
+    for (Instance& instance : instances_) {
+      std::vector<std::string> names;
+      insist(std::chrono::milliseconds(100), [&] { names = databases_at(instance, poolers_.old_primary); });
+      if (names.empty()) {
+        throw Error(ErrorCode::query_failed, fmt::format("{} sends no database to {}", instance.session().describe(),
+                                                         poolers_.old_primary.address()));
+      }
+      wanted.emplace_back(&instance, std::move(names));
+    }
+    std::vector<std::future<void>> paused;
+    for (const auto& [instance, names] : wanted) {
+      for (std::size_t i = 0; i < names.size(); ++i) {
+        Pooler& session = instance->session(i);
+        paused.push_back(std::async(
+            std::launch::async, [&session, name = names[i], end] { session.pause(name, end - system_clock().now()); }));
+      }
+    }
+    // The caller resumes all when one fails: all or none.
+    if (const std::string trouble = gather(paused); !trouble.empty()) {
+      throw Error(ErrorCode::timeout, trouble,
+                  "a transaction was still open: look for it in SHOW SERVERS, or give it more time");
+    }
+  }
+
+  void resume_on_new(Duration budget) override {
+    for (const std::string& path : poolers_.files) switch_file(fs::canonical(path));
+    on_each([&](Instance& instance) { insist(budget, [&] { resume_there(instance, budget); }); });
+  }
+
+  void resume_on_old(Duration budget) override {
+    for (const std::string& path : poolers_.files) {
+      std::error_code ignored;
+      fs::remove(staged_name(path), ignored);
+    }
+    on_each([&](Instance& instance) {
+      instance.sessions.clear();  // one may still wait for its PAUSE
+      insist(budget, [&] { resume_all(instance, budget); });
+    });
+  }
+
+ private:
+  std::string problem_of_file(const std::string& path) const {
+    const std::string text = read_file(path);
+    if (repoint(text, poolers_.old_primary, poolers_.new_primary) == text) {
+      return fmt::format("{} sends no database to host={} port={}", path, poolers_.old_primary.host(),
+                         poolers_.old_primary.port());
+    }
+    if (access(fs::canonical(path).parent_path().c_str(), W_OK) != 0) {
+      return "the directory of " + path + " cannot be written to: the file is replaced as a whole";
+    }
+    return "";
+  }
+
+  std::string problem_of(Instance& instance, const std::set<std::string>& moved) {
+    Pooler& session = instance.session();
+    const std::string who = session.describe();
+    if (!session.is_admin(poolers_.call_deadline)) return who + " is not in admin_users";
+    if (session.paused(poolers_.call_deadline)) return who + " is paused already";
+    const std::string mode = session.default_pool_mode(poolers_.call_deadline);
+    std::size_t count = 0;
+    for (const PoolerDatabase& database : session.databases(poolers_.call_deadline)) {
+      if (database.host != poolers_.old_primary.host() || database.port != poolers_.old_primary.port()) continue;
+      if (database.paused) return fmt::format("{}: database {} is paused already", who, database.name);
+      if ((database.pool_mode.empty() ? mode : database.pool_mode) == "session") {
+        return fmt::format("{}: database {} has pool_mode session: PAUSE would wait until its clients disconnect", who,
+                           database.name);
+      }
+      if (!poolers_.files.empty() && !moved.contains(database.name) && !moved.contains("*")) {
+        return fmt::format("{}: database {} is not in PGBOUNCER_DATABASES: it would go on being sent to {}", who,
+                           database.name, poolers_.old_primary.address());
+      }
+      instance.session(count++).databases(poolers_.call_deadline);  // open beforehand
+    }
+    if (count == 0) {
+      return fmt::format("{} sends no database to {}", who, poolers_.old_primary.address());
+    }
+    return "";
+  }
+
+  /// All at once: one that does not answer must not hold up the others.
+  template <typename Order>
+  void on_each(Order&& order) {
+    std::vector<std::future<void>> orders;
+    for (Instance& instance : instances_) {
+      orders.push_back(std::async(std::launch::async, [&order, &instance] { order(instance); }));
+    }
+    if (const std::string trouble = gather(orders); !trouble.empty()) {
+      throw Error(ErrorCode::query_failed, trouble, "agent recover tries again");
+    }
+  }
+
+  std::vector<std::string> databases_at(Instance& instance, const Conninfo& server) const {
+    std::vector<std::string> names;
+    for (const PoolerDatabase& database : instance.session().databases(poolers_.call_deadline)) {
+      if (database.host == server.host() && database.port == server.port()) names.push_back(database.name);
+    }
+    return names;
+  }
+
+  void stage_all() const {
+    for (const std::string& named : poolers_.files) {
+      const std::string path = fs::canonical(named);
+      stage(path, staged_name(path), repoint(read_file(path), poolers_.old_primary, poolers_.new_primary));
+    }
+  }
+
+  void switch_file(const std::string& path) const {
+    const std::string text = read_file(path);
+    const std::string wanted = repoint(text, poolers_.old_primary, poolers_.new_primary);
+    std::error_code ignored;
+    if (text == wanted) {  // an agent that died since had come that far
+      fs::remove(staged_name(path), ignored);
+      return;
+    }
+    // What was staged counts only if nobody has edited the file since.
+    if (!fs::exists(staged_name(path), ignored) || read_file(staged_name(path)) != wanted) {
+      stage(path, staged_name(path), wanted);
+    }
+    if (std::rename(staged_name(path).c_str(), path.c_str()) != 0) {
+      throw Error(ErrorCode::file_failed, fmt::format("cannot replace {}: {}", path, std::strerror(errno)));
+    }
+  }
+
+  /// A pooler is resumed only when it is sure to send nobody to the old primary any more.
+  void resume_there(Instance& instance, Duration budget) {
+    Pooler& session = instance.session();
+    session.reload(budget);
+    if (!poolers_.files.empty()) {
+      const auto left = databases_at(instance, poolers_.old_primary);
+      if (!left.empty()) {
+        throw Error(ErrorCode::proof_failed,
+                    fmt::format("{} still sends {} to {} after RELOAD, and stays paused", session.describe(),
+                                fmt::join(left, ", "), poolers_.old_primary.address()),
+                    "is PGBOUNCER_DATABASES the file that it includes?");
+      }
+    }
+    resume_all(instance, budget);
+  }
+
+  /// Whoever else has paused a database has his reasons. With a hook, the servers may have any name by now.
+  bool ours(const PoolerDatabase& database) const {
+    const auto at = [&database](const Conninfo& server) {
+      return database.host == server.host() && database.port == server.port();
+    };
+    return poolers_.files.empty() || at(poolers_.old_primary) || at(poolers_.new_primary);
+  }
+
+  void resume_all(Instance& instance, Duration budget) const {
+    Pooler& session = instance.session();
+    for (const PoolerDatabase& database : session.databases(budget)) {
+      if (database.paused && ours(database)) session.resume(database.name, budget);
+    }
+  }
+
+  PgBouncers poolers_;
+  std::vector<Instance> instances_;
+};
+
+}  // namespace
+
+std::set<std::string> repointed(const std::string& ini, const Conninfo& from) {
+  std::set<std::string> names;
+  std::istringstream lines(ini);
+  for (std::string line; std::getline(lines, line);) {
+    if (is_sent_to(line, from)) names.insert(name_in(line));
+  }
+  return names;
+}
+
+std::string repoint(const std::string& ini, const Conninfo& from, const Conninfo& to) {
+  std::string result;
+  for (std::size_t start = 0; start < ini.size();) {
+    const std::size_t end = std::min(ini.find('\n', start), ini.size());
+    result += repoint_line(ini.substr(start, end - start), from, to);
+    if (end < ini.size()) result += '\n';
+    start = end + 1;
+  }
+  return result;
+}
+
+std::unique_ptr<Traffic> make_pgbouncer_traffic(PgBouncers poolers) {
+  return std::make_unique<PgBouncerTraffic>(std::move(poolers));
+}
+
+}  // namespace pgrm::agent

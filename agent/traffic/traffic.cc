@@ -1,0 +1,118 @@
+#include "agent/traffic/traffic.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "agent/base/process.h"
+#include "agent/traffic/pgbouncer.h"
+#include "core/base/error.h"
+
+namespace pgrm::agent {
+namespace {
+
+class LoadgenTraffic final : public Traffic {
+ public:
+  explicit LoadgenTraffic(std::unique_ptr<http::Client> client) : client_(std::move(client)) {}
+
+  std::string name() const override { return "loadgen"; }
+
+  std::string problem() override {
+    try {
+      const auto state = nlohmann::json::parse(http::get_ok(*client_, "/api/v1/state", std::chrono::seconds(2)));
+      return state.value("paused", false) ? "it is paused already" : "";
+    } catch (const Error& error) {
+      return error.what();
+    } catch (const nlohmann::json::exception&) {
+      return client_->describe() + " is no loadgen";
+    }
+  }
+
+  void stop(Duration budget) override { order("/api/v1/pause", budget); }
+  void resume_on_new(Duration budget) override { order("/api/v1/resume", budget); }
+  void resume_on_old(Duration budget) override { order("/api/v1/resume", budget); }
+
+ private:
+  void order(const std::string& path, Duration budget) {
+    const http::Reply reply = client_->post(path, budget);
+    if (reply.status == 200) return;
+    throw Error(ErrorCode::http_failed, fmt::format("{}{} answered {}", client_->describe(), path, reply.status),
+                reply.status == 401 || reply.status == 403 ? "set LOADGEN_CONTROL_TOKEN as loadgen has it" : "");
+  }
+
+  std::unique_ptr<http::Client> client_;
+};
+
+class HookTraffic final : public Traffic {
+ public:
+  HookTraffic(std::string directory, TrafficContext context)
+      : directory_(std::move(directory)), context_(std::move(context)) {}
+
+  std::string name() const override { return "hooks"; }
+
+  std::string problem() override {
+    if (!std::filesystem::is_directory(directory_)) return directory_ + " is no directory";
+    for (const char* hook : {"pre_fence", "post_fence", "post_promote", "on_undo"}) {
+      const auto path = std::filesystem::path(directory_) / hook;
+      if (std::filesystem::exists(path) && access(path.c_str(), X_OK) != 0) return path.string() + " is not executable";
+    }
+    return "";
+  }
+
+  void stop(Duration budget) override { run("pre_fence", budget); }
+  void after_fence(Duration budget) override { run("post_fence", budget); }
+  void resume_on_new(Duration budget) override { run("post_promote", budget); }
+  void resume_on_old(Duration budget) override { run("on_undo", budget); }
+  bool holds_application() const override { return false; }  // a hook has had its say, whatever it answered
+
+ private:
+  void run(const char* hook, Duration budget) {
+    const auto path = std::filesystem::path(directory_) / hook;
+    if (!std::filesystem::exists(path)) return;
+    run_command({path.string()},
+                {{"PGRM_HOOK", hook},
+                 {"PGRM_CUTOVER", context_.cutover},
+                 {"PGRM_OLD_PRIMARY", context_.old_primary},
+                 {"PGRM_NEW_PRIMARY", context_.new_primary},
+                 {"PGRM_DATABASE", context_.database}},
+                budget);
+  }
+
+  std::string directory_;
+  TrafficContext context_;
+};
+
+}  // namespace
+
+std::unique_ptr<Traffic> make_loadgen_traffic(std::unique_ptr<http::Client> loadgen) {
+  return std::make_unique<LoadgenTraffic>(std::move(loadgen));
+}
+
+std::unique_ptr<Traffic> make_hook_traffic(std::string directory, TrafficContext context) {
+  return std::make_unique<HookTraffic>(std::move(directory), std::move(context));
+}
+
+Traffics make_traffics(const Options& options, const TrafficContext& context) {
+  Traffics drivers;
+  if (options.stop_loadgen) {
+    drivers.push_back(make_loadgen_traffic(http::make_client(options.loadgen_url, options.loadgen_token)));
+  }
+  // Before the poolers: what a hook changes for them is there when they read their configuration.
+  if (!options.hooks_directory.empty()) drivers.push_back(make_hook_traffic(options.hooks_directory, context));
+  if (options.pause_poolers) {
+    const auto post_promote = std::filesystem::path(options.hooks_directory) / "post_promote";
+    drivers.push_back(make_pgbouncer_traffic({
+        .consoles = options.poolers,
+        .files = options.pooler_databases,
+        .old_primary = options.pair.primary,
+        .new_primary = options.pair.replica,
+        .hook_repoints = !options.hooks_directory.empty() && std::filesystem::exists(post_promote),
+    }));
+  }
+  return drivers;
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,49 @@
+// How the application is told to stop, to move and to go on. One interface; a row in traffic.cc for each driver.
+#pragma once
+
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "agent/base/options.h"
+#include "core/http/client.h"
+
+namespace pgrm::agent {
+
+/// What drivers are told about the cutover: hooks get it as PGRM_* in their environment.
+struct TrafficContext {
+  std::string cutover;      // id
+  std::string old_primary;  // host:port
+  std::string new_primary;
+  std::string database;
+};
+
+/// Every order throws Error when it fails within its budget.
+class Traffic {
+ public:
+  virtual ~Traffic() = default;
+  virtual std::string name() const = 0;
+  /// Empty when ready to stop; otherwise why not. Changes nothing.
+  virtual std::string problem() = 0;
+  /// Returns when no write is in flight any more.
+  virtual void stop(Duration budget) = 0;
+  virtual void after_fence(Duration) {}
+  /// The new primary takes writes.
+  virtual void resume_on_new(Duration budget) = 0;
+  /// The old primary takes writes again. Safe also when stop() failed half-way.
+  virtual void resume_on_old(Duration budget) = 0;
+  /// Whether the application waits until a resume succeeds: then one that failed has to be tried again.
+  virtual bool holds_application() const { return true; }
+};
+
+using Traffics = std::vector<std::unique_ptr<Traffic>>;
+
+std::unique_ptr<Traffic> make_loadgen_traffic(std::unique_ptr<http::Client> loadgen);
+/// Executables pre_fence, post_fence, post_promote and on_undo in `directory`; one that is not there is skipped.
+std::unique_ptr<Traffic> make_hook_traffic(std::string directory, TrafficContext context);
+
+/// The drivers that the options ask for; none is fine: clients then find the new primary by themselves.
+Traffics make_traffics(const Options& options, const TrafficContext& context);
+
+}  // namespace pgrm::agent

@@ -1,0 +1,171 @@
+#include "agent/view/metrics.h"
+
+#include <fmt/format.h>
+#include <prometheus/collectable.h>
+
+#include <array>
+#include <atomic>
+#include <span>
+#include <string_view>
+
+#include "agent/engine/steps.h"
+#include "core/base/wait.h"
+#include "core/metrics/endpoint.h"
+
+namespace pgrm::agent {
+namespace {
+
+using prometheus::MetricFamily;
+
+struct View {
+  const Standing& standing;
+  Mono now;
+};
+
+void fill_phase(MetricFamily& family, const View& view) {
+  const auto add = [&](std::string_view phase) {
+    metrics::add(family, {{"phase", std::string(phase)}}, view.standing.phase == phase ? 1 : 0);
+  };
+  for (const Step& step : steps()) add(step.name);
+  for (const std::string_view other : {"undo", "done", "failed"}) add(other);
+}
+
+void fill_phase_start(MetricFamily& family, const View& view) {
+  if (!view.standing.phase.empty()) metrics::add(family, {}, to_unix(view.standing.phase_since));
+}
+
+void fill_start(MetricFamily& family, const View& view) { metrics::add(family, {}, to_unix(view.standing.began)); }
+
+void fill_durations(MetricFamily& family, const View& view) {
+  for (const Step& step : steps()) {
+    // The last one counts: what was undone stands there a second time.
+    const StepStanding* last = nullptr;
+    for (const StepStanding& taken : view.standing.steps) {
+      if (taken.name == step.name && taken.result != "undone") last = &taken;
+    }
+    if (last == nullptr || last->result == "looked") continue;
+    metrics::add(family, {{"step", std::string(step.name)}},
+                 to_seconds(last->result.empty() ? view.now - last->began : last->took));
+  }
+}
+
+void fill_unavailable(MetricFamily& family, const View& view) {
+  const auto& stopped = view.standing.writes_stopped;
+  const Mono end = view.standing.writes_resumed.value_or(view.now);
+  metrics::add(family, {}, stopped ? to_seconds(end - *stopped) : 0);
+}
+
+void fill_promoted(MetricFamily& family, const View& view) { metrics::add(family, {}, view.standing.promoted ? 1 : 0); }
+
+double worth(Level level) {
+  switch (level) {
+    case Level::pass:
+      return 1;
+    case Level::warn:
+      return 0.5;
+    case Level::unknown:
+    case Level::fail:
+      break;
+  }
+  return 0;
+}
+
+void fill_checks(MetricFamily& family, const View& view) {
+  for (const Finding& finding : view.standing.findings) {
+    metrics::add(family, {{"check", std::string(finding.check->name)}}, worth(finding.verdict.level));
+  }
+}
+
+void fill_exit_code(MetricFamily& family, const View& view) {
+  if (view.standing.exit_code) metrics::add(family, {}, *view.standing.exit_code);
+}
+
+void fill_build(MetricFamily& family, const View&) { metrics::add(family, {{"version", PGRM_VERSION}}, 1); }
+
+struct Row {
+  std::string_view name, labels, help;
+  void (*fill)(MetricFamily&, const View&);
+};
+
+// All are gauges: a cutover happens once.
+constexpr std::array table{
+    Row{"pgrm_cutover_build_info", "version", "Version of the agent, always 1", fill_build},
+    Row{"pgrm_cutover_start_timestamp_seconds", "", "When this cutover was begun", fill_start},
+    Row{"pgrm_cutover_phase", "phase",
+        "Where the cutover is, 1 for one of them: a step of the table of steps, or undo, done, failed", fill_phase},
+    Row{"pgrm_cutover_phase_start_timestamp_seconds", "", "When the present phase began", fill_phase_start},
+    Row{"pgrm_cutover_step_duration_seconds", "step",
+        "How long the step took, or has been running; none for a step that has not begun or was only looked at",
+        fill_durations},
+    Row{"pgrm_cutover_write_unavailable_seconds", "",
+        "For how long the agent has kept, or had kept, writes stopped; 0 before", fill_unavailable},
+    Row{"pgrm_cutover_promoted", "", "Whether the new primary has been promoted: the point of no return",
+        fill_promoted},
+    Row{"pgrm_cutover_check", "check", "Verdict of the check: 1 pass, 0.5 warning, 0 fail or unknown", fill_checks},
+    Row{"pgrm_cutover_exit_code", "", "Exit code of the agent, once it is certain", fill_exit_code},
+};
+
+class Page final : public prometheus::Collectable {
+ public:
+  Page(const Standing& standing, Mono now) : standing_(standing), now_(now) {}
+  std::vector<MetricFamily> Collect() const override { return cutover_families(standing_, now_); }
+
+ private:
+  const Standing& standing_;
+  Mono now_;
+};
+
+}  // namespace
+
+std::vector<MetricFamily> cutover_families(const Standing& standing, Mono now) {
+  std::vector<MetricFamily> result;
+  for (const Row& row : table) {
+    auto& family = result.emplace_back(
+        metrics::family(std::string(row.name), std::string(row.help), prometheus::MetricType::Gauge));
+    row.fill(family, {standing, now});
+  }
+  return result;
+}
+
+std::string metrics_catalogue() {
+  std::string text = "| name | type | labels | meaning |\n|---|---|---|---|\n";
+  for (const Row& row : table) text += fmt::format("| `{}` | gauge | {} | {} |\n", row.name, row.labels, row.help);
+  return text;
+}
+
+struct MetricsServer::State {
+  State(const std::string& listen, const Progress& watched, const Clock& time)
+      : progress(watched), clock(time), server(listen) {}
+
+  http::Response scrape() {
+    const Standing standing = progress.standing();
+    const Page page(standing, clock.now());
+    http::Response response = metrics::response({&page});
+    if (standing.exit_code) end_scraped = true;
+    return response;
+  }
+
+  const Progress& progress;
+  const Clock& clock;
+  std::atomic<bool> end_scraped = false;
+  http::Server server;  // last: its threads use the above
+};
+
+MetricsServer::MetricsServer(const std::string& listen, const Progress& progress, const Clock& clock)
+    : state_(std::make_unique<State>(listen, progress, clock)) {
+  State& state = *state_;
+  state.server.get("/metrics", [&state](const http::Request&) { return state.scrape(); });
+  state.server.get("/healthz", [](const http::Request&) { return http::Response{200, "{\"status\": \"alive\"}\n"}; });
+  state.server.start();
+}
+
+MetricsServer::~MetricsServer() = default;
+
+int MetricsServer::port() const { return state_->server.port(); }
+
+void MetricsServer::await_last_scrape(Duration patience, std::stop_token stop) const {
+  wait_until(state_->clock, patience, std::chrono::milliseconds(50), std::move(stop),
+             [this] { return state_->end_scraped.load(); });
+}
+
+}  // namespace pgrm::agent

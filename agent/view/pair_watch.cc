@@ -1,0 +1,52 @@
+#include "agent/view/pair_watch.h"
+
+#include <utility>
+
+#include "agent/base/servers.h"
+#include "core/base/error.h"
+#include "core/replication/lag.h"
+
+namespace pgrm::agent {
+
+PairLook look_at_pair(Node& primary, Node& replica, http::Client& exporter, const Clock& clock, Duration deadline) {
+  PairLook look{observe_pair(primary, replica, 1, clock, deadline), std::nullopt};
+  try {
+    look.exporter = state_from_json(http::get_ok(exporter, "/api/v1/state", deadline));
+  } catch (const Error&) {
+    look.exporter.reset();
+  }
+  return look;
+}
+
+PairWatch::PairWatch(const Options& options, const std::string& token, Duration interval, std::function<bool()> held,
+                     LagHistory& lag, const Clock& clock)
+    : interval_(interval),
+      deadline_(options.call_deadline),
+      held_(std::move(held)),
+      lag_(lag),
+      clock_(clock),
+      exporter_(http::make_client(options.exporter_url, options.exporter_access)) {
+  Servers servers = make_servers(options.pair, token);
+  primary_ = std::move(servers.primary.admin);
+  replica_ = std::move(servers.replica.admin);
+  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+std::shared_ptr<const PairLook> PairWatch::latest() const {
+  const std::scoped_lock lock(mutex_);
+  return latest_;
+}
+
+void PairWatch::run(const std::stop_token& stop) {
+  while (!stop.stop_requested()) {
+    if (!held_()) {
+      auto look = std::make_shared<const PairLook>(look_at_pair(*primary_, *replica_, *exporter_, clock_, deadline_));
+      if (const auto behind = pair_lag(look->sample).replay_bytes) lag_.add(clock_.now(), *behind);
+      const std::scoped_lock lock(mutex_);
+      latest_ = std::move(look);
+    }
+    clock_.sleep_for(interval_, stop);
+  }
+}
+
+}  // namespace pgrm::agent

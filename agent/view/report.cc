@@ -1,0 +1,242 @@
+#include "agent/view/report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <ostream>
+
+#include "core/base/error.h"
+#include "core/base/json_text.h"
+
+namespace pgrm::agent {
+namespace {
+
+bool has(const Outcome& outcome, std::string_view step, std::string_view result) {
+  return std::ranges::any_of(
+      outcome.steps, [&](const StepRecord& record) { return record.step->name == step && record.result == result; });
+}
+
+std::string writable_now(const Cutover& cutover, const Outcome& outcome) {
+  if (outcome.promoted) {
+    const bool shut = cutover.plan && cutover.plan->form == FenceForm::closed && !has(outcome, "open", "done");
+    return shut ? "none, until agent recover has opened the new primary" : cutover.options.pair.replica.address();
+  }
+  if (outcome.exit_code == error_row(ErrorCode::undecided).exit_code && !has(outcome, "fence", "undone")) return "none";
+  return cutover.options.pair.primary.address();
+}
+
+nlohmann::json steps_to_json(const Standing& standing) {
+  auto steps = nlohmann::json::array();
+  for (const StepStanding& step : standing.steps) {
+    steps.push_back({{"name", step.name},
+                     {"result", step.result},
+                     {"began_seconds", to_seconds(step.began - standing.began_mono)},
+                     {"seconds", to_seconds(step.took)},
+                     {"evidence", step.text}});
+  }
+  return steps;
+}
+
+nlohmann::json lag_to_json(const Progress& progress, Mono began) {
+  auto points = nlohmann::json::array();
+  for (const auto& [at, bytes] : progress.lag().points()) points.push_back({to_seconds(at - began), bytes});
+  return points;
+}
+
+/// What an exit code other than 0 means, in a word or two; report.html says the same.
+std::string_view headline(int exit_code) {
+  struct Row {
+    int exit_code;
+    std::string_view words;
+  };
+  static constexpr std::array rows{Row{3, "REFUSED"}, Row{4, "NOT BEGUN"}, Row{5, "UNDONE"}, Row{6, "NOT FINISHED"},
+                                   Row{7, "UNDECIDED"}};
+  const auto* const row = std::ranges::find(rows, exit_code, &Row::exit_code);
+  return row == rows.end() ? "FAILED" : row->words;
+}
+
+std::string in_ms(const nlohmann::json& seconds) { return human(from_seconds(seconds.get<double>())); }
+
+}  // namespace
+
+nlohmann::json findings_to_json(const std::vector<Finding>& findings) {
+  auto checks = nlohmann::json::array();
+  for (const Finding& finding : findings) {
+    checks.push_back({{"group", finding.check->group},
+                      {"name", finding.check->name},
+                      {"why", finding.check->why},
+                      {"level", to_string(finding.verdict.level)},
+                      {"reason", finding.verdict.reason},
+                      {"hint", finding.verdict.hint}});
+  }
+  return checks;
+}
+
+nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool dry_run,
+                           const nlohmann::json& client_gap) {
+  const Standing standing = cutover.progress.standing();
+  nlohmann::json report{
+      {"cutover", cutover.id},
+      {"program_version", PGRM_VERSION},
+      {"written_at", to_iso8601(cutover.clock.wall())},
+      {"began_at", to_iso8601(standing.began)},
+      {"dry_run", dry_run},
+      {"rehearsal", cutover.options.rehearsal},
+      {"outcome", outcome.name},
+      {"exit_code", outcome.exit_code},
+      {"message", outcome.message},
+      {"hint", outcome.hint},
+      {"old_primary", cutover.options.pair.primary.address()},
+      {"new_primary", cutover.options.pair.replica.address()},
+      {"promoted", outcome.promoted},
+      {"writable_now", writable_now(cutover, outcome)},
+      {"steps", steps_to_json(standing)},
+      {"checks", findings_to_json(cutover.findings)},
+      {"warnings", cutover.warnings},
+  };
+  if (!cutover.system_identifier.empty()) {
+    report["system_identifier"] = cutover.system_identifier;
+    report["timeline"] = {{"before", cutover.old_timeline},
+                          {"after", outcome.promoted ? nlohmann::json(cutover.new_timeline) : nlohmann::json()}};
+  }
+  if (cutover.fence && cutover.fenced_end) {
+    report["fence"] = {{"form", to_string(cutover.plan->form)},
+                       {"lsn", cutover.fenced_end->flush.to_string()},
+                       {"next_transaction_id", cutover.fenced_end->next_xid},
+                       {"sessions_ended", cutover.fence->sessions_ended}};
+  }
+  if (outcome.promoted) {
+    report["old_primary_is"] = {{"demotion", to_string(cutover.options.demotion)},
+                                {"strength", strength_of(cutover.options.demotion)}};
+  }
+  if (cutover.writes_stopped && cutover.writes_resumed) {
+    report["write_unavailable_seconds"] = to_seconds(*cutover.writes_resumed - *cutover.writes_stopped);
+    report["writes_stopped_at_seconds"] = to_seconds(*cutover.writes_stopped - standing.began_mono);
+  }
+  if (!client_gap.is_null()) {
+    report["client_write_gap_seconds"] = client_gap.at("seconds");
+    report["client_write_gap_began_at"] = client_gap.at("began_at");
+  }
+  if (cutover.prediction) report["prediction"] = prediction_to_json(*cutover.prediction);
+  report["lag_bytes"] = lag_to_json(cutover.progress, standing.began_mono);
+  return report;
+}
+
+std::string report_page(const nlohmann::json& report) {
+  // Inside a <script> only "</" could end it; in JSON, "<" can stand as an escape.
+  std::string data;
+  for (const char c : json_text(report)) {
+    if (c == '<') {
+      data += "\\u003c";
+    } else {
+      data += c;
+    }
+  }
+  constexpr std::string_view place = "{\"place\": \"of the report\"}";
+  std::string page = report_html;
+  page.replace(page.find(place), place.size(), data);
+  return page;
+}
+
+void print_summary(std::ostream& out, const nlohmann::json& report, const std::string& path) {
+  const auto line = [&out](std::string_view name, const std::string& value) {
+    out << fmt::format("  {:<22} {}\n", name, value);
+  };
+  const bool good = report.at("exit_code") == 0;
+  const bool dry_run = report.at("dry_run");
+  const bool rehearsal = report.value("rehearsal", false);
+  out << '\n'
+      << (!good       ? fmt::format("{}: {}", headline(report.at("exit_code")), report.at("message").get<std::string>())
+          : rehearsal ? "REHEARSED: everything up to the promotion was done for real and undone"
+          : dry_run   ? "DRY RUN PASSED: every prerequisite holds, nothing was changed"
+                      : "DONE: " + report.at("new_primary").get<std::string>() + " is the primary")
+      << '\n';
+  if (const std::string hint = report.at("hint"); !good && !hint.empty()) out << "hint: " << hint << '\n';
+  out << '\n';
+  line("writable now", report.at("writable_now"));
+  if (report.contains("old_primary_is") && good) {
+    line("old primary, " + report.at("old_primary_is").at("demotion").get<std::string>(), report.at("old_primary"));
+  }
+  if (report.contains("timeline") && report.at("promoted").get<bool>()) {
+    line("timeline", fmt::format("{} -> {}", report.at("timeline").at("before").get<int>(),
+                                 report.at("timeline").at("after").get<int>()));
+  }
+  if (report.contains("fence")) {
+    line("proved at", fmt::format("{}, 0 bytes behind", report.at("fence").at("lsn").get<std::string>()));
+  }
+  if (report.contains("prediction")) {
+    const auto& prediction = report.at("prediction");
+    line(dry_run ? "writes would stop for" : "predicted beforehand", in_ms(prediction.at("seconds")));
+    if (dry_run) {
+      for (const auto& part : prediction.at("parts")) {
+        out << fmt::format("    {:<20} {:>9}  {}\n", part.at("step").get<std::string>(), in_ms(part.at("seconds")),
+                           part.at("from").get<std::string>());
+      }
+    }
+  }
+  if (report.contains("write_unavailable_seconds"))
+    line("writes stopped for", in_ms(report.at("write_unavailable_seconds")));
+  if (report.contains("client_write_gap_seconds")) {
+    line("clients' write gap", in_ms(report.at("client_write_gap_seconds")));
+  }
+  line("exit code", fmt::format("{} ({})", report.at("exit_code").get<int>(), report.at("outcome").get<std::string>()));
+  if (!path.empty()) line("report", path);
+  for (const auto& warning : report.at("warnings")) out << "  warning: " << warning.get<std::string>() << '\n';
+  if (good && report.contains("old_primary_is")) {
+    out << "  note: " << report.at("old_primary_is").at("strength").get<std::string>() << '\n';
+  }
+}
+
+void print_findings(std::ostream& out, const std::vector<Finding>& findings, bool all) {
+  std::vector<const Finding*> sorted;
+  for (const Finding& finding : findings) sorted.push_back(&finding);
+  std::ranges::stable_sort(sorted, {}, [](const Finding* finding) { return finding->verdict.level; });
+  std::size_t hidden = 0;
+  for (const Finding* const finding : sorted) {
+    const Verdict& verdict = finding->verdict;
+    if (verdict.level == Level::pass && !all) {
+      ++hidden;
+      continue;
+    }
+    out << fmt::format("  {:<8} {:<12} {:<22} {}\n", to_string(verdict.level), finding->check->group,
+                       finding->check->name, verdict.reason);
+    if (!verdict.hint.empty()) out << fmt::format("  {:<8} {:<12} {:<22} hint: {}\n", "", "", "", verdict.hint);
+  }
+  if (hidden > 0) out << fmt::format("  {:<8} {} more checks\n", "pass", hidden);
+}
+
+void explain(std::ostream& out) {
+  out << "### Checks\n\n| group | check | why |\n|---|---|---|\n";
+  for (const Check& check : checks()) out << fmt::format("| {} | `{}` | {} |\n", check.group, check.name, check.why);
+  out << "\n### Steps\n\n| step | changes something | in a dry run | why |\n|---|---|---|---|\n";
+  for (const Step& step : steps()) {
+    out << fmt::format("| `{}` | {} | {} | {} |\n", step.name,
+                       step.commits   ? "**point of no return**"
+                       : step.mutates ? "yes"
+                                      : "no",
+                       step.in_dry_run ? "done" : "looked at", step.why);
+  }
+  struct ExitCode {
+    int code;
+    std::string_view means, writable;
+  };
+  static constexpr std::array exit_codes{
+      ExitCode{0, "done (or the dry run or preflight passed)", "new primary (or unchanged)"},
+      ExitCode{1, "unexpected error before anything was changed", "old primary"},
+      ExitCode{2, "usage or configuration", "old primary"},
+      ExitCode{3, "preflight refused; nothing changed", "old primary"},
+      ExitCode{4, "sync not reached in time; nothing changed", "old primary"},
+      ExitCode{5, "failed or interrupted before promotion and undone", "old primary"},
+      ExitCode{6, "promoted, a later step failed: the new primary is authoritative",
+               "new primary, or none until agent recover"},
+      ExitCode{
+          7,
+          "cannot tell: a server is unreachable at the worst moment and both stay fenced, or an undo is not complete",
+          "none, or the old primary as far as it was undone"},
+  };
+  out << "\n### Exit codes\n\n| code | means | writable now |\n|---|---|---|\n";
+  for (const ExitCode& row : exit_codes) out << fmt::format("| {} | {} | {} |\n", row.code, row.means, row.writable);
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,195 @@
+#include "agent/demote/rejoin.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/unit/agent/rig.h"
+
+namespace pgrm::agent {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+struct DemotedRig : Rig {
+  explicit DemotedRig(Demotion demotion) { options.demotion = demotion; }
+};
+
+TEST(Demotion, StopShutsTheOldPrimaryDownAfterTheProof) {
+  DemotedRig rig(Demotion::stop);
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_THAT(rig.control.orders, ElementsAre("stop"));
+  EXPECT_FALSE(rig.cluster.primary.up);
+  EXPECT_THAT(outcome.steps.back().evidence, HasSubstr("a write was refused"));
+  EXPECT_THAT(outcome.steps.back().evidence, HasSubstr("stopped, nobody answers there"));
+}
+
+TEST(Demotion, StandbyFollowsTheNewPrimaryAndKeepsNothingOfTheFence) {
+  DemotedRig rig(Demotion::standby);
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_THAT(rig.control.orders, ElementsAre("stop", "rewind", "start"));
+  EXPECT_TRUE(rig.cluster.primary.state.in_recovery);
+  EXPECT_EQ(rig.cluster.primary.written, Overrides{});
+  EXPECT_FALSE(rig.cluster.ever_two_writable);
+  ASSERT_EQ(rig.cluster.replica.state.slots.size(), 1U);
+  EXPECT_EQ(rig.cluster.replica.state.slots.front().name, "pgrm_standby");
+  // The slot has to be there before its WAL is needed, and pg_rewind takes the timeline from a checkpoint.
+  const auto& calls = rig.cluster.calls;
+  const auto slot = std::ranges::find(calls, "replica.create_slot(pgrm_standby)");
+  const auto checkpoint = std::find(slot, calls.end(), "replica.checkpoint");
+  const auto reset = std::find(slot, calls.end(), "primary.alter_system(reset)");
+  EXPECT_NE(slot, calls.end());
+  EXPECT_NE(checkpoint, calls.end());
+  EXPECT_LT(checkpoint, reset);
+}
+
+TEST(Demotion, ACommandThatFailsLeavesThePromotionAndIsSaid) {
+  for (const char* verb : {"stop", "rewind", "start"}) {
+    DemotedRig rig(Demotion::standby);
+    rig.control.fails = verb;
+    const Outcome outcome = rig.run();
+    EXPECT_EQ(outcome.exit_code, 6) << verb;
+    EXPECT_TRUE(outcome.promoted) << verb;
+    EXPECT_THAT(outcome.message, HasSubstr(std::string(verb) + " exited with 1"));
+    rig.control.fails.clear();
+    EXPECT_EQ(rig.recover().exit_code, 0) << verb;
+    EXPECT_TRUE(rig.cluster.primary.state.in_recovery) << verb;
+    EXPECT_FALSE(rig.cluster.ever_two_writable) << verb;
+  }
+}
+
+TEST(Demotion, AServerThatComesUpAsAPrimaryIsStoppedAtOnce) {
+  DemotedRig rig(Demotion::standby);
+  rig.control.leaves_standby_signal = false;
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 6);
+  EXPECT_THAT(outcome.message, HasSubstr("came up as a primary"));
+  EXPECT_THAT(rig.control.orders, ElementsAre("stop", "rewind", "start", "stop"));
+  EXPECT_FALSE(rig.cluster.primary.up);
+}
+
+TEST(Demotion, AServerThatDoesNotGoDownIsNotRewound) {
+  DemotedRig rig(Demotion::standby);
+  rig.control.obeys_stop = false;
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 6);
+  EXPECT_THAT(outcome.message, HasSubstr("still accepts connections"));
+  EXPECT_THAT(rig.control.orders, ElementsAre("stop"));
+}
+
+TEST(Demotion, AStandbyThatDoesNotStreamIsNoSuccess) {
+  DemotedRig rig(Demotion::standby);
+  rig.control.streams = false;
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 6);
+  EXPECT_THAT(outcome.message, HasSubstr("has no WAL receiver"));
+}
+
+/// No std::exception: nobody handles it, as nobody handles SIGKILL.
+struct Killed {};
+
+TEST(Demotion, KilledAtAnyMomentItIsFinishedByRecover) {
+  for (const Demotion demotion : {Demotion::stop, Demotion::standby}) {
+    DemotedRig whole(demotion);
+    ASSERT_EQ(whole.run().exit_code, 0);
+    const auto& calls = whole.cluster.calls;
+    const auto promoted = static_cast<std::size_t>(std::ranges::find(calls, "replica.promote") - calls.begin());
+    ASSERT_LT(promoted, calls.size());
+    for (std::size_t at = promoted + 1; at < calls.size(); ++at) {
+      for (const bool carried_out : {false, true}) {
+        SCOPED_TRACE(std::string(to_string(demotion)) + (carried_out ? " after " : " before ") + calls[at]);
+        DemotedRig rig(demotion);
+        auto& hook = carried_out ? rig.cluster.after : rig.cluster.before;
+        hook = [&](const std::string&) {
+          if (rig.cluster.calls.size() == at + 1) throw Killed();
+        };
+        EXPECT_THROW(rig.run(), Killed);
+        hook = nullptr;
+        const Outcome outcome = rig.recover();
+        EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+        EXPECT_EQ(rig.cluster.primary.up, demotion == Demotion::standby);
+        EXPECT_EQ(rig.cluster.primary.state.in_recovery, demotion == Demotion::standby);
+        EXPECT_TRUE(rig.cluster.replica.writable());
+        EXPECT_FALSE(rig.cluster.ever_two_writable);
+        EXPECT_FALSE(rig.traffic->paused);
+      }
+    }
+  }
+}
+
+TEST(Demotion, DoesNothingTwice) {
+  DemotedRig rig(Demotion::standby);
+  ASSERT_EQ(rig.run().exit_code, 0);
+  const auto orders = rig.control.orders;
+  const Rejoin again{rig.servers.primary,      rig.servers.replica, rig.control, rig.options, rig.clock, {},
+                     [](const std::string&) {}};
+  EXPECT_THAT(make_standby(again), HasSubstr("streams already"));
+  EXPECT_EQ(rig.control.orders, orders);
+}
+
+TEST(Demotion, OrphanSlotsOfTheFormerPrimaryAreDropped) {
+  DemotedRig rig(Demotion::standby);
+  ASSERT_EQ(rig.run().exit_code, 0);
+  Slot orphan;
+  orphan.name = "replica_slot";
+  orphan.type = "physical";
+  rig.cluster.primary.state.slots = {orphan};
+  const Rejoin again{rig.servers.primary,      rig.servers.replica, rig.control, rig.options, rig.clock, {},
+                     [](const std::string&) {}};
+  EXPECT_THAT(make_standby(again), HasSubstr("orphan slots dropped: replica_slot"));
+  EXPECT_THAT(rig.cluster.primary.state.slots, IsEmpty());
+}
+
+TEST(Siblings, AreRedirectedAndThoseThatDoNotFollowAreNamed) {
+  FakeCluster cluster;
+  FakeClock clock;
+  cluster.replica.state.in_recovery = false;
+  cluster.replica.state.timeline = 2;
+  std::vector<std::unique_ptr<Node>> siblings;
+  siblings.push_back(cluster.node(Side::primary));  // in the part of a sibling
+  const auto primary = cluster.node(Side::replica);
+  const auto at = Conninfo::parse("host=new port=5432");
+  const auto problems = redirect_siblings(siblings, *primary, at, clock, std::chrono::seconds(1));
+  EXPECT_THAT(cluster.calls, Contains("primary.follow(new:5432)"));
+  ASSERT_EQ(problems.size(), 1U);
+  EXPECT_THAT(problems.front(), HasSubstr("does not follow new:5432: it is not in recovery"));
+}
+
+Sample pair_of(bool primary_recovers, bool primary_read_only, bool replica_recovers) {
+  Sample sample;
+  ServerState state;
+  state.system_identifier = "7";
+  state.in_recovery = primary_recovers;
+  state.default_read_only = primary_read_only;
+  sample.primary.state = state;
+  state.in_recovery = replica_recovers;
+  state.default_read_only = false;
+  sample.replica.state = state;
+  return sample;
+}
+
+TEST(FindNewPrimary, IsTheOneThatTakesWrites) {
+  EXPECT_EQ(find_new_primary(pair_of(false, true, false)), Side::replica);
+  EXPECT_EQ(find_new_primary(pair_of(true, false, false)), Side::replica);
+  EXPECT_EQ(find_new_primary(pair_of(false, false, true)), Side::primary);
+  Sample one_down = pair_of(false, true, false);
+  one_down.primary.state.reset();
+  EXPECT_EQ(find_new_primary(one_down), Side::replica);
+}
+
+TEST(FindNewPrimary, RefusesWhatCouldLoseWrites) {
+  Sample strangers = pair_of(false, true, false);
+  strangers.primary.state->system_identifier = "8";
+  for (const Sample& sample : {pair_of(false, false, false), pair_of(true, false, true), Sample{}, strangers}) {
+    EXPECT_THROW(find_new_primary(sample), Error);
+  }
+}
+
+}  // namespace
+}  // namespace pgrm::agent

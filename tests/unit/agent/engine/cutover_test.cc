@@ -1,0 +1,404 @@
+#include "agent/engine/cutover.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tests/unit/agent/rig.h"
+
+namespace pgrm::agent {
+namespace {
+
+using testing::AllOf;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+
+constexpr std::array orders{".fill_wal",
+                            ".switch_wal",
+                            ".set_wal_init_zero",
+                            ".alter_system",
+                            ".order_reload",
+                            ".allow_connections",
+                            ".enable_subscriptions",
+                            ".end_sessions",
+                            ".checkpoint",
+                            ".promote",
+                            ".flush_wal",
+                            ".write_probe",
+                            ".attack"};
+
+bool is_order(const std::string& call) {
+  return std::ranges::any_of(orders, [&](const char* order) { return call.find(order) != std::string::npos; });
+}
+
+/// What must hold whatever went wrong, given the exit code that was reported.
+void expect_safe(Rig& rig, const Outcome& outcome, const std::string& when) {
+  SCOPED_TRACE(when + " -> exit " + std::to_string(outcome.exit_code) + " " + outcome.message);
+  EXPECT_FALSE(rig.cluster.ever_two_writable);
+  const bool old_writable = rig.cluster.primary.writable();
+  const bool new_writable = rig.cluster.replica.writable();
+  switch (outcome.exit_code) {
+    case 0:
+      EXPECT_TRUE(new_writable);
+      EXPECT_FALSE(rig.traffic->paused);
+      break;
+    case 1:
+    case 3:
+    case 4:
+      EXPECT_TRUE(old_writable);
+      EXPECT_THAT(rig.traffic->orders, IsEmpty());
+      EXPECT_THAT(rig.journal, IsEmpty());
+      break;
+    case 5:
+      EXPECT_TRUE(old_writable);
+      EXPECT_TRUE(rig.cluster.replica.state.in_recovery);
+      EXPECT_FALSE(rig.traffic->paused);
+      break;
+    case 6:
+      EXPECT_FALSE(rig.cluster.replica.state.in_recovery);
+      EXPECT_FALSE(old_writable);
+      break;
+    case 7:
+      EXPECT_FALSE(old_writable);
+      break;
+    default:
+      ADD_FAILURE() << "exit code of no meaning";
+  }
+}
+
+TEST(Cutover, SwapsTheRolesAndProvesIt) {
+  Rig rig;
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_TRUE(outcome.promoted);
+  EXPECT_TRUE(rig.cluster.replica.writable());
+  EXPECT_FALSE(rig.cluster.primary.writable());
+  EXPECT_THAT(rig.cluster.primary.sessions, IsEmpty());
+  EXPECT_THAT(rig.cluster.replica.rows, ElementsAre("20270115T080000Z-test"));
+  EXPECT_THAT(rig.cluster.primary.rows, IsEmpty());
+  EXPECT_THAT(rig.traffic->orders, ElementsAre("stop", "resume_on_new"));
+  EXPECT_THAT(rig.warnings, IsEmpty());
+  expect_safe(rig, outcome, "nothing went wrong");
+}
+
+TEST(Cutover, JournalHoldsBeginBeforeEveryChangeAndDoneAfterIt) {
+  Rig rig;
+  std::vector<std::size_t> lines_at_order;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "replica.promote") lines_at_order.push_back(rig.journal.size());
+  };
+  ASSERT_EQ(rig.run().exit_code, 0);
+  std::string text;
+  for (const std::string& line : rig.journal) text += line + "\n";
+  std::vector<std::string> records;
+  for (const JournalRecord& record : parse_journal(text)) records.push_back(record.record + " " + record.step);
+  EXPECT_THAT(records, ElementsAre("journal ", "begin align_wal", "done align_wal", "begin arm_fence", "done arm_fence",
+                                   "begin stop_traffic", "done stop_traffic", "begin fence", "done fence",
+                                   "begin promote", "done promote", "begin validate", "done validate", "begin open",
+                                   "done open", "begin demote_old", "done demote_old", "end "));
+  ASSERT_THAT(lines_at_order, ElementsAre(10U));
+  EXPECT_THAT(rig.journal[9], HasSubstr("promote"));
+}
+
+TEST(DryRun, GivesNoOrderToAnybody) {
+  Rig rig;
+  const Outcome outcome = rig.dry();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_EQ(outcome.steps.size(), steps().size());
+  for (const std::string& call : rig.cluster.calls) EXPECT_FALSE(is_order(call)) << call;
+  EXPECT_THAT(rig.traffic->orders, IsEmpty());
+  EXPECT_THAT(rig.journal, IsEmpty());
+}
+
+TEST(DryRun, RefusesForTheReasonsOfTheRealThing) {
+  Rig rig;
+  rig.cluster.primary.facts.prepared_transactions = 1;
+  EXPECT_EQ(rig.dry().exit_code, 3);
+}
+
+TEST(Cutover, RefusesWhenTheReplicaIsDown) {
+  Rig rig;
+  rig.cluster.replica.up = false;
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 3);
+  EXPECT_THAT(outcome.message, HasSubstr("replica_reachable"));
+  expect_safe(rig, outcome, "replica down");
+}
+
+TEST(Cutover, RefusesWithoutTheExporter) {
+  Rig rig;
+  rig.exporter.up = false;
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 3);
+  EXPECT_THAT(outcome.message, HasSubstr("exporter_fresh"));
+}
+
+TEST(Cutover, WaitsForTheStreakAndGivesUpAfterItsBudget) {
+  Rig rig;
+  rig.exporter.streak_length = 2;
+  const Mono start = rig.clock.now();
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 4);
+  EXPECT_THAT(outcome.message, AllOf(HasSubstr("5 min 0 s"), HasSubstr("2 of 3")));
+  EXPECT_EQ(rig.clock.now() - start, std::chrono::seconds(300));
+  expect_safe(rig, outcome, "never in sync");
+}
+
+TEST(Cutover, DoesNotBelieveAnExporterThatDiesWhileItWaits) {
+  Rig rig;
+  rig.exporter.streak_length = 1;
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "primary.try_lock") rig.exporter.up = false;  // the last question of the preflight
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 4);
+  EXPECT_THAT(outcome.message, HasSubstr("no exporter"));
+}
+
+TEST(Cutover, UndoesWhenTheReplicaDiesBehindTheFence) {
+  Rig rig;
+  rig.traffic->on_fence = [&] { rig.cluster.replica.up = false; };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(rig.traffic->orders, ElementsAre("stop", "resume_on_old"));
+  expect_safe(rig, outcome, "replica died behind the fence");
+}
+
+TEST(Cutover, UndoesWhenAByteIsMissing) {
+  Rig rig;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.streams = false;
+    rig.cluster.write(1);
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.message, HasSubstr("has not replayed all"));
+  EXPECT_THAT(rig.cluster.calls, Not(Contains("replica.promote")));
+  expect_safe(rig, outcome, "a byte is missing");
+}
+
+TEST(Cutover, AcceptsAnInsertPositionBehindAPageHeader) {
+  Rig rig;
+  rig.traffic->on_fence = [&] {
+    const std::uint64_t page_end = (rig.cluster.primary.state.wal_flush->bytes() / 8192 + 1) * 8192;
+    rig.cluster.write(page_end - rig.cluster.primary.state.wal_flush->bytes());
+    rig.cluster.primary.state.wal_insert = Lsn(page_end + 24);
+  };
+  EXPECT_EQ(rig.run().exit_code, 0);
+}
+
+TEST(Cutover, FlushesWhatWasCommittedAsynchronously) {
+  Rig rig;
+  rig.cluster.primary.facts.rights["pg_switch_wal"] = false;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.primary.state.wal_insert = Lsn(rig.cluster.primary.state.wal_flush->bytes() + 100);
+  };
+  EXPECT_EQ(rig.run().exit_code, 0);
+  EXPECT_THAT(rig.cluster.calls, Contains("primary.flush_wal"));
+  for (const Duration slept : rig.clock.slept()) EXPECT_LE(slept, std::chrono::milliseconds(1));
+}
+
+TEST(Cutover, DoesNotPromoteWhileWalIsNotFlushed) {
+  Rig rig;
+  rig.cluster.primary.flushes = false;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.primary.state.wal_insert = Lsn(rig.cluster.primary.state.wal_flush->bytes() + 100);
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(rig.cluster.calls, Not(Contains("replica.promote")));
+}
+
+TEST(Cutover, ProvesZeroLagAgainWhenSomethingStillWrites) {
+  Rig rig;
+  int looks = 0;
+  rig.cluster.after = [&](const std::string& call) {
+    // Autovacuum commits twice after the fence.
+    if (call == "primary.wal_end" && rig.cluster.primary.override.read_only == "on" && ++looks <= 2)
+      rig.cluster.write(64);
+  };
+  EXPECT_EQ(rig.run().exit_code, 0);
+  EXPECT_THAT(rig.warnings, IsEmpty());
+}
+
+TEST(Cutover, SaysSoWhenTheOldPrimaryIsWrittenToAfterThePromotion) {
+  Rig rig;
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "replica.promote") ++rig.cluster.primary.next_xid;
+  };
+  EXPECT_EQ(rig.run().exit_code, 0);
+  EXPECT_THAT(rig.warnings, ElementsAre(HasSubstr("2 transaction ids since the fence, and the agent used 1")));
+}
+
+TEST(Cutover, NamesTheSessionsThatDoNotEnd) {
+  Rig rig;
+  rig.cluster.primary.obeys_terminate = false;
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.message, HasSubstr("pid 1 of app"));
+  expect_safe(rig, outcome, "sessions stay");
+}
+
+TEST(Cutover, CannotTellWhenThePromotionDoesNotEnd) {
+  Rig rig;
+  rig.cluster.replica.obeys_promote = false;
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 7);
+  EXPECT_FALSE(rig.cluster.primary.writable()) << "it may still be promoted: nothing may write to the old one";
+  EXPECT_TRUE(rig.traffic->paused);
+}
+
+TEST(Cutover, RestoresAReadOnlyDefaultThatWasThereBefore) {
+  Rig rig;
+  rig.cluster.primary.override.read_only = rig.cluster.primary.written.read_only = "off";
+  rig.traffic->on_fence = [] { throw Error(ErrorCode::query_failed, "hook says no"); };
+  EXPECT_EQ(rig.run().exit_code, 5);
+  EXPECT_EQ(rig.cluster.primary.override.read_only, "off");
+}
+
+TEST(Cutover, IsNotDoneWhileTheApplicationIsPaused) {
+  Rig rig;
+  rig.traffic->fails = "resume_on_new";
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 6) << "the new primary is open, and somebody has to go on trying";
+  EXPECT_TRUE(rig.cluster.replica.writable());
+  EXPECT_THAT(rig.warnings, ElementsAre(HasSubstr("fake was not resumed")));
+  rig.traffic->fails.clear();
+  EXPECT_EQ(rig.recover().exit_code, 0);
+  EXPECT_FALSE(rig.traffic->paused);
+}
+
+TEST(Cutover, AnAttackThatCannotLogInIsFoundBeforeAnythingIsChanged) {
+  Rig rig;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call != "primary.log_in") return;
+    for (Database& database : rig.cluster.primary.databases) database.open = false;
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.name, "proof_failed") << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("does not get in even now"));
+  EXPECT_THAT(rig.cluster.calls, Not(Contains("primary.fill_wal")));
+  EXPECT_THAT(rig.cluster.calls, Not(Contains("primary.alter_system(on)")));
+}
+
+TEST(Cutover, AStopBeforeThePromotionUndoes) {
+  for (const std::string at :
+       {"primary.alter_system(on)", "primary.await_reload", "primary.end_sessions", "replica.wal_replayed"}) {
+    Rig rig;
+    rig.cluster.after = [&](const std::string& call) {
+      if (call == at && rig.cluster.primary.written.read_only == "on") rig.stop.request_stop();
+    };
+    const Outcome outcome = rig.run();
+    EXPECT_EQ(outcome.exit_code, 5) << at;
+    expect_safe(rig, outcome, at);
+  }
+}
+
+TEST(Cutover, AStopAfterThePromotionFinishes) {
+  Rig rig;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "replica.promote") rig.stop.request_stop();
+  };
+  EXPECT_EQ(rig.run().exit_code, 0);
+}
+
+TEST(Cutover, AJournalThatCannotBeWrittenIsSafeAtEveryLine) {
+  Rig whole;
+  ASSERT_EQ(whole.run().exit_code, 0);
+  for (int line = 0; line < static_cast<int>(whole.journal.size()); ++line) {
+    Rig rig;
+    rig.journal_fails_at = line;
+    const Outcome outcome = rig.run();
+    SCOPED_TRACE("line " + std::to_string(line));
+    EXPECT_FALSE(rig.cluster.ever_two_writable);
+    EXPECT_FALSE(rig.traffic->paused);
+    EXPECT_TRUE(outcome.promoted ? rig.cluster.replica.writable() : rig.cluster.primary.writable());
+    if (outcome.promoted) {
+      EXPECT_EQ(outcome.exit_code, 0);
+      EXPECT_THAT(rig.warnings, Not(IsEmpty()));
+    }
+  }
+}
+
+TEST(Cutover, DoesNotPromoteWhileATransactionIsOpenBehindTheFence) {
+  Rig rig;
+  rig.traffic->on_fence = [&] { rig.cluster.primary.idle = false; };  // prepared after the preflight, or no client's
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.message, HasSubstr("a transaction is still open"));
+  EXPECT_THAT(rig.cluster.calls, Not(Contains("replica.promote")));
+}
+
+TEST(Cutover, ARoleThatTheFenceDoesNotHoldIsNoticedBehindIt) {
+  Rig rig;
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "primary.checkpoint") rig.cluster.primary.read_only_exceptions = {"app in every database"};
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.message, HasSubstr("app in every database"));
+}
+
+TEST(Cutover, AWriteRefusedForAnotherReasonProvesNothing) {
+  Rig rig;
+  rig.cluster.primary.refusal = "P0001";
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.message, HasSubstr("P0001"));
+}
+
+TEST(Cutover, OrdersNothingFromAServerThatOnlyItsSessionsOutlive) {
+  Rig rig;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "primary.alter_system(on)") rig.cluster.replica.orphan = true;
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(rig.cluster.calls, Not(Contains("replica.promote")));
+}
+
+TEST(Cutover, AServerThatDiesAfterItWasAskedCannotBeToldToPromote) {
+  Rig rig;
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "replica.accepts_connections") rig.cluster.replica.orphan = true;
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+  EXPECT_TRUE(rig.cluster.replica.state.in_recovery);
+}
+
+TEST(Cutover, AnUnexpectedRefusalOfThePromotionUndoesNothing) {
+  Rig rig;
+  rig.cluster.replica.obeys_promote = false;
+  rig.cluster.after = [](const std::string& call) {
+    if (call == "replica.promote") throw Error(ErrorCode::query_failed, "conflict with recovery");
+  };
+  EXPECT_EQ(rig.run().exit_code, 7);
+  EXPECT_FALSE(rig.cluster.primary.writable());
+}
+
+TEST(Cutover, ASurpriseIsUndoneLikeAnyFailure) {
+  Rig rig;
+  rig.traffic->on_fence = [] { throw std::runtime_error("a bug"); };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  expect_safe(rig, outcome, "a surprise behind the fence");
+}
+
+TEST(Cutover, ASurpriseWhilePromotingUndoesNothing) {
+  Rig rig;
+  rig.cluster.replica.obeys_promote = false;
+  rig.cluster.after = [](const std::string& call) {
+    if (call == "replica.promote") throw std::runtime_error("a bug");
+  };
+  EXPECT_EQ(rig.run().exit_code, 7);
+  EXPECT_FALSE(rig.cluster.primary.writable());
+}
+
+}  // namespace
+}  // namespace pgrm::agent
