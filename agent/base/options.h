@@ -1,7 +1,9 @@
-// What a cutover is asked to do, validated once.
+// What a cutover is asked to do, validated once. One table serves the command line, the environment and the journal.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,10 +30,6 @@ constexpr std::string_view to_string(Demotion demotion) {
   return names[static_cast<int>(demotion)];
 }
 
-/// REQUIRES: one of the names above.
-FenceForm fence_form(std::string_view name);
-Demotion demotion(std::string_view name);
-
 /// Whether SQL alone cannot do it.
 inline bool needs_node_control(Demotion demotion) {
   return demotion == Demotion::stop || demotion == Demotion::standby;
@@ -40,27 +38,29 @@ inline bool needs_node_control(Demotion demotion) {
 struct Options {
   Pair pair;                 // application database; `primary` is the server that is the primary before the cutover
   bool switch_back = false;  // that is REPLICA_* of the configuration
-  std::optional<FenceForm> fence;  // nullopt: closed where the agent's rights allow it
-  bool rehearsal = false;          // everything before the promotion for real, and then back
+  bool rehearsal = false;    // everything before the promotion for real, and then back
   std::string exporter_url;
   http::Access exporter_access;
-  std::string loadgen_url;
-  Secret loadgen_token;
-  bool stop_loadgen = true;                   // --traffic loadgen
-  bool pause_poolers = false;                 // --traffic pgbouncer
-  std::string hooks_directory;                // --hooks, empty: none
-  std::vector<Conninfo> poolers;              // admin consoles of PgBouncer
-  std::vector<std::string> pooler_databases;  // the files with their [databases]
-  Demotion demotion = Demotion::read_only;
-  std::string node_control;        // directory with the commands of node_control.h, empty: none
-  std::string standby_slot;        // on the new primary, for the old one as its standby
-  std::vector<Conninfo> siblings;  // the old primary's other standbys, to follow the new one
+  std::string state_dir;  // absolute
+  std::string listen;     // of /metrics during a cutover, empty: off
   LagThresholds thresholds;
   int required_checks = 3;
   Duration sync_timeout{};
+  Secret loadgen_token;
+
+  // What a recovery needs as well: see option_table().
+  std::vector<std::string> traffic;  // drivers by name: loadgen, pgbouncer
+  std::string loadgen_url;
+  std::string hooks_directory;                // absolute; empty: none
+  std::vector<std::string> hooks;             // the executables that were there when the cutover began
+  std::vector<Conninfo> poolers;              // admin consoles of PgBouncer
+  std::vector<std::string> pooler_databases;  // the files with their [databases], absolute
+  std::optional<FenceForm> fence;             // nullopt: closed where the agent's rights allow it
+  Demotion demotion = Demotion::read_only;
+  std::string node_control;        // directory with the commands of node_control.h, absolute; empty: none
+  std::string standby_slot;        // on the new primary, for the old one as its standby
+  std::vector<Conninfo> siblings;  // the old primary's other standbys, to follow the new one
   Duration promote_timeout{};
-  std::string state_dir;
-  std::string listen;  // of /metrics during a cutover, empty: off
 
   // Limits that nobody needed to set so far.
   Duration call_deadline = std::chrono::seconds(5);          // one question to a server
@@ -68,10 +68,31 @@ struct Options {
   Duration node_control_timeout = std::chrono::minutes(30);  // one command: a new copy takes its time, writes go on
   Duration follow_timeout = std::chrono::minutes(5);         // until the new standby streams
   Duration drain_timeout = std::chrono::seconds(10);         // traffic stop, fence and final verification, each
+  Duration blind_patience = std::chrono::seconds(10);        // for a replica that is not seen, before an undo
+
+  bool tells(std::string_view driver) const;  // whether `traffic` names it
 };
+
+/// One option: how it is read from the settings, and how it stands in the journal, without passwords.
+struct Option {
+  std::string_view variable;
+  void (*read)(Options&, const Settings&);  // throws Error(configuration, usage)
+  nlohmann::json (*to_json)(const Options&);
+  void (*from_json)(Options&, const nlohmann::json&);  // throws nlohmann::json::exception
+};
+
+/// Every option that a step reads. A new one is a row here and a row in settings_table.
+std::span<const Option> option_table();
+
+nlohmann::json options_to_json(const Options& options);
+/// Replaces what `options` has by what the journal of a cutover has. Passwords stay those of this process' settings.
+void recall_options(Options& options, const nlohmann::json& journaled, const Settings& settings);
 
 /// Throws Error(configuration, usage).
 Options options_from(const Settings& settings);
+
+/// STATE_DIR, absolute, whether it exists or not.
+std::string state_dir_from(const Settings& settings);
 
 /// Where the agent sits: not in the application database, whose door a cutover shuts.
 inline constexpr auto maintenance_database = "postgres";

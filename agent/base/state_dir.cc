@@ -15,6 +15,7 @@
 #include <random>
 
 #include "core/base/error.h"
+#include "core/base/wait.h"
 
 namespace pgrm::agent {
 
@@ -31,7 +32,7 @@ std::string stamp(WallTime time) {
 
 }  // namespace
 
-StateLock::StateLock(const std::string& state_dir) {
+StateLock::StateLock(const std::string& state_dir, Duration patience) {
   std::error_code ignored;  // open() below says what is wrong
   fs::create_directories(state_dir, ignored);
   const std::string path = state_dir + "/lock";
@@ -41,8 +42,13 @@ StateLock::StateLock(const std::string& state_dir) {
                 "choose another --state-dir");
   }
   const std::string who = fmt::format("pid {} since {}\n", getpid(), to_iso8601(system_clock().wall()));
-  if (flock(file_, LOCK_EX | LOCK_NB) != 0) {
-    const int reason = errno;
+  int reason = 0;
+  const auto locked = [&] {
+    reason = flock(file_, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
+    return reason != EWOULDBLOCK;
+  };
+  wait_until(system_clock(), patience, std::chrono::milliseconds(20), {}, locked);
+  if (reason != 0) {
     close(file_);
     if (reason != EWOULDBLOCK) {
       throw Error(ErrorCode::file_failed, fmt::format("cannot lock {}: {}", path, std::strerror(reason)));
@@ -75,16 +81,22 @@ std::string make_cutover_directory(const std::string& state_dir, WallTime now, c
   throw Error(ErrorCode::file_failed, fmt::format("cannot make {}: {}", directory, problem.message()));
 }
 
-std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file,
-                                       const std::string& system_identifier) {
-  std::optional<std::string> newest;
+std::vector<std::string> directories_with(const std::string& state_dir, const std::string& file) {
+  std::vector<std::string> directories;
   std::error_code problem;
   for (const auto& entry : fs::directory_iterator(state_dir, problem)) {
-    const std::string path = entry.path().string();
-    if (!system_identifier.empty() && !path.ends_with("-" + system_identifier)) continue;
-    if (fs::exists(entry.path() / file) && (!newest || path > *newest)) newest = path;  // names begin with the time
+    if (fs::exists(entry.path() / file, problem)) directories.push_back(entry.path().string());
   }
-  return newest;
+  std::ranges::sort(directories, std::ranges::greater());  // names begin with the time
+  return directories;
+}
+
+std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file,
+                                       const std::string& system_identifier) {
+  for (std::string& directory : directories_with(state_dir, file)) {
+    if (system_identifier.empty() || directory.ends_with("-" + system_identifier)) return std::move(directory);
+  }
+  return std::nullopt;
 }
 
 std::string read_file(const std::string& path) {

@@ -3,16 +3,18 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/base/clock.h"
 
 namespace pgrm::agent {
 
 /// Held for its lifetime; released by the kernel when the process dies. Throws Error(preflight_refused) with the holder
-/// when another agent has it, Error(file_failed) when the directory cannot be made or written.
+/// when another agent still has it after `patience`, Error(configuration, file_failed) when the directory cannot be
+/// made or written.
 class StateLock {
  public:
-  explicit StateLock(const std::string& state_dir);
+  explicit StateLock(const std::string& state_dir, Duration patience = Duration::zero());
   ~StateLock();
   StateLock(const StateLock&) = delete;
   StateLock& operator=(const StateLock&) = delete;
@@ -32,6 +34,9 @@ std::string make_cutover_directory(const std::string& state_dir, WallTime now, c
 /// is none.
 std::optional<std::string> newest_with(const std::string& state_dir, const std::string& file,
                                        const std::string& system_identifier = {});
+
+/// All that have `file`, newest first.
+std::vector<std::string> directories_with(const std::string& state_dir, const std::string& file);
 
 /// Throws Error(file_failed).
 std::string read_file(const std::string& path);

@@ -9,7 +9,6 @@
 #include <cmath>
 #include <iterator>
 
-#include "agent/engine/alignment.h"
 #include "agent/fence/fence.h"
 
 namespace pgrm::agent {

@@ -1,8 +1,11 @@
 #include "agent/checks/facts.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 
 #include "agent/base/state_dir.h"
@@ -11,6 +14,8 @@
 
 namespace pgrm::agent {
 namespace {
+
+constexpr std::int64_t largest_segment = 64 << 20;  // more is not worth the WAL
 
 NodeFacts ask_node(Server& server, Duration deadline) {
   NodeFacts node;
@@ -137,6 +142,27 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
     facts.siblings.push_back({sibling->describe(), problem_of_sibling(*sibling, facts, options.call_deadline)});
   }
   return facts;
+}
+
+std::string missing_for_alignment(const Facts& facts) {
+  const auto has = [](const NodeFacts& node, const char* right) {
+    const auto found = node.facts->rights.find(right);
+    return found != node.facts->rights.end() && found->second;
+  };
+  std::vector<std::string> missing;
+  if (!has(facts.primary, "pg_switch_wal")) missing.emplace_back("pg_switch_wal");
+  if (!has(facts.replica, "ALTER SYSTEM wal_init_zero")) missing.emplace_back("ALTER SYSTEM wal_init_zero");
+  return fmt::format("{}", fmt::join(missing, ", "));
+}
+
+std::int64_t segment_to_align(const Facts& facts) {
+  if (!missing_for_alignment(facts).empty()) return 0;
+  const auto found = facts.primary.facts->settings.find("wal_segment_size");
+  if (found == facts.primary.facts->settings.end()) return 0;
+  const std::string& text = found->second;
+  std::int64_t bytes = 0;
+  std::from_chars(text.data(), text.data() + text.size(), bytes);
+  return bytes > largest_segment ? 0 : bytes;
 }
 
 }  // namespace pgrm::agent

@@ -54,4 +54,10 @@ struct Facts {
 Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, NodeControl& node_control,
                    const Options& options, const Clock& clock);
 
+/// Rights that aligning the WAL needs (engine/alignment.h) and the agent's role lacks; empty: none.
+std::string missing_for_alignment(const Facts& facts);
+
+/// Bytes of a WAL segment when it can be aligned; 0 without the rights, or when segments are too large to fill one.
+std::int64_t segment_to_align(const Facts& facts);
+
 }  // namespace pgrm::agent

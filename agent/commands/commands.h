@@ -1,4 +1,4 @@
-// What the agent's subcommands do, from settings to exit code. main.cc only maps the command line to them.
+// What the agent's subcommands do, from settings to exit code, a file each. main.cc only maps the command line to them.
 #pragma once
 
 #include <functional>
@@ -7,11 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "agent/engine/cutover.h"
+#include "agent/engine/recovery.h"
 #include "core/base/config.h"
 
 namespace pgrm::agent {
 
+/// What is asked of one subcommand and is no setting.
 struct Arguments {
   bool json = false;
   bool all = false;
@@ -19,13 +20,9 @@ struct Arguments {
   bool yes = false;
   bool watch = false;
   bool rehearse = false;
-  std::optional<FenceForm> fence;
   bool switch_back = false;
-  Demotion demotion = Demotion::read_only;
-  Decision decision = Decision::by_looking;
-  std::vector<std::string> traffic{"loadgen"};
-  std::string hooks;
   bool guarded = true;
+  Decision decision = Decision::by_looking;
   std::optional<int> guard_pipe;          // given to the guard by the agent that starts it
   std::vector<std::string> command_line;  // without the program's name: the guard is started with the same
 };
@@ -40,7 +37,8 @@ int preflight(const Settings& settings, const Arguments& arguments);
 int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop);
 int cutover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 int recover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
-/// The guard of the agent that has started this process, see guard.h. REQUIRES: arguments.guard_pipe.
+/// With arguments.guard_pipe the guard of the agent that has started this process, see engine/guard.h. With
+/// arguments.watch a service, until `stop`: settles what an agent has left behind in STATE_DIR.
 int guard(const Settings& settings, const Arguments& arguments, const std::stop_token& stop, const LogTo& log_to);
 int rejoin(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 int report(const Settings& settings, const Arguments& arguments);

@@ -1,20 +1,15 @@
 #include "agent/engine/alignment.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
-#include <vector>
 
-#include "agent/engine/cutover.h"
+#include "agent/engine/context.h"
 #include "core/base/error.h"
 #include "core/base/wait.h"
 
 namespace pgrm::agent {
 namespace {
-
-constexpr std::int64_t largest_segment = 64 << 20;  // more is not worth the WAL
 
 /// What may be left of a segment for it to be given up: the zeros have to travel.
 constexpr std::int64_t worth_giving_up(std::int64_t segment) { return segment / 8; }
@@ -67,35 +62,13 @@ Lsn settle(Cutover& cutover) {
 
 }  // namespace
 
-std::string missing_for_alignment(const Facts& facts) {
-  const auto has = [](const NodeFacts& node, const char* right) {
-    const auto found = node.facts->rights.find(right);
-    return found != node.facts->rights.end() && found->second;
-  };
-  std::vector<std::string> missing;
-  if (!has(facts.primary, "pg_switch_wal")) missing.emplace_back("pg_switch_wal");
-  if (!has(facts.replica, "ALTER SYSTEM wal_init_zero")) missing.emplace_back("ALTER SYSTEM wal_init_zero");
-  return fmt::format("{}", fmt::join(missing, ", "));
-}
-
-std::int64_t segment_to_align(const Facts& facts) {
-  if (!missing_for_alignment(facts).empty()) return 0;
-  const auto found = facts.primary.facts->settings.find("wal_segment_size");
-  if (found == facts.primary.facts->settings.end()) return 0;
-  const std::string& text = found->second;
-  std::int64_t bytes = 0;
-  std::from_chars(text.data(), text.data() + text.size(), bytes);
-  return bytes > largest_segment ? 0 : bytes;
-}
-
-Look look_align_wal(Cutover& cutover) {
-  if (cutover.wal_segment == 0) return {Seen::not_done, why_not(cutover)};
+std::string look_align_wal(Cutover& cutover) {
+  if (cutover.wal_segment == 0) return why_not(cutover);
   const Lsn end = old_primary(cutover).wal_end(cutover.options.call_deadline).insert;
-  return {Seen::not_done,
-          fmt::format("writes up to {:.1f} MB of WAL that say nothing, so that the promotion need not copy a segment; "
-                      "wal_init_zero is off on {} until it is open",
-                      static_cast<double>(left_in_segment(end, cutover.wal_segment)) / 1e6,
-                      cutover.options.pair.replica.address())};
+  return fmt::format(
+      "writes up to {:.1f} MB of WAL that say nothing, so that the promotion need not copy a segment; wal_init_zero is "
+      "off on {} until it is open",
+      static_cast<double>(left_in_segment(end, cutover.wal_segment)) / 1e6, cutover.options.pair.replica.address());
 }
 
 nlohmann::json before_align_wal(Cutover& cutover) {
@@ -103,6 +76,12 @@ nlohmann::json before_align_wal(Cutover& cutover) {
   const auto before = new_primary(cutover).wal_init_zero(cutover.options.call_deadline);
   cutover.wal_init_zero_before.emplace(before);
   return {{"wal_init_zero", before ? nlohmann::json(*before) : nlohmann::json()}};
+}
+
+void recall_align_wal(Cutover& cutover, const nlohmann::json& before) {
+  if (before.is_null()) return;
+  const nlohmann::json& value = before.at("wal_init_zero");
+  cutover.wal_init_zero_before.emplace(value.is_null() ? std::nullopt : std::optional(value.get<std::string>()));
 }
 
 std::string run_align_wal(Cutover& cutover) {

@@ -16,19 +16,11 @@
 #include <optional>
 #include <string>
 
-#include "agent/checks/facts.h"
 #include "core/pg/lsn.h"
 
 namespace pgrm::agent {
 
 struct Cutover;
-struct Look;
-
-/// Rights that it needs and the agent's role lacks; empty: none.
-std::string missing_for_alignment(const Facts& facts);
-
-/// Bytes of a WAL segment when it is to be aligned; 0 without the rights, or when segments are too large to fill one.
-std::int64_t segment_to_align(const Facts& facts);
 
 /// How much of its segment is left behind `at`: 0 at a boundary.
 constexpr std::int64_t left_in_segment(Lsn at, std::int64_t segment) {
@@ -37,8 +29,9 @@ constexpr std::int64_t left_in_segment(Lsn at, std::int64_t segment) {
 }
 
 // The step align_wal, see steps.h.
-Look look_align_wal(Cutover& cutover);
+std::string look_align_wal(Cutover& cutover);
 nlohmann::json before_align_wal(Cutover& cutover);
+void recall_align_wal(Cutover& cutover, const nlohmann::json& before);
 std::string run_align_wal(Cutover& cutover);
 /// Never throws Error: the replica may be what has failed, and a setting that stays behind there harms nobody.
 void undo_align_wal(Cutover& cutover, const nlohmann::json& before);

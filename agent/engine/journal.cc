@@ -85,9 +85,9 @@ std::unique_ptr<JournalFile> reopen_journal_file(const std::string& path) {
 }
 
 Journal::Journal(std::unique_ptr<JournalFile> file, const Clock& clock, const nlohmann::json& about,
-                 const nlohmann::json& arguments)
+                 const nlohmann::json& options)
     : file_(std::move(file)), clock_(clock) {
-  append("journal", {{"version", journal_version}, {"cutover", about}, {"arguments", arguments}}, true);
+  append("journal", {{"version", journal_version}, {"cutover", about}, {"options", options}}, true);
 }
 
 Journal::Journal(std::unique_ptr<JournalFile> file, const Clock& clock) : file_(std::move(file)), clock_(clock) {}
@@ -100,6 +100,8 @@ void Journal::done(std::string_view step, const std::string& evidence) {
 }
 void Journal::undoing() { append("undoing", nlohmann::json::object(), true); }
 void Journal::undone(std::string_view step) { append("undone", {{"step", step}}, true); }
+void Journal::promoted_elsewhere() { append("promoted_elsewhere", nlohmann::json::object(), true); }
+void Journal::accepted() { append("accepted", nlohmann::json::object(), true); }
 void Journal::end(int exit_code) { append("end", {{"exit_code", exit_code}}, true); }
 
 void Journal::append(std::string_view record, nlohmann::json fields, bool durable) {

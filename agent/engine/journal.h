@@ -28,13 +28,13 @@ std::unique_ptr<JournalFile> create_journal_file(const std::string& path);
 /// Opens the journal of an earlier agent to go on with it; a torn last line is cut off. Throws Error(file_failed).
 std::unique_ptr<JournalFile> reopen_journal_file(const std::string& path);
 
-inline constexpr int journal_version = 3;
+inline constexpr int journal_version = 4;
 
 class Journal {
  public:
-  /// Writes the version line at once, with what the cutover is about and the arguments that it was given.
+  /// Writes the version line at once, with what the cutover is about and the options that it was given.
   Journal(std::unique_ptr<JournalFile> file, const Clock& clock, const nlohmann::json& about,
-          const nlohmann::json& arguments);
+          const nlohmann::json& options);
 
   /// Goes on with a journal that has its version line.
   Journal(std::unique_ptr<JournalFile> file, const Clock& clock);
@@ -46,6 +46,11 @@ class Journal {
   /// From here on the fence of an order to promote does not hold any more. On disk when it returns.
   void undoing();
   void undone(std::string_view step);
+  /// The replica was seen to be a primary, and not by an order of this cutover: from here on a replica that is not seen
+  /// is no reason to open the old primary. On disk when it returns.
+  void promoted_elsewhere();
+  /// A person has accepted that: from here on the way is forward. On disk when it returns.
+  void accepted();
   void end(int exit_code);
 
  private:

@@ -8,7 +8,7 @@
 #include <functional>
 
 #include "agent/base/state_dir.h"
-#include "agent/engine/cutover.h"
+#include "agent/engine/context.h"
 #include "agent/engine/journal.h"
 #include "core/base/error.h"
 #include "core/replication/lag.h"

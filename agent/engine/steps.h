@@ -6,37 +6,36 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/clock.h"
+
 namespace pgrm::agent {
 
 struct Cutover;
-
-enum class Seen { not_done, done, unclear };
-
-struct Look {
-  Seen seen;
-  std::string text;  // what is there, and what the step would do
-};
+struct Options;
 
 struct Step {
   std::string_view name;  // stable: journal, command line, logs, metrics
   std::string_view why;
-  bool mutates;     // changes something that undo must restore
-  bool commits;     // the one point of no return
-  bool in_dry_run;  // only reads, so that a dry run does it for real
-  /// Observes the servers, not memory; changes nothing. Throws Error.
-  Look (*look)(Cutover&);
+  bool mutates = false;       // changes something that undo must restore
+  bool commits = false;       // the one point of no return
+  bool in_dry_run = false;    // only reads, so that a dry run does it for real
+  bool holds_writes = false;  // writes stand while it runs
+  /// What the step would do, said from what is there. Changes nothing. Throws Error.
+  std::string (*look)(Cutover&) = nullptr;
   /// What `undo` has to restore, recorded before `run`; nullptr: nothing.
-  nlohmann::json (*before)(Cutover&);
+  nlohmann::json (*before)(Cutover&) = nullptr;
+  /// The inverse of `before`, for an agent that carries on: tells the cutover what was recorded. nullptr: nothing.
+  /// Throws nlohmann::json::exception.
+  void (*recall)(Cutover&, const nlohmann::json& before) = nullptr;
   /// Idempotent. Returns the evidence, one line. Throws Error.
-  std::string (*run)(Cutover&);
+  std::string (*run)(Cutover&) = nullptr;
   /// Idempotent, and safe after a `run` that failed half-way; nullptr: nothing to undo. Throws Error.
-  void (*undo)(Cutover&, const nlohmann::json& before);
+  void (*undo)(Cutover&, const nlohmann::json& before) = nullptr;
+  /// How long it may take until the guard ends the agent; nullptr: as long as it wants, the application writes again.
+  Duration (*patience)(const Options&) = nullptr;
 };
 
 std::span<const Step> steps();
-
-/// Tells a new agent what the one that died had found out: `before` as recorded for `step`.
-void recall(Cutover& cutover, std::string_view step, const nlohmann::json& before);
 
 /// Holds for steps(), see steps_test.cc: unique names, exactly one commits, an undo for every mutating step before it,
 /// nothing in a dry run that mutates.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <set>
 
 #include "core/base/error.h"
@@ -12,6 +13,8 @@
 
 namespace pgrm::agent {
 namespace {
+
+constexpr std::string_view wedge_prefix = "pgrm_";
 
 std::string describe(const std::vector<ClientSession>& sessions) {
   std::vector<std::string> texts;
@@ -64,7 +67,7 @@ void end_sessions(Node& admin, const FencePlan& plan, WallTime since, std::set<i
 /// Throws Error(proof_failed) for whatever of the plan is not so, or no longer.
 void verify_layers(const FenceView& view, const FencePlan& plan) {
   std::vector<std::string> wrong;
-  if (view.overrides != fenced_overrides()) wrong.emplace_back("the settings of the fence are not in effect");
+  if (view.overrides != plan.settings()) wrong.emplace_back("the settings of the fence are not in effect");
   for (const Database& database : view.databases) {
     if (database.open && closes(plan)) wrong.push_back("database " + database.name + " is open");
   }
@@ -125,7 +128,16 @@ void disable_subscriptions(Server& server, const FencePlan& plan, Duration deadl
 
 }  // namespace
 
-Overrides fenced_overrides() { return {.read_only = "on", .standby_names = wedge_name}; }
+std::string wedge_of(std::string_view cutover) {
+  std::string name = fmt::format("{}{}", wedge_prefix, cutover);
+  std::ranges::replace(name, '-', '_');  // a plain name needs no quotes in synchronous_standby_names
+  return name;
+}
+
+std::string fence_in(const Overrides& settings) {
+  const std::string& name = settings.standby_names.value_or("");
+  return name.starts_with(wedge_prefix) ? name : "";
+}
 
 nlohmann::json FencePlan::to_json() const {
   return {{"form", to_string(form)},
@@ -133,7 +145,8 @@ nlohmann::json FencePlan::to_json() const {
           {"synchronous_standby_names", agent::to_json(before.standby_names)},
           {"databases", databases},
           {"subscriptions", subscriptions},
-          {"owner", owner}};
+          {"owner", owner},
+          {"wedge", wedge}};
 }
 
 FencePlan FencePlan::from_json(const nlohmann::json& json) {
@@ -141,7 +154,8 @@ FencePlan FencePlan::from_json(const nlohmann::json& json) {
           .before = {text_of(json.at("default_transaction_read_only")), text_of(json.at("synchronous_standby_names"))},
           .databases = json.at("databases"),
           .subscriptions = json.at("subscriptions"),
-          .owner = json.at("owner")};
+          .owner = json.at("owner"),
+          .wedge = json.at("wedge")};
 }
 
 FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Database>& databases) {
@@ -159,7 +173,7 @@ FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Data
           fmt::format("grant {} to the agent's role", fmt::join(grants, ", "))};
 }
 
-FencePlan plan_fence(const FenceView& view, const Options& options) {
+FencePlan plan_fence(const FenceView& view, const Options& options, std::string_view cutover) {
   const FenceChoice choice = choose_fence(options.fence, view.databases);
   if (!choice.form) throw Error(ErrorCode::permission_denied, "the fence is " + choice.reason, choice.hint);
   if (options.demotion == Demotion::closed && choice.form != FenceForm::closed) {
@@ -172,7 +186,12 @@ FencePlan plan_fence(const FenceView& view, const Options& options) {
                             fmt::join(view.prepared_transactions, ", ")),
                 "commit or roll them back: select * from pg_prepared_xacts on the primary");
   }
-  FencePlan plan{.form = *choice.form, .before = view.overrides, .databases = {}, .subscriptions = {}, .owner = {}};
+  FencePlan plan{.form = *choice.form,
+                 .before = view.overrides,
+                 .databases = {},
+                 .subscriptions = {},
+                 .owner = {},
+                 .wedge = wedge_of(cutover)};
   const std::string application = options.pair.primary.get("dbname");
   for (const Database& database : view.databases) {
     if (database.open && closes(plan)) plan.databases.push_back(database.name);
@@ -237,15 +256,55 @@ void attack_fence(Server& server, const FencePlan& plan, const std::string& cuto
   judge_attack(attack(*server.application, plan, deadline), plan);
 }
 
-void lift_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
-  server.admin->override_settings(plan.before, deadline);
-  server.admin->allow_connections(gated(plan), true, deadline).get();
-  server.application->enable_subscriptions(plan.subscriptions, true, deadline);
-  const WriteProbe probe = server.application->write_probe(cutover, deadline);
-  if (!probe.accepted) {
-    throw Error(ErrorCode::proof_failed, "the old primary still refuses writes: " + probe.refusal,
-                "alter system reset default_transaction_read_only; select pg_reload_conf()");
+void disarm_fence(Server& server, const FencePlan& plan, Duration deadline) {
+  Node& admin = *server.admin;
+  const Overrides loaded = admin.fence_view(deadline).overrides;
+  // Without the right to see the file, it is what was loaded, or what this cutover has written.
+  const Overrides written =
+      admin.overrides_in_file(deadline).value_or(loaded == plan.before ? plan.settings() : loaded);
+  Overrides restored = written;
+  if (written.read_only == plan.settings().read_only) restored.read_only = plan.before.read_only;
+  if (written.standby_names == plan.wedge) restored.standby_names = plan.before.standby_names;
+  if (written.standby_names != plan.wedge && !fence_in(written).empty()) {
+    throw Error(ErrorCode::undecided, "the settings there are those of another fence, " + fence_in(written));
   }
+  if (restored != written) admin.alter_system(restored, deadline);
+  if (restored != loaded) admin.reload(deadline);
+}
+
+void lift_fence(Server& server, const FencePlan& plan, Duration deadline) {
+  Node& admin = *server.admin;
+  std::vector<std::string> left;
+  const auto lift = [&left](const std::string& layer, const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const std::exception& failure) {
+      left.push_back(layer + ": " + failure.what());
+    }
+  };
+  FenceView view;
+  lift("look", [&] { view = admin.fence_view(deadline); });
+  for (const Database& database : view.databases) {
+    if (database.open || std::ranges::find(plan.databases, database.name) == plan.databases.end()) continue;
+    lift("database " + database.name, [&] { admin.allow_connections({database.name}, true, deadline).get(); });
+  }
+  lift("settings", [&] { disarm_fence(server, plan, deadline); });
+  for (const std::string& name : plan.subscriptions) {
+    if (std::ranges::find(view.subscriptions, name, &Subscription::name) != view.subscriptions.end()) continue;
+    lift("subscription " + name, [&] { server.application->enable_subscriptions({name}, true, deadline); });
+  }
+  if (left.empty()) {
+    lift("proof", [&] {
+      const WriteProbe probe =
+          server.application->attack({.role = plan.owner, .overrides_read_only = false, .writes = true}, deadline)
+              .get();
+      if (!probe.accepted) throw Error(ErrorCode::proof_failed, "it still refuses writes: " + probe.refusal);
+    });
+  }
+  if (left.empty()) return;
+  throw Error(ErrorCode::undecided, fmt::format("not lifted: {}", fmt::join(left, "; ")),
+              "agent recover tries again; if a file cannot be loaded: select sourcefile, sourceline, error from "
+              "pg_file_settings where error is not null");
 }
 
 void lift_replicated_fence(Server& server, const FencePlan& plan, Duration deadline) {
@@ -260,15 +319,14 @@ std::string_view strength_of(Demotion demotion) {
   };
   static constexpr std::array table{
       Row{Demotion::read_only,
-          "the old primary is open for reading. A client that asks for READ WRITE by itself gets as far as its commit, "
-          "which "
-          "is not acknowledged; if it gives up synchronous_commit as well, it writes where nobody will look: stop the "
-          "old "
-          "server, or drop such clients, before you rely on it"},
+          "the old primary is open for reading. A client that asks for READ WRITE itself can still write there: its "
+          "commit waits for a standby that does not exist, and it is told that the commit succeeded if it cancels that "
+          "wait, or if its synchronous_commit is off or local. The new primary does not have such writes: stop the old "
+          "server, or make it a standby, before you rely on it"},
       Row{Demotion::closed,
-          "the application's databases are closed on the old primary, to everybody, until somebody with the owner's "
-          "rights "
-          "opens them. A client whose host list names it first does not get past it"},
+          "the application's databases are closed on the old primary until somebody with the owner's rights opens "
+          "them. "
+          "A client whose host list names it first does not get past it"},
       Row{Demotion::stop, "the old primary is stopped: nobody writes to it until somebody starts it"},
       Row{Demotion::standby, "the old primary is a standby of the new one: nobody can override that"},
   };

@@ -1,17 +1,23 @@
 // The fence: no client writes to the old primary any more, and none of the sessions that could is left.
 //
-// Its layers (PostgreSQL manual, chapters 20 and 23):
-//   read-only  default_transaction_read_only = on for every new transaction. A client that asks for READ WRITE by
-//   itself
-//              passes it.
-//   wedge      synchronous_standby_names names a standby that does not exist: who passes the first layer gets no
-//              acknowledgement for his commit, unless he gives up synchronous_commit as well. Node-local, like the
-//              first.
-//   gate       ALLOW_CONNECTIONS false on every application database: nobody gets in, superusers included. It is a row
-//   of
-//              a catalog, so it replicates: the new primary comes up closed, and the two are never open at once.
+// Its layers (PostgreSQL manual, chapters 20 and 23), and whom each one holds:
+//
+//   read-only  default_transaction_read_only = on for every new transaction.
+//              Holds every client that does not ask for READ WRITE itself.
+//
+//   wedge      synchronous_standby_names names a standby that does not exist.
+//              Holds up the commit of a client that passes the first layer. It does not refuse the commit: a client
+//              that cancels its wait (time-outs of drivers do that) gets a warning and an acknowledgement, and one with
+//              synchronous_commit = off or local does not wait at all. The name carries the cutover's id, so that
+//              anybody who looks at the server can tell whose fence this is.
+//
+//   gate       ALLOW_CONNECTIONS false on every application database.
+//              Holds everybody, superusers included, from being let in. It is a row of a catalog and replicates: the
+//              new primary comes up closed.
+//
 //   end        of every session that began before all that, verified until none is left.
-// The form `closed` has all four, `read_only` all but the gate.
+//
+// The first two are node-local. The form `closed` has all four layers, `read_only` all but the gate.
 #pragma once
 
 #include <future>
@@ -28,11 +34,11 @@
 
 namespace pgrm::agent {
 
-/// A standby of this name does not exist: nothing that waits for it is acknowledged.
-inline constexpr auto wedge_name = "pgrm_demoted";
+/// The name of the standby that does not exist, for the fence of this cutover.
+std::string wedge_of(std::string_view cutover);
 
-/// What ALTER SYSTEM has set on a fenced server. In the configuration beforehand; raise_fence() brings it into effect.
-Overrides fenced_overrides();
+/// Whose fence these settings are: the wedge's name, whatever cutover it belongs to; empty when they are no fence's.
+std::string fence_in(const Overrides& settings);
 
 /// What a fence is going to change, and what lifting it restores. In the journal before anything is changed.
 struct FencePlan {
@@ -41,7 +47,10 @@ struct FencePlan {
   std::vector<std::string> databases;      // to be closed: those that were open; one that was closed stays closed
   std::vector<std::string> subscriptions;  // to be disabled: those that were enabled
   std::string owner;                       // of the application's database: the fence is attacked in this role
+  std::string wedge;                       // wedge_of() its cutover
 
+  /// What ALTER SYSTEM sets. In the configuration beforehand; raise_fence() brings it into effect.
+  Overrides settings() const { return {.read_only = "on", .standby_names = wedge}; }
   nlohmann::json to_json() const;
   static FencePlan from_json(const nlohmann::json& json);
 };
@@ -56,7 +65,7 @@ FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Data
 
 /// Throws Error(permission_denied) when the wanted form or a subscription is out of reach, Error(proof_failed) for what
 /// no fence holds: prepared transactions, roles with a read-only setting of their own.
-FencePlan plan_fence(const FenceView& view, const Options& options);
+FencePlan plan_fence(const FenceView& view, const Options& options, std::string_view cutover);
 
 struct Fence {
   int sessions_ended = 0;
@@ -67,7 +76,7 @@ struct Fence {
 /// times as long; and who does not get in now proves nothing later. Throws Error(proof_failed), and what Node throws.
 void rehearse_attack(Server& server, const FencePlan& plan, Duration deadline);
 
-/// Idempotent. REQUIRES fenced_overrides() in the configuration. Returns when all layers are up and no client session
+/// Idempotent. REQUIRES plan.settings() in the configuration. Returns when all layers are up and no client session
 /// from before is left; `budget` covers all of it. An attack over a new connection is on its way: nothing may rest on
 /// the fence before prove_layers() and require_repulsed(). Unless the application is `paused`, its open sessions go on
 /// writing while the attack on a gate logs in. Throws Error(timeout) with the sessions that are still there, and
@@ -85,8 +94,13 @@ void require_repulsed(Fence& fence, const FencePlan& plan);
 /// Tries to write as clients would, in every way that the form must withstand. Throws Error(proof_failed).
 void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);
 
-/// Idempotent, on the old primary. Restores what was there before and proves by a write that it takes writes again.
-void lift_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);
+/// Idempotent, on the old primary, and proves by a write over a new connection that it takes writes again. Layer by
+/// layer, the gate first, database by database: what is not as the fence left it is left alone, and what cannot be
+/// lifted keeps nothing else from being lifted. Throws Error(undecided) that names what is left.
+void lift_fence(Server& server, const FencePlan& plan, Duration deadline);
+
+/// The settings alone, for a fence that was armed and never raised. Only those that are still the plan's.
+void disarm_fence(Server& server, const FencePlan& plan, Duration deadline);
 
 /// Idempotent, on the new primary: lifts what came over by replication.
 void lift_replicated_fence(Server& server, const FencePlan& plan, Duration deadline);

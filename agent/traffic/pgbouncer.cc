@@ -295,14 +295,13 @@ class PgBouncerTraffic final : public Traffic {
   void resume_there(Instance& instance, Duration budget) {
     Pooler& session = instance.session();
     session.reload(budget);
-    if (!poolers_.files.empty()) {
-      const auto left = databases_at(instance, poolers_.old_primary);
-      if (!left.empty()) {
-        throw Error(ErrorCode::proof_failed,
-                    fmt::format("{} still sends {} to {} after RELOAD, and stays paused", session.describe(),
-                                fmt::join(left, ", "), poolers_.old_primary.address()),
-                    "is PGBOUNCER_DATABASES the file that it includes?");
-      }
+    const auto left = databases_at(instance, poolers_.old_primary);
+    if (!left.empty()) {
+      throw Error(ErrorCode::proof_failed,
+                  fmt::format("{} still sends {} to {} after RELOAD, and stays paused", session.describe(),
+                              fmt::join(left, ", "), poolers_.old_primary.address()),
+                  poolers_.files.empty() ? "the hook post_promote must repoint it"
+                                         : "is PGBOUNCER_DATABASES the file that it includes?");
     }
     resume_all(instance, budget);
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -23,11 +24,11 @@ class LoadgenTraffic final : public Traffic {
   std::string problem() override {
     try {
       const auto state = nlohmann::json::parse(http::get_ok(*client_, "/api/v1/state", std::chrono::seconds(2)));
-      return state.value("paused", false) ? "it is paused already" : "";
+      return state.at("paused").get<bool>() ? "it is paused already" : "";
     } catch (const Error& error) {
       return error.what();
     } catch (const nlohmann::json::exception&) {
-      return client_->describe() + " is no loadgen";
+      return client_->describe() + " is no loadgen: set LOADGEN_URL";
     }
   }
 
@@ -48,16 +49,17 @@ class LoadgenTraffic final : public Traffic {
 
 class HookTraffic final : public Traffic {
  public:
-  HookTraffic(std::string directory, TrafficContext context)
-      : directory_(std::move(directory)), context_(std::move(context)) {}
+  HookTraffic(std::string directory, std::vector<std::string> hooks, TrafficContext context)
+      : directory_(std::move(directory)), hooks_(std::move(hooks)), context_(std::move(context)) {}
 
   std::string name() const override { return "hooks"; }
 
   std::string problem() override {
     if (!std::filesystem::is_directory(directory_)) return directory_ + " is no directory";
-    for (const char* hook : {"pre_fence", "post_fence", "post_promote", "on_undo"}) {
+    if (hooks_.empty()) return directory_ + " has no hook";
+    for (const std::string& hook : hooks_) {
       const auto path = std::filesystem::path(directory_) / hook;
-      if (std::filesystem::exists(path) && access(path.c_str(), X_OK) != 0) return path.string() + " is not executable";
+      if (access(path.c_str(), X_OK) != 0) return path.string() + " is not executable";
     }
     return "";
   }
@@ -66,12 +68,16 @@ class HookTraffic final : public Traffic {
   void after_fence(Duration budget) override { run("post_fence", budget); }
   void resume_on_new(Duration budget) override { run("post_promote", budget); }
   void resume_on_old(Duration budget) override { run("on_undo", budget); }
-  bool holds_application() const override { return false; }  // a hook has had its say, whatever it answered
+  bool holds_application() const override { return false; }
 
  private:
   void run(const char* hook, Duration budget) {
+    if (std::ranges::find(hooks_, hook) == hooks_.end()) return;
     const auto path = std::filesystem::path(directory_) / hook;
-    if (!std::filesystem::exists(path)) return;
+    if (!std::filesystem::exists(path)) {
+      throw Error(ErrorCode::file_failed, fmt::format("the hook {} is not there any more", path.string()),
+                  "put it back; or do by hand what it does, then: agent recover --traffic none");
+    }
     run_command({path.string()},
                 {{"PGRM_HOOK", hook},
                  {"PGRM_CUTOVER", context_.cutover},
@@ -82,6 +88,7 @@ class HookTraffic final : public Traffic {
   }
 
   std::string directory_;
+  std::vector<std::string> hooks_;
   TrafficContext context_;
 };
 
@@ -91,25 +98,27 @@ std::unique_ptr<Traffic> make_loadgen_traffic(std::unique_ptr<http::Client> load
   return std::make_unique<LoadgenTraffic>(std::move(loadgen));
 }
 
-std::unique_ptr<Traffic> make_hook_traffic(std::string directory, TrafficContext context) {
-  return std::make_unique<HookTraffic>(std::move(directory), std::move(context));
+std::unique_ptr<Traffic> make_hook_traffic(std::string directory, std::vector<std::string> hooks,
+                                           TrafficContext context) {
+  return std::make_unique<HookTraffic>(std::move(directory), std::move(hooks), std::move(context));
 }
 
 Traffics make_traffics(const Options& options, const TrafficContext& context) {
   Traffics drivers;
-  if (options.stop_loadgen) {
+  if (options.tells("loadgen")) {
     drivers.push_back(make_loadgen_traffic(http::make_client(options.loadgen_url, options.loadgen_token)));
   }
   // Before the poolers: what a hook changes for them is there when they read their configuration.
-  if (!options.hooks_directory.empty()) drivers.push_back(make_hook_traffic(options.hooks_directory, context));
-  if (options.pause_poolers) {
-    const auto post_promote = std::filesystem::path(options.hooks_directory) / "post_promote";
+  if (!options.hooks_directory.empty()) {
+    drivers.push_back(make_hook_traffic(options.hooks_directory, options.hooks, context));
+  }
+  if (options.tells("pgbouncer")) {
     drivers.push_back(make_pgbouncer_traffic({
         .consoles = options.poolers,
         .files = options.pooler_databases,
         .old_primary = options.pair.primary,
         .new_primary = options.pair.replica,
-        .hook_repoints = !options.hooks_directory.empty() && std::filesystem::exists(post_promote),
+        .hook_repoints = std::ranges::find(options.hooks, "post_promote") != options.hooks.end(),
     }));
   }
   return drivers;

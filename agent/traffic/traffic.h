@@ -29,19 +29,22 @@ class Traffic {
   /// Returns when no write is in flight any more.
   virtual void stop(Duration budget) = 0;
   virtual void after_fence(Duration) {}
-  /// The new primary takes writes.
+  /// The new primary takes writes. A failure leaves the cutover unfinished, unless nobody is there any more
+  /// (Error(unreachable)).
   virtual void resume_on_new(Duration budget) = 0;
   /// The old primary takes writes again. Safe also when stop() failed half-way.
   virtual void resume_on_old(Duration budget) = 0;
-  /// Whether the application waits until a resume succeeds: then one that failed has to be tried again.
+  /// Whether the application is held up from stop() to a resume, so that its open sessions write nothing.
   virtual bool holds_application() const { return true; }
 };
 
 using Traffics = std::vector<std::unique_ptr<Traffic>>;
 
 std::unique_ptr<Traffic> make_loadgen_traffic(std::unique_ptr<http::Client> loadgen);
-/// Executables pre_fence, post_fence, post_promote and on_undo in `directory`; one that is not there is skipped.
-std::unique_ptr<Traffic> make_hook_traffic(std::string directory, TrafficContext context);
+/// The executables `hooks` (pre_fence, post_fence, post_promote, on_undo) in `directory`. One that is named and no
+/// longer there is an error, never skipped.
+std::unique_ptr<Traffic> make_hook_traffic(std::string directory, std::vector<std::string> hooks,
+                                           TrafficContext context);
 
 /// The drivers that the options ask for; none is fine: clients then find the new primary by themselves.
 Traffics make_traffics(const Options& options, const TrafficContext& context);

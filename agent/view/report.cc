@@ -1,30 +1,18 @@
 #include "agent/view/report.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
 #include <ostream>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/base/json_text.h"
 
 namespace pgrm::agent {
 namespace {
-
-bool has(const Outcome& outcome, std::string_view step, std::string_view result) {
-  return std::ranges::any_of(
-      outcome.steps, [&](const StepRecord& record) { return record.step->name == step && record.result == result; });
-}
-
-std::string writable_now(const Cutover& cutover, const Outcome& outcome) {
-  if (outcome.promoted) {
-    const bool shut = cutover.plan && cutover.plan->form == FenceForm::closed && !has(outcome, "open", "done");
-    return shut ? "none, until agent recover has opened the new primary" : cutover.options.pair.replica.address();
-  }
-  if (outcome.exit_code == error_row(ErrorCode::undecided).exit_code && !has(outcome, "fence", "undone")) return "none";
-  return cutover.options.pair.primary.address();
-}
 
 nlohmann::json steps_to_json(const Standing& standing) {
   auto steps = nlohmann::json::array();
@@ -54,6 +42,38 @@ std::string_view headline(int exit_code) {
                                    Row{7, "UNDECIDED"}};
   const auto* const row = std::ranges::find(rows, exit_code, &Row::exit_code);
   return row == rows.end() ? "FAILED" : row->words;
+}
+
+struct Bit {
+  unsigned bit;
+  std::string_view words;
+};
+
+/// The bits that `set` has, in words; "any" for all of them.
+template <std::size_t size>
+std::string words_of(unsigned set, const std::array<Bit, size>& bits) {
+  std::vector<std::string_view> words;
+  for (const Bit& bit : bits) {
+    if ((set & bit.bit) != 0) words.push_back(bit.words);
+  }
+  return words.size() == bits.size() ? "any" : fmt::format("{}", fmt::join(words, ", "));
+}
+
+std::string recovery_line(const RecoveryRow& row) {
+  static constexpr std::array journals{Bit{begun, "no order given"}, Bit{ordered, "promotion ordered"},
+                                       Bit{undoing, "undo begun"},
+                                       Bit{undoing_after_order, "undo begun after an order"}};
+  static constexpr std::array replicas{Bit{standby, "standby"}, Bit{promoted, "out of recovery"},
+                                       Bit{unseen, "not seen"}};
+  static constexpr std::array decisions{Bit{by(Decision::by_looking), "look"}, Bit{by(Decision::abort), "`--abort`"},
+                                        Bit{by(Decision::complete), "`--complete`"}};
+  std::string also(to_string(row.also));
+  if (const auto patience = to_string(row.patience); !patience.empty()) {
+    also += (also.empty() ? "" : ", ") + std::string(patience);
+  }
+  return fmt::format("| {} | {} | {} | {} | {} | {} |", words_of(row.written, journals),
+                     words_of(row.replica, replicas), words_of(row.decisions, decisions), also, to_string(row.action),
+                     row.says);
 }
 
 std::string in_ms(const nlohmann::json& seconds) { return human(from_seconds(seconds.get<double>())); }
@@ -90,11 +110,12 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
       {"old_primary", cutover.options.pair.primary.address()},
       {"new_primary", cutover.options.pair.replica.address()},
       {"promoted", outcome.promoted},
-      {"writable_now", writable_now(cutover, outcome)},
+      {"writable_now", cutover.situation ? writable_now(*cutover.situation) : "unknown"},
       {"steps", steps_to_json(standing)},
       {"checks", findings_to_json(cutover.findings)},
       {"warnings", cutover.warnings},
   };
+  if (cutover.situation) report["servers"] = situation_to_json(*cutover.situation).at("servers");
   if (!cutover.system_identifier.empty()) {
     report["system_identifier"] = cutover.system_identifier;
     report["timeline"] = {{"before", cutover.old_timeline},
@@ -155,6 +176,9 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
   if (const std::string hint = report.at("hint"); !good && !hint.empty()) out << "hint: " << hint << '\n';
   out << '\n';
   line("writable now", report.at("writable_now"));
+  if (!good && report.contains("servers")) {
+    for (const auto& server : report.at("servers")) out << "    " << server.at("text").get<std::string>() << '\n';
+  }
   if (report.contains("old_primary_is") && good) {
     line("old primary, " + report.at("old_primary_is").at("demotion").get<std::string>(), report.at("old_primary"));
   }
@@ -217,6 +241,10 @@ void explain(std::ostream& out) {
                                       : "no",
                        step.in_dry_run ? "done" : "looked at", step.why);
   }
+  out << "\n### Recovery\n\nThe first row that fits is taken, by `agent recover`, by the guard, and by a cutover that "
+         "fails.\n\n"
+         "| journal | replica | decision | also | action | because |\n|---|---|---|---|---|---|\n";
+  for (const RecoveryRow& row : recovery_table()) out << recovery_line(row) << '\n';
   struct ExitCode {
     int code;
     std::string_view means, writable;
@@ -228,14 +256,17 @@ void explain(std::ostream& out) {
       ExitCode{3, "preflight refused; nothing changed", "old primary"},
       ExitCode{4, "sync not reached in time; nothing changed", "old primary"},
       ExitCode{5, "failed or interrupted before promotion and undone", "old primary"},
-      ExitCode{6, "promoted, a later step failed: the new primary is authoritative",
+      ExitCode{6, "promoted, a later step failed: the new primary is authoritative, agent recover finishes",
                "new primary, or none until agent recover"},
       ExitCode{
           7,
-          "cannot tell: a server is unreachable at the worst moment and both stay fenced, or an undo is not complete",
-          "none, or the old primary as far as it was undone"},
+          "cannot tell: a server is unreachable at the worst moment, somebody else has promoted, or an undo is not "
+          "complete; what is fenced stays fenced",
+          "as looked at"},
   };
-  out << "\n### Exit codes\n\n| code | means | writable now |\n|---|---|---|\n";
+  out << "\n### Exit codes\n\n*Writable now* in every report is looked at, over a new connection to each server, and "
+         "never "
+         "derived from the exit code.\n\n| code | means | writable now |\n|---|---|---|\n";
   for (const ExitCode& row : exit_codes) out << fmt::format("| {} | {} | {} |\n", row.code, row.means, row.writable);
 }
 

@@ -47,6 +47,11 @@ inline constexpr std::array settings_table{
     Setting{"EXPORTER_CA_FILE", "--exporter-ca-file", "", "authority of its certificate, when not one of the system's"},
     Setting{"LOADGEN_URL", "--loadgen-url", "http://127.0.0.1:9718", "where loadgen answers"},
     Setting{"LOADGEN_CONTROL_TOKEN", "", "", "bearer token of loadgen's control API (or LOADGEN_CONTROL_TOKEN_FILE)"},
+    Setting{"TRAFFIC", "--traffic", "",
+            "who is told to stop and to go on: loadgen, pgbouncer, both, or none (default: those that are configured)"},
+    Setting{"HOOKS", "--hooks", "", "directory with executables pre_fence, post_fence, post_promote, on_undo"},
+    Setting{"FENCE", "--fence", "", "closed: nobody gets in (default where the rights allow it), or read-only"},
+    Setting{"DEMOTE", "--demote", "read-only", "what becomes of the old primary: read-only, closed, stop or standby"},
     Setting{"PGBOUNCER_DSN", "--pgbouncer", "",
             "conninfo of PgBouncer's admin console; several separated by semicolons"},
     Setting{"PGBOUNCER_PASSWORD", "", "", "password of its admin user (or PGBOUNCER_PASSWORD_FILE, ~/.pgpass)"},
@@ -57,7 +62,10 @@ inline constexpr std::array settings_table{
     Setting{"STANDBY_SLOT", "--standby-slot", "pgrm_standby", "slot on the new primary for the old one as its standby"},
     Setting{"FOLLOW_SIBLINGS", "--follow-siblings", "",
             "conninfos of the old primary's other standbys, which shall follow the new one; separated by semicolons"},
-    Setting{"STATE_DIR", "--state-dir", "data/cutover", "directory of cutover journals and reports"},
+    Setting{
+        "STATE_DIR", "--state-dir", "",
+        "directory of cutover journals and reports (default /var/lib/replica-migration where it can be written, else "
+        "~/.local/state/replica-migration)"},
     Setting{"LOG_LEVEL", "--log-level", "info", "trace, debug, info, warn or error"},
     Setting{"LOG_FORMAT", "--log-format", "text", "text or json"},
 };

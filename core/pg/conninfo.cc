@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <memory>
 #include <utility>
 
@@ -20,6 +21,26 @@ std::string quoted_value(std::string_view value) {
     text += c;
   }
   return text + "'";
+}
+
+/// A conninfo that leads to one server today may lead to the other one tomorrow: after a promotion, for one.
+void refuse_ambiguous(const Conninfo& server, const std::string& variable) {
+  const char* const one_server = "name one server by host and port: the other one has a variable of its own";
+  for (const char* const keyword : {"host", "hostaddr", "port"}) {
+    if (server.get(keyword).find(',') == std::string::npos) continue;
+    throw Error(ErrorCode::configuration,
+                fmt::format("{} names several servers, {}={}", variable, keyword, server.get(keyword)), one_server);
+  }
+  const std::string wanted = server.get("target_session_attrs");
+  if (!wanted.empty() && wanted != "any") {
+    throw Error(ErrorCode::configuration,
+                fmt::format("{} has target_session_attrs={}, allowed is any", variable, wanted), one_server);
+  }
+  if (const char* const everywhere = std::getenv("PGHOSTADDR"); everywhere != nullptr && *everywhere != '\0') {
+    throw Error(ErrorCode::configuration,
+                fmt::format("PGHOSTADDR is set to {}: it leads both servers to one address", everywhere),
+                "unset PGHOSTADDR");
+  }
 }
 
 Conninfo server_from(const Settings& settings, const std::string& side) {
@@ -38,6 +59,8 @@ Conninfo server_from(const Settings& settings, const std::string& side) {
     server = server.with("host", settings.text(side + "_HOST"))
                  .with("port", std::to_string(settings.integer(side + "_PORT", 1, 65535)));
   }
+  refuse_ambiguous(server, settings.optional_text(dsn_variable) ? dsn_variable : side + "_HOST");
+  server = server.with("target_session_attrs", "any");  // whatever PGTARGETSESSIONATTRS says
   if (server.get("user").empty()) server = server.with("user", settings.text("POSTGRES_USER"));
   if (server.get("dbname").empty()) server = server.with("dbname", settings.text("POSTGRES_DB"));
   if (const Secret password = settings.secret("POSTGRES_PASSWORD");

@@ -207,9 +207,10 @@ struct WriteProbe {
 /// How a write is tried over a new connection.
 struct Attack {
   std::string role;  // that of the application (SET ROLE while logging in); empty: the session's own
-  bool overrides_read_only =
-      false;           // asks for default_transaction_read_only = off while logging in, and for READ WRITE
-  bool writes = true;  // false: goes as far as an open transaction, and counts as accepted then
+  /// Asks for default_transaction_read_only = off while logging in, and for READ WRITE.
+  bool overrides_read_only = false;
+  /// false: opens a transaction and asks whether it may write. Nothing is written, no transaction id is used.
+  bool writes = true;
 };
 
 /// Every call opens the connection when there is none; none is ever repeated silently. Not thread-safe: one thread at a
@@ -238,6 +239,9 @@ class Node {
   virtual std::optional<Lsn> wal_replayed(Duration deadline) = 0;
   virtual Identity identity(Duration deadline) = 0;
   virtual FenceView fence_view(Duration deadline) = 0;
+  /// The same settings as they stand in postgresql.auto.conf, in effect or not (pg_file_settings); nullopt without the
+  /// right to read that view.
+  virtual std::optional<Overrides> overrides_in_file(Duration deadline) = 0;
   /// Whether the server accepts connections right now, asked without logging in (PQping). A session may outlive a
   /// server that was killed; this does not. Begins at once, beside whatever else the node is asked.
   [[nodiscard]] virtual std::future<bool> accepts_connections(Duration deadline) = 0;
@@ -300,8 +304,14 @@ class Node {
   /// Takes the advisory lock that keeps a second agent out; false when another session holds it. Held until
   /// disconnect().
   virtual bool try_lock(Duration deadline) = 0;
+  /// Whether this very session holds it. Never opens a session: without one, nothing is held.
+  virtual bool holds_lock(Duration deadline) = 0;
   /// Who holds it, for people: "pgrm-agent/20260131T… (pid 123, from 10.0.0.7, since …)"; empty when nobody does.
   virtual std::string lock_holder(Duration deadline) = 0;
+  /// Ends every other session of this session's application_name, and waits until none is left. For a recovery: what
+  /// the dead agent has ordered must not be carried out later. REQUIRES: this is the first session of the process
+  /// there.
+  virtual void end_predecessors(Duration deadline) = 0;
   /// Tries to write a row into pgrm.cutover_probe, as any client would. An accepted write is committed; a refusal by
   /// the server is an answer, not an exception.
   virtual WriteProbe write_probe(const std::string& cutover, Duration deadline) = 0;

@@ -131,6 +131,10 @@ SELECT (SELECT reset_val FROM altered WHERE name = 'default_transaction_read_onl
        to_json(ARRAY(SELECT who FROM own WHERE setting ~ '^(default_)?transaction_read_only=' ORDER BY 1)) AS exceptions,
        to_json(ARRAY(SELECT who FROM own WHERE setting ~* '^synchronous_commit=(off|local|false|no|0)$' ORDER BY 1))
          AS wedge_exceptions)sql"};
+constexpr Statement ask_overrides_in_file{"pgrm_overrides_in_file", R"sql(
+SELECT max(setting) FILTER (WHERE name = 'default_transaction_read_only') AS read_only,
+       max(setting) FILTER (WHERE name = 'synchronous_standby_names') AS standby_names
+  FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf')sql"};
 constexpr Statement ask_config_loaded{"pgrm_config_loaded", R"sql(
 SELECT pg_conf_load_time()::text AS loaded, extract(epoch FROM clock_timestamp()) AS now)sql"};
 // The session itself reloads between two statements, never within one.
@@ -180,6 +184,13 @@ SELECT format('%s (pid %s, from %s, since %s)', a.application_name, a.pid, coale
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
    AND l.classid = (x'7067726d637574'::bigint >> 32)::int::oid
    AND l.objid = (x'7067726d637574'::bigint & 4294967295)::oid)sql"};
+constexpr Statement ask_holds_lock{"pgrm_holds_lock", R"sql(
+SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid()
+                  AND classid = (x'7067726d637574'::bigint >> 32)::int::oid
+                  AND objid = (x'7067726d637574'::bigint & 4294967295)::oid) AS held)sql"};
+constexpr Statement order_end_predecessors{"pgrm_end_predecessors", R"sql(
+SELECT count(pg_terminate_backend(pid)) AS there FROM pg_stat_activity
+ WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND usename = current_user)sql"};
 constexpr Statement order_probe{"pgrm_probe", "INSERT INTO pgrm.cutover_probe (cutover) VALUES ($1)"};
 constexpr Statement ask_may_probe{"pgrm_may_probe", R"sql(
 SELECT coalesce(has_table_privilege(to_regclass('pgrm.cutover_probe'), 'INSERT'), false) AS may)sql"};
@@ -362,6 +373,16 @@ class ServerNode final : public Node {
             .wedge_exceptions = names(row.text("wedge_exceptions"))};
   }
 
+  std::optional<Overrides> overrides_in_file(Duration deadline) override {
+    try {
+      const Rows answer = ask(ask_overrides_in_file, {}, deadline);
+      return Overrides{answer.one().text("read_only"), answer.one().text("standby_names")};
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::permission_denied) throw;
+      return std::nullopt;
+    }
+  }
+
   std::future<bool> accepts_connections(Duration deadline) override {
     return std::async(std::launch::async, ping, session_.conninfo(), deadline);
   }
@@ -462,6 +483,21 @@ class ServerNode final : public Node {
   }
 
   bool try_lock(Duration deadline) override { return ask(order_lock, {}, deadline).one().boolean("held").value(); }
+
+  bool holds_lock(Duration deadline) override {
+    return session_.is_open() && ask(ask_holds_lock, {}, deadline).one().boolean("held").value();
+  }
+
+  void end_predecessors(Duration deadline) override {
+    const Budget budget(deadline);
+    while (ask(order_end_predecessors, {}, budget.left()).one().integer("there") != 0) {
+      if (budget.over()) {
+        throw Error(ErrorCode::timeout, "sessions of the agent that died are still there: " + describe(),
+                    "select * from pg_stat_activity where application_name like 'pgrm-agent%'");
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  }
 
   std::string lock_holder(Duration deadline) override {
     const Rows answer = ask(ask_lock_holder, {}, deadline);
@@ -572,7 +608,13 @@ class ServerNode final : public Node {
     if (names.empty()) return;
     const Budget budget(deadline);
     open(budget.left());
-    std::string sql = "SET TRANSACTION READ WRITE; SET LOCAL synchronous_commit = local";
+    // The server gives up before this side does: an order that waits for a lock must not be carried out later.
+    const auto patience =
+        std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(budget.left()).count() * 4 / 5);
+    std::string sql = fmt::format(
+        "SET TRANSACTION READ WRITE; SET LOCAL synchronous_commit = local; SET LOCAL lock_timeout = {0}; "
+        "SET LOCAL statement_timeout = {0}",
+        patience);
     for (const std::string& name : names) {
       sql += "; " + fmt::format(fmt::runtime(pattern), session_.quote_identifier(name), how);
     }

@@ -44,7 +44,11 @@ class FakeCluster {
     std::set<std::string> rows;               // of pgrm.cutover_probe
     std::set<int> writes;                     // of clients
 
-    bool locked = false;
+    bool locked = false;               // by another agent
+    const Node* lock_owner = nullptr;  // the session of ours that has the lock
+    int epoch = 0;                     // sessions of an earlier one have been ended
+    bool unloadable = false;           // an error stands in its configuration: a reload changes nothing
+    bool unwritable = false;           // ALTER SYSTEM fails
     std::vector<std::string> prepared_transactions;
     std::vector<std::string> read_only_exceptions, wedge_exceptions;
     bool idle = true;               // no transaction in progress
@@ -56,7 +60,7 @@ class FakeCluster {
     bool flushes = true;     // a commit brings WAL to disk
 
     bool open() const { return databases.front().open; }
-    bool wedged() const { return override.standby_names == "pgrm_demoted"; }
+    bool wedged() const { return override.standby_names.value_or("").starts_with("pgrm_"); }
     /// Takes a plain client's writes, and acknowledges them.
     bool writable() const { return acknowledges() && override.read_only != "on"; }
     /// Acknowledges a write to somebody, be it one who overrides the read-only default.
@@ -66,6 +70,12 @@ class FakeCluster {
       up = true;
       orphan = false;
       override = written;
+      end_sessions();
+    }
+    /// Of agents, with what they hold.
+    void end_sessions() {
+      ++epoch;
+      lock_owner = nullptr;
     }
   };
 
@@ -172,6 +182,9 @@ class FakeCluster {
     }
   }
 
+  /// An order to promote was given and is still to be carried out.
+  bool promotion_is_due() const { return promotion_due_.has_value(); }
+
   /// The acknowledged writes that `server` does not have.
   std::set<int> lost(const Server& server) const {
     std::set<int> missing;
@@ -245,7 +258,7 @@ class FakeNode final : public Node {
   std::string describe() const override {
     return std::string("agent@") + (side_ == Side::primary ? "old" : "new") + ":5432/" + database_;
   }
-  void disconnect() override { connected_ = false; }
+  void disconnect() override { drop(); }
 
   ServerState observe(Duration) override {
     return call("observe", [this] { return server().state; });
@@ -286,6 +299,9 @@ class FakeNode final : public Node {
                        server().wedge_exceptions};
     });
   }
+  std::optional<Overrides> overrides_in_file(Duration) override {
+    return call("overrides_in_file", [this] { return std::optional(server().written); });
+  }
   std::future<bool> accepts_connections(Duration) override {
     return at_once([this] {
       return call(
@@ -302,20 +318,16 @@ class FakeNode final : public Node {
   }
   /// Two calls, as it is two statements.
   void alter_system(const Overrides& values, Duration) override {
-    call("alter_system(" + values.read_only.value_or("reset") + ")", [&] {
-      server().written.read_only = values.read_only;
-      return true;
-    });
-    call("alter_system(" + values.standby_names.value_or("reset") + ")", [&] {
-      server().written.standby_names = values.standby_names;
-      return true;
-    });
+    alter("alter_system(" + values.read_only.value_or("reset") + ")", server().written.read_only, values.read_only);
+    alter("alter_system(" + values.standby_names.value_or("reset") + ")", server().written.standby_names,
+          values.standby_names);
   }
   Reload order_reload(Duration) override {
     return call("order_reload", [] { return Reload{"before"}; });
   }
   WallTime await_reload(const Reload&, Duration) override {
     return call("await_reload", [&] {
+      if (server().unloadable) throw Error(ErrorCode::timeout, "has not reloaded its configuration in time");
       server().override = server().written;
       cluster_.refresh();
       return server().state.server_time;
@@ -387,10 +399,23 @@ class FakeNode final : public Node {
     });
   }
   bool try_lock(Duration) override {
-    return call("try_lock", [this] { return !server().locked; });
+    return call("try_lock", [this] {
+      if (server().locked || (server().lock_owner != nullptr && server().lock_owner != this)) return false;
+      server().lock_owner = this;
+      return true;
+    });
+  }
+  bool holds_lock(Duration) override {
+    if (!connected_) return false;
+    return call("holds_lock", [this] { return server().lock_owner == this; });
+  }
+  void end_predecessors(Duration) override {
+    call("end_predecessors", [] { return true; });
   }
   std::string lock_holder(Duration) override {
-    return call("lock_holder", [this] { return std::string(server().locked ? "pgrm-agent/other (pid 9)" : ""); });
+    return call("lock_holder", [this] {
+      return std::string(server().locked || server().lock_owner != nullptr ? "pgrm-agent/other (pid 9)" : "");
+    });
   }
   WriteProbe write_probe(const std::string& cutover, Duration) override {
     return call("write_probe", [&] {
@@ -406,7 +431,6 @@ class FakeNode final : public Node {
     return at_once([&] {
       const auto attacked = [&] {
         if (!server().open()) return WriteProbe{false, false, true, "SQLSTATE 55000"};
-        if (!how.writes) return WriteProbe{true, false, false, {}};
         const bool refused =
             server().state.in_recovery || (server().override.read_only == "on" && !how.overrides_read_only);
         return WriteProbe{!refused, refused && server().refusal == "25006", false, refused ? server().refusal : ""};
@@ -467,6 +491,19 @@ class FakeNode final : public Node {
 
   FakeCluster::Server& server() { return cluster_[side_]; }
 
+  void drop() {
+    connected_ = false;
+    if (server().lock_owner == this) server().lock_owner = nullptr;
+  }
+
+  void alter(const std::string& order, std::optional<std::string>& setting, const std::optional<std::string>& value) {
+    call(order, [&] {
+      if (server().unwritable) throw Error(ErrorCode::query_failed, "could not open file \"postgresql.auto.conf\"");
+      setting = value;
+      return true;
+    });
+  }
+
   void allow_connections(const std::vector<std::string>& names, bool allow) {
     call(std::string("allow_connections(") + (allow ? "true)" : "false)"), [&] {
       for (Database& database : server().databases) {
@@ -480,16 +517,21 @@ class FakeNode final : public Node {
 
   void connect() {
     const auto fails = [&](const std::string& why) {
-      connected_ = false;
+      drop();
       throw Error(ErrorCode::unreachable, "cannot connect to " + describe() + ": " + why);
     };
     if (!server().up) fails("connection refused");
+    if (connected_ && epoch_ != server().epoch) {
+      drop();
+      throw Error(ErrorCode::connection_lost, "lost the connection to " + describe());
+    }
     if (connected_) return;
     if (server().orphan) fails("connection refused");
     for (const Database& database : server().databases) {
       if (database.name == database_ && !database.open) fails("not currently accepting connections");
     }
     connected_ = true;
+    epoch_ = server().epoch;
   }
 
   template <typename Effect>
@@ -512,7 +554,7 @@ class FakeNode final : public Node {
       if (cluster_.after) cluster_.after(text);
       return result;
     } catch (const Error& error) {
-      if (error.code() == ErrorCode::connection_lost || error.code() == ErrorCode::timeout) connected_ = false;
+      if (error.code() == ErrorCode::connection_lost || error.code() == ErrorCode::timeout) drop();
       throw;
     }
   }
@@ -521,6 +563,7 @@ class FakeNode final : public Node {
   Side side_;
   std::string database_;
   bool connected_ = false;
+  int epoch_ = 0;
 };
 
 inline std::unique_ptr<Node> FakeCluster::node(Side side, std::string database) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <functional>
 #include <memory>
@@ -9,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/engine/cutover.h"
+#include "agent/engine/walk.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_cluster.h"
 #include "tests/fakes/fake_node_control.h"
@@ -60,6 +61,10 @@ class FakeExporter final : public http::Client {
 /// An application that can be paused.
 class FakeTraffic final : public Traffic {
  public:
+  FakeTraffic() = default;
+  /// One application that several agents tell to stop.
+  explicit FakeTraffic(bool& shared) : paused(shared) {}
+
   std::string name() const override { return "fake"; }
   std::string problem() override { return trouble; }
   void stop(Duration) override { order("stop", true); }
@@ -69,7 +74,7 @@ class FakeTraffic final : public Traffic {
   void resume_on_new(Duration) override { order("resume_on_new", false); }
   void resume_on_old(Duration) override { order("resume_on_old", false); }
 
-  bool paused = false;
+  bool& paused = own_;
   std::string trouble;
   std::string fails;  // the order that fails, after its effect
   std::function<void()> on_fence;
@@ -81,6 +86,8 @@ class FakeTraffic final : public Traffic {
     paused = pause;
     if (fails == name) throw Error(ErrorCode::http_failed, "the application does not answer");
   }
+
+  bool own_ = false;
 };
 
 /// No std::exception, see recover_test.cc.
@@ -106,21 +113,24 @@ class FakeJournalFile final : public JournalFile {
   const std::optional<std::size_t>& killed_at_;
 };
 
-struct Rig {
-  Rig() {
+/// One agent on a cluster of somebody else's.
+struct AgentRig {
+  AgentRig(FakeCluster& on, std::string cutover_id, std::unique_ptr<FakeTraffic> application)
+      : cluster(on), id(std::move(cutover_id)), traffic(application.get()) {
     options.pair = {Conninfo::parse("host=old port=5432 dbname=testdb user=agent"),
                     Conninfo::parse("host=new port=5432 dbname=testdb user=agent")};
     options.sync_timeout = std::chrono::seconds(300);
     options.promote_timeout = std::chrono::seconds(30);
-    options.state_dir = testing::TempDir();
+    options.blind_patience = std::chrono::seconds(1);
+    // In memory where there is such a directory: thousands of cutovers try their journal there.
+    options.state_dir = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : testing::TempDir();
     options.standby_slot = "pgrm_standby";
-    auto application = std::make_unique<FakeTraffic>();
-    traffic = application.get();
     drivers.push_back(std::move(application));
   }
 
   Cutover context() {
-    return {options, servers, exporter, drivers, control, clock, progress, stop.get_token(), "20270115T080000Z-test"};
+    return {Means{options, servers, exporter, drivers, control, clock, stop.get_token()}, Known{.id = id},
+            Told{.progress = progress}};
   }
 
   Outcome run() {
@@ -129,30 +139,45 @@ struct Rig {
       return std::make_unique<Journal>(journal_file(), clock, nlohmann::json::object(), nlohmann::json::object());
     });
     warnings = cutover.warnings;
+    situation = cutover.situation;
     return outcome;
   }
+
+  /// The settings of this agent's fence.
+  Overrides fenced() const { return {.read_only = "on", .standby_names = wedge_of(id)}; }
 
   std::unique_ptr<JournalFile> journal_file() {
     return std::make_unique<FakeJournalFile>(journal, journal_fails_at, killed_at_record);
   }
 
+  /// The journal as a file has it.
+  std::string text() const {
+    std::string lines;
+    for (const std::string& line : journal) lines += line + "\n";
+    return lines;
+  }
+
   /// What a new agent finds: the journal as text, and everybody where they were left.
   Outcome recover(Decision decision = Decision::by_looking) {
-    std::string text;
-    for (const std::string& line : journal) text += line + "\n";
     Cutover cutover = context();
     cutover.system_identifier = "7300000000000000001";
     cutover.old_timeline = 1;
     killed_at_record.reset();
+    disconnect();
+    Journal again(journal_file(), clock);
+    const Outcome outcome = agent::recover(cutover, again, parse_journal(text()), decision);
+    warnings = cutover.warnings;
+    situation = cutover.situation;
+    return outcome;
+  }
+
+  /// The servers notice that the process is gone.
+  void disconnect() {
     for (Server* const server : {&servers.primary, &servers.replica}) {
       server->admin->disconnect();
       server->application->disconnect();
     }
     servers.lock->disconnect();
-    Journal again(journal_file(), clock);
-    const Outcome outcome = agent::recover(cutover, again, parse_journal(text), decision);
-    warnings = cutover.warnings;
-    return outcome;
   }
 
   Outcome dry() {
@@ -160,7 +185,8 @@ struct Rig {
     return dry_run(cutover);
   }
 
-  FakeCluster cluster;
+  FakeCluster& cluster;
+  const std::string id;
   FakeClock clock;
   Options options;
   Servers servers{{cluster.node(Side::primary), cluster.node(Side::primary, "testdb")},
@@ -169,13 +195,23 @@ struct Rig {
   FakeExporter exporter{cluster};
   FakeNodeControl control{cluster};
   Traffics drivers;
-  FakeTraffic* traffic = nullptr;
+  FakeTraffic* traffic;
   Progress progress{nullptr, false, false, clock};
   std::stop_source stop;
   std::vector<std::string> journal;
   int journal_fails_at = -1;
   std::optional<std::size_t> killed_at_record;
   std::vector<std::string> warnings;
+  std::optional<Situation> situation;  // as the last run saw it in the end
+};
+
+struct OwnCluster {
+  FakeCluster own_cluster;
+};
+
+/// One agent alone with its cluster.
+struct Rig : OwnCluster, AgentRig {
+  Rig() : AgentRig(own_cluster, "20270115T080000Z-test", std::make_unique<FakeTraffic>()) {}
 };
 
 }  // namespace pgrm::agent

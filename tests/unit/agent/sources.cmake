@@ -1,4 +1,5 @@
 list(APPEND UNIT_SOURCES
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/base/options_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/base/process_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/base/state_dir_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/checks/checks_test.cc
@@ -11,6 +12,7 @@ list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/prediction_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/progress_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/recover_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/recovery_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/steps_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/traffic/pgbouncer_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/metrics_test.cc

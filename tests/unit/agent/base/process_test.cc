@@ -69,7 +69,14 @@ class Hooks : public testing::Test {
     std::filesystem::permissions(path,
                                  executable ? std::filesystem::perms::owner_all : std::filesystem::perms::owner_read);
   }
-  std::unique_ptr<Traffic> hooks() const { return make_hook_traffic(directory_, {"id", "old:1", "new:2", "db"}); }
+  std::vector<std::string> present() const {
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(directory_)) names.push_back(entry.path().filename());
+    return names;
+  }
+  std::unique_ptr<Traffic> hooks() const {
+    return make_hook_traffic(directory_, present(), {"id", "old:1", "new:2", "db"});
+  }
 
   std::string directory_;
 };
@@ -91,7 +98,14 @@ TEST_F(Hooks, RunInTheirOrderWithTheirEnvironment) {
             "post_promote id old:1 new:2 db\non_undo id old:1 new:2 db\n");
 }
 
-TEST_F(Hooks, OneThatIsNotThereIsSkipped) { hooks()->stop(std::chrono::seconds(1)); }
+TEST_F(Hooks, OneThatWasNeverThereIsSkipped) { hooks()->stop(std::chrono::seconds(1)); }
+
+TEST_F(Hooks, OneThatIsNotThereAnyMoreIsAnError) {
+  write("on_undo", "exit 0", true);
+  const auto traffic = hooks();
+  std::filesystem::remove(directory_ + "/on_undo");
+  EXPECT_EQ(code_of([&] { traffic->resume_on_old(std::chrono::seconds(10)); }), ErrorCode::file_failed);
+}
 
 TEST_F(Hooks, OneThatFailsIsAnError) {
   write("post_fence", "exit 1", true);
@@ -99,10 +113,12 @@ TEST_F(Hooks, OneThatFailsIsAnError) {
 }
 
 TEST_F(Hooks, OneThatCannotBeExecutedIsFoundBeforehand) {
+  EXPECT_THAT(hooks()->problem(), HasSubstr("has no hook"));
+  write("pre_fence", "", true);
   EXPECT_EQ(hooks()->problem(), "");
   write("on_undo", "", false);
   EXPECT_THAT(hooks()->problem(), HasSubstr("on_undo is not executable"));
-  EXPECT_THAT(make_hook_traffic("/nonexistent", {})->problem(), HasSubstr("no directory"));
+  EXPECT_THAT(make_hook_traffic("/nonexistent", {}, {})->problem(), HasSubstr("no directory"));
 }
 
 }  // namespace

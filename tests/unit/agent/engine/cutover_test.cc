@@ -1,4 +1,4 @@
-#include "agent/engine/cutover.h"
+#include "agent/engine/walk.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -64,7 +64,7 @@ TEST_F(JournalOnDisk, NeverOverwritesAnother) {
 }
 
 TEST(ParseJournal, StopsAtDamage) {
-  const std::string head = R"({"record":"journal","version":3})"
+  const std::string head = R"({"record":"journal","version":4})"
                            "\n";
   EXPECT_EQ(parse_journal(head).size(), 1U);
   EXPECT_THROW(parse_journal(head + "garbage\n" + head), Error);

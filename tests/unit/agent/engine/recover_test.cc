@@ -23,13 +23,94 @@ TEST(Recover, LeavesBothFencedWhileTheReplicaCannotBeSeen) {
   EXPECT_THROW(rig.run(), Killed);
   rig.cluster.after = nullptr;
   rig.cluster.replica.up = false;
-  for (const Decision decision : {Decision::by_looking, Decision::abort, Decision::complete}) {
+  for (const Decision decision : {Decision::by_looking, Decision::complete}) {
     EXPECT_EQ(rig.recover(decision).exit_code, 7);
     EXPECT_FALSE(rig.cluster.primary.writable());
   }
   rig.cluster.replica.up = true;
   EXPECT_EQ(rig.recover().exit_code, 0) << "it was promoted after all";
   EXPECT_TRUE(rig.cluster.replica.writable());
+}
+
+TEST(Recover, OnTheWordOfAPersonADeadReplicaIsNoDeadEnd) {
+  Rig rig;
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "replica.promote") rig.cluster.replica.up = false;  // it dies of its own promotion
+  };
+  EXPECT_EQ(rig.run().exit_code, 7);
+  rig.cluster.after = nullptr;
+  EXPECT_EQ(rig.recover().exit_code, 7);
+  EXPECT_EQ(rig.recover(Decision::abort).exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+  EXPECT_FALSE(rig.traffic->paused);
+  EXPECT_THAT(rig.warnings, testing::Contains(HasSubstr("was not seen before the old primary was opened")));
+}
+
+/// What a recovery claims is what it saw: both servers, in the end.
+TEST(Recover, TellsWhoTakesWritesByLooking) {
+  Rig rig;
+  rig.cluster.after = [](const std::string& call) {
+    if (call == "replica.promote") throw Killed();
+  };
+  EXPECT_THROW(rig.run(), Killed);
+  rig.cluster.after = nullptr;
+  rig.cluster.replica.up = false;
+  rig.recover();
+  EXPECT_EQ(writable_now(*rig.situation), "unknown; new:5432 cannot be told");
+  rig.cluster.replica.up = true;
+  rig.recover();
+  EXPECT_EQ(writable_now(*rig.situation), "new:5432");
+}
+
+/// A configuration that cannot be loaded any more keeps the fence's settings in force, and nothing else.
+TEST(Recover, LiftsEveryLayerOnItsOwn) {
+  Rig rig;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.primary.unloadable = true;
+    throw Error(ErrorCode::query_failed, "hook says no");
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 7);
+  EXPECT_TRUE(rig.cluster.primary.open()) << "the gate needs no reload";
+  EXPECT_FALSE(rig.traffic->paused);
+  EXPECT_EQ(rig.cluster.primary.written, Overrides()) << "for the reload that somebody else makes possible";
+  EXPECT_EQ(writable_now(*rig.situation), "none");
+  rig.cluster.primary.unloadable = false;
+  EXPECT_EQ(rig.recover().exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+}
+
+TEST(Recover, LeavesSettingsAloneThatSomebodyHasChangedMeanwhile) {
+  Rig rig;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.primary.written.standby_names = rig.cluster.primary.override.standby_names = "another";
+    throw Error(ErrorCode::query_failed, "hook says no");
+  };
+  EXPECT_EQ(rig.run().exit_code, 5);
+  EXPECT_EQ(rig.cluster.primary.override, (Overrides{std::nullopt, "another"}));
+}
+
+TEST(Recover, ADatabaseThatWasDroppedMeanwhileHoldsNothingUp) {
+  Rig rig;
+  rig.cluster.primary.databases.push_back({"extra", "app", true, true});
+  rig.traffic->on_fence = [&] {
+    rig.cluster.primary.databases.pop_back();
+    throw Error(ErrorCode::query_failed, "hook says no");
+  };
+  EXPECT_EQ(rig.run().exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+}
+
+TEST(Recover, LeavesTheFenceOfAnotherCutoverAlone) {
+  Rig rig;
+  rig.traffic->on_fence = [] { throw Killed(); };
+  EXPECT_THROW(rig.run(), Killed);
+  auto& primary = rig.cluster.primary;
+  primary.written.standby_names = primary.override.standby_names = wedge_of("20270115T080001Z-other");
+  const Outcome outcome = rig.recover();
+  EXPECT_EQ(outcome.exit_code, 7);
+  EXPECT_THAT(outcome.message, HasSubstr("fence of another cutover"));
+  EXPECT_FALSE(primary.open());
 }
 
 TEST(Recover, FinishesWhatWasUnfinished) {
@@ -77,8 +158,8 @@ void abort_and_die(Rig& rig) {
   };
   EXPECT_THROW(rig.run(), Killed);
   rig.cluster.before = nullptr;
-  rig.cluster.after = [](const std::string& call) {
-    if (call == "primary.allow_connections(true)") throw Killed();
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "primary.await_reload" && rig.cluster.primary.writable()) throw Killed();
   };
   EXPECT_THROW(rig.recover(Decision::abort), Killed);
   rig.cluster.after = nullptr;

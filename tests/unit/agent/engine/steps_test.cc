@@ -13,9 +13,12 @@
 namespace pgrm::agent {
 namespace {
 
-constexpr Step good{
-    "good", "", true, true, false, [](Cutover&) { return Look{}; }, nullptr, [](Cutover&) { return std::string(); },
-    nullptr};
+constexpr Step good{.name = "good",
+                    .why = "",
+                    .mutates = true,
+                    .commits = true,
+                    .look = [](Cutover&) { return std::string(); },
+                    .run = [](Cutover&) { return std::string(); }};
 
 constexpr Step changed(void (*change)(Step&)) {
   Step step = good;

@@ -1,0 +1,112 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <iostream>
+
+#include "agent/base/state_dir.h"
+#include "agent/commands/invocation.h"
+#include "agent/engine/guard.h"
+#include "agent/engine/kill_point.h"
+#include "agent/view/live_view.h"
+#include "agent/view/metrics.h"
+#include "agent/view/pair_watch.h"
+#include "agent/view/screen.h"
+#include "core/base/error.h"
+
+namespace pgrm::agent {
+namespace {
+
+/// How long the end of a cutover is kept for Prometheus: longer than most scrape intervals, short enough for a script.
+constexpr Duration last_scrape_patience = std::chrono::seconds(20);
+
+/// Between two looks at the pair while a cutover runs: for the lag curve.
+constexpr Duration look_interval = std::chrono::milliseconds(100);
+
+/// A new journal would hide the one of the same cluster that still has to be recovered from.
+void refuse_unsettled(const std::string& state_dir, const std::string& system_identifier) {
+  const auto last = newest_with(state_dir, "journal.jsonl", system_identifier);
+  if (!last) return;
+  const auto records = parse_journal(read_file(*last + "/journal.jsonl"));
+  if (records.empty() || settled(records)) return;
+  throw Error(ErrorCode::preflight_refused, "the cutover of " + *last + " has not come to its end",
+              "first: agent recover");
+}
+
+/// Whether somebody has to go on after this.
+bool needs_recovery(int exit_code) {
+  return exit_code == error_row(ErrorCode::unfinished).exit_code ||
+         exit_code == error_row(ErrorCode::undecided).exit_code;
+}
+
+int look_only(Invocation& invocation, Cutover& run, std::optional<LiveView>& view, const Arguments& arguments) {
+  const Outcome outcome = dry_run(run);
+  if (outcome.exit_code == 0) run.prediction = try_predict(run);
+  invocation.progress.concluded(outcome.exit_code);
+  view.reset();
+  return conclude(run, outcome, arguments, {});
+}
+
+}  // namespace
+
+int cutover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to) {
+  Invocation invocation(options_of(settings, arguments), arguments, new_cutover_id(pgrm::system_clock().wall()));
+  const Options& options = invocation.options;
+  std::optional<StateLock> lock;
+  if (!arguments.dry_run) {
+    if (!arguments.yes) {
+      confirm(options,
+              fmt::format("{} will become the primary instead of {}", options.pair.replica.address(),
+                          options.pair.primary.address()),
+              stop);
+    }
+    lock.emplace(options.state_dir);
+  }
+  Cutover run = invocation.cutover(std::move(stop));
+  std::string directory;
+  std::optional<Guard> guard;
+  const OpenJournal open_journal = [&](const Cutover& now) {
+    refuse_unsettled(options.state_dir, now.system_identifier);
+    directory = make_cutover_directory(options.state_dir, pgrm::system_clock().wall(), now.system_identifier);
+    log_to(directory + "/agent.log");
+    auto journal = std::make_unique<Journal>(with_kill_point(create_journal_file(directory + "/journal.jsonl")),
+                                             pgrm::system_clock(), about(now), options_to_json(options));
+    if (arguments.guarded) guard.emplace(arguments.command_line, directory + "/guard.log");
+    return journal;
+  };
+  run.on_step = [&](const Step& step) {
+    if (guard) guard->expects(step.patience == nullptr ? std::nullopt : std::optional(step.patience(options)));
+  };
+  const PairWatch watch(
+      options, invocation.id, look_interval, [&] { return on_critical_path(invocation.progress.standing()); },
+      invocation.progress.lag(), pgrm::system_clock());
+  const std::string title = fmt::format(
+      "{}: {} -> {}", arguments.dry_run ? "dry run" : (options.rehearsal ? "rehearsal " : "cutover ") + invocation.id,
+      options.pair.primary.address(), options.pair.replica.address());
+  std::optional<LiveView> view;
+  if (!arguments.json && Style::of_terminal().width > 0 && isatty(STDOUT_FILENO) != 0) {
+    view.emplace(std::cout, title, invocation.progress, watch, pgrm::system_clock());
+  } else {
+    invocation.progress.says(title);
+  }
+  if (arguments.dry_run) return look_only(invocation, run, view, arguments);
+  std::optional<MetricsServer> metrics;
+  if (!options.listen.empty()) metrics.emplace(options.listen, invocation.progress, pgrm::system_clock());
+  const Outcome outcome = run_cutover(run, open_journal);
+  invocation.progress.concluded(outcome.exit_code);
+  view.reset();
+  if (guard && needs_recovery(outcome.exit_code)) {
+    run.warnings.push_back(
+        fmt::format("the guard (pid {}) goes on trying to recover; its log is {}/guard.log", guard->pid(), directory));
+  } else if (guard) {
+    guard->dismiss();
+  }
+  const int exit_code = conclude(run, outcome, arguments, directory);
+  // Nobody has to wait for what follows, least of all the guard.
+  lock.reset();
+  invocation.servers.lock->disconnect();
+  guard.reset();
+  if (metrics) metrics->await_last_scrape(last_scrape_patience, run.stop);
+  return exit_code;
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,61 @@
+#include "agent/engine/guard.h"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <iostream>
+
+#include "agent/commands/recover_once.h"
+#include "core/base/error.h"
+
+namespace pgrm::agent {
+namespace {
+
+/// Between two looks of `guard --watch` at STATE_DIR.
+constexpr Duration watch_interval = std::chrono::seconds(1);
+
+/// Goes on with what its own agent has left behind.
+int guard_agent(const Settings& settings, const Arguments& arguments, const std::stop_token& stop,
+                const LogTo& log_to) {
+  constexpr auto patience = std::chrono::minutes(10);
+  const pid_t agent = getppid();
+  const Watched watched = watch(arguments.guard_pipe.value());
+  if (watched == Watched::dismissed) return 0;
+  std::cout << to_iso8601(pgrm::system_clock().wall()) << " the agent (pid " << agent << ") "
+            << (watched == Watched::died ? "is gone" : "has overrun its time and is killed") << ": recovering\n"
+            << std::flush;
+  // Two that act would be worse than none. Only the one that started us, and only while it still is our parent.
+  if (watched == Watched::overran && getppid() == agent) kill(agent, SIGKILL);
+  return recover_until_settled([&] { return recover_once(settings, arguments, stop, log_to, "guard.log"); },
+                               pgrm::system_clock(), patience, stop);
+}
+
+/// For hosts where a guard dies with its agent (containers), and for agents without one.
+int guard_state_dir(const Settings& settings, const Arguments& arguments, const std::stop_token& stop,
+                    const LogTo& log_to) {
+  std::string said;
+  const auto say_once = [&said](const std::string& what) {
+    if (what != said) std::cout << to_iso8601(pgrm::system_clock().wall()) << ' ' << what << '\n' << std::flush;
+    said = what;
+  };
+  say_once("watching for cutovers that nobody ends");
+  do {
+    try {
+      if (has_unsettled(settings)) recover_once(settings, arguments, stop, log_to, "guard.log");
+    } catch (const Error& error) {
+      // An agent that lives holds STATE_DIR: it ends its cutover itself.
+      if (error.code() != ErrorCode::preflight_refused) say_once(error.what());
+    }
+  } while (!pgrm::system_clock().sleep_for(watch_interval, stop));
+  return 0;
+}
+
+}  // namespace
+
+int guard(const Settings& settings, const Arguments& arguments, const std::stop_token& stop, const LogTo& log_to) {
+  return arguments.guard_pipe ? guard_agent(settings, arguments, stop, log_to)
+                              : guard_state_dir(settings, arguments, stop, log_to);
+}
+
+}  // namespace pgrm::agent

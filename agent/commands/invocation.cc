@@ -1,0 +1,127 @@
+#include "agent/commands/invocation.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <utility>
+
+#include "agent/base/state_dir.h"
+#include "agent/view/report.h"
+#include "core/base/error.h"
+#include "core/base/json_text.h"
+#include "core/base/wait.h"
+
+namespace pgrm::agent {
+namespace {
+
+bool on_terminal() { return isatty(STDOUT_FILENO) != 0; }
+
+/// A line of standard input, while nobody asks to stop.
+std::string read_answer(const std::stop_token& stop) {
+  std::string answer;
+  for (;;) {
+    if (stop.stop_requested()) throw Error(ErrorCode::undone, "interrupted, nothing was changed");
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    if (poll(&input, 1, 100) <= 0) continue;
+    char c = 0;
+    if (read(STDIN_FILENO, &c, 1) != 1 || c == '\n') return answer;
+    answer += c;
+  }
+}
+
+/// The write gap of this cutover as loadgen's clients saw it, when loadgen is there to tell. A gap ends with the next
+/// acknowledged write: it is waited for, but not long.
+nlohmann::json ask_client_gap(const Options& options) {
+  nlohmann::json gap;
+  if (!options.tells("loadgen")) return gap;
+  try {
+    const auto loadgen = http::make_client(options.loadgen_url, options.loadgen_token);
+    const auto closed = [&] {
+      const auto state = nlohmann::json::parse(http::get_ok(*loadgen, "/api/v1/state", std::chrono::seconds(2)));
+      const auto& seen = state.at("longest_write_gap_since_pause");
+      if (seen.is_null() || seen.at("open").get<bool>()) return false;
+      gap = seen;
+      return true;
+    };
+    wait_until(pgrm::system_clock(), std::chrono::seconds(5), std::chrono::milliseconds(10), {}, closed);
+  } catch (const std::exception& failure) {
+    spdlog::warn("loadgen does not tell its write gap: {}", failure.what());
+  }
+  return gap;
+}
+
+}  // namespace
+
+Invocation::Invocation(Options asked, const Arguments& arguments, std::string cutover_id)
+    : options(std::move(asked)),
+      id(std::move(cutover_id)),
+      servers(make_servers(options.pair, id, options.siblings)),
+      exporter(http::make_client(options.exporter_url, options.exporter_access)),
+      traffic(make_traffics(options, {id, options.pair.primary.address(), options.pair.replica.address(),
+                                      options.pair.primary.get("dbname")})),
+      node_control(
+          make_node_control(options.node_control, {options.pair.primary, options.pair.replica, options.standby_slot})),
+      progress(arguments.json ? nullptr : &std::cout, on_terminal(),
+               on_terminal() && std::getenv("NO_COLOR") == nullptr) {}
+
+Cutover Invocation::cutover(std::stop_token stop) {
+  return {Means{options, servers, *exporter, traffic, *node_control, pgrm::system_clock(), std::move(stop)},
+          Known{.id = id}, Told{.progress = progress}};
+}
+
+Options options_of(const Settings& settings, const Arguments& arguments) {
+  Options options = options_from(settings);
+  options.rehearsal = arguments.rehearse;
+  options.switch_back = arguments.switch_back;
+  if (options.switch_back) std::swap(options.pair.primary, options.pair.replica);
+  return options;
+}
+
+void confirm(const Options& options, const std::string& what, const std::stop_token& stop) {
+  if (isatty(STDIN_FILENO) == 0) {
+    throw Error(ErrorCode::usage, "without a terminal this needs --yes", "try first: agent cutover --dry-run");
+  }
+  const std::string name = options.pair.primary.get("dbname");
+  std::cerr << fmt::format("{}.\nType the database's name ({}) to go on: ", what, name) << std::flush;
+  if (read_answer(stop) != name) throw Error(ErrorCode::usage, "not confirmed, nothing was changed");
+}
+
+int conclude(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory) {
+  const nlohmann::json gap = outcome.promoted ? ask_client_gap(run.options) : nlohmann::json();
+  std::string path;
+  if (!directory.empty()) {
+    try {
+      path = directory + "/report.json";
+      const nlohmann::json written = make_report(run, outcome, arguments.dry_run, gap);
+      write_file(path, json_text(written, 2) + "\n");
+      path = directory + "/report.html";
+      write_file(path, report_page(written));
+    } catch (const Error& error) {
+      run.warnings.push_back(fmt::format("there is no report: {}", error.what()));
+      path.clear();
+    }
+  }
+  const nlohmann::json report = make_report(run, outcome, arguments.dry_run, gap);
+  if (arguments.json) {
+    std::cout << json_text(report, 2) << '\n';
+  } else {
+    if (!passed(run.findings)) print_findings(std::cout, run.findings, arguments.all);
+    print_summary(std::cout, report, path);
+  }
+  return outcome.exit_code;
+}
+
+nlohmann::json about(const Cutover& run) {
+  return {{"id", run.id},
+          {"system_identifier", run.system_identifier},
+          {"timeline", run.old_timeline},
+          {"switch_back", run.options.switch_back},
+          {"old_primary", run.options.pair.primary.address()},
+          {"new_primary", run.options.pair.replica.address()}};
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,43 @@
+// What several subcommands need: options, connections and drivers of one invocation, the question to a person, the
+// report.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "agent/commands/commands.h"
+#include "agent/engine/walk.h"
+
+namespace pgrm::agent {
+
+/// Made once for whichever command runs.
+struct Invocation {
+  Options options;
+  std::string id;
+  Servers servers;
+  std::unique_ptr<http::Client> exporter;
+  Traffics traffic;
+  std::unique_ptr<NodeControl> node_control;
+  Progress progress;
+
+  Invocation(Options asked, const Arguments& arguments, std::string cutover_id);
+
+  Cutover cutover(std::stop_token stop);
+};
+
+/// The options of this command line. With switch_back the two servers change places: `primary` is the server that is,
+/// or was, the primary.
+Options options_of(const Settings& settings, const Arguments& arguments);
+
+/// `what` will happen: a sentence. Throws Error(usage) without a terminal or without the answer, Error(undone) when it
+/// is interrupted.
+void confirm(const Options& options, const std::string& what, const std::stop_token& stop);
+
+/// Writes and prints the report, and returns the exit code. Never throws Error: the outcome is what it is, whether it
+/// can be written down or not.
+int conclude(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory);
+
+/// What a journal is about: the pair, by cluster and addresses.
+nlohmann::json about(const Cutover& run);
+
+}  // namespace pgrm::agent

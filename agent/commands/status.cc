@@ -1,0 +1,50 @@
+#include <unistd.h>
+
+#include <iostream>
+
+#include "agent/base/state_dir.h"
+#include "agent/commands/invocation.h"
+#include "agent/view/pair_watch.h"
+#include "agent/view/screen.h"
+#include "agent/view/status_view.h"
+#include "core/base/error.h"
+#include "core/base/json_text.h"
+
+namespace pgrm::agent {
+namespace {
+
+/// Between two looks of `status --watch` unless MONITORING_INTERVAL says otherwise.
+constexpr Duration watch_interval = std::chrono::seconds(1);
+
+}  // namespace
+
+int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop) {
+  Invocation invocation(options_of(settings, arguments), arguments, new_cutover_id(pgrm::system_clock().wall()));
+  const Clock& clock = pgrm::system_clock();
+  const Duration interval =
+      settings.given("MONITORING_INTERVAL") ? settings.seconds("MONITORING_INTERVAL", 0.05, 3600) : watch_interval;
+  const bool in_place = arguments.watch && isatty(STDOUT_FILENO) != 0;
+  LagHistory history;
+  Block block(std::cout);
+  bool blind = false;
+  do {
+    const PairLook look = look_at_pair(*invocation.servers.primary.admin, *invocation.servers.replica.admin,
+                                       *invocation.exporter, clock, invocation.options.call_deadline);
+    blind = !look.sample.primary.state && !look.sample.replica.state;
+    if (const auto behind = pair_lag(look.sample).replay_bytes) history.add(clock.now(), *behind);
+    const Style style = Style::of_terminal();
+    const Lines lines = status_lines(look, history.points(), style);
+    if (arguments.json) {
+      std::cout << json_text(status_to_json(look), arguments.watch ? -1 : 2) << std::endl;
+    } else if (in_place) {
+      block.draw(lines, style);
+    } else if (arguments.watch) {
+      std::cout << status_line(look) << std::endl;
+    } else {
+      for (const Line& line : lines) std::cout << line.render({0, style.colour, style.unicode}) << '\n';
+    }
+  } while (arguments.watch && std::cout && !clock.sleep_for(interval, stop));
+  return blind ? error_row(ErrorCode::unreachable).exit_code : 0;
+}
+
+}  // namespace pgrm::agent

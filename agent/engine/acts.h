@@ -1,0 +1,74 @@
+// What the steps do, a function each; the table that puts them in order is steps.cc. Contracts: steps.h.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "agent/engine/context.h"
+#include "core/base/error.h"
+#include "core/base/wait.h"
+
+namespace pgrm::agent {
+
+// readying.cc
+std::string look_preflight(Cutover& cutover);
+std::string run_preflight(Cutover& cutover);
+std::string look_wait_sync(Cutover& cutover);
+std::string run_wait_sync(Cutover& cutover);
+std::string look_prepare(Cutover& cutover);
+std::string run_prepare(Cutover& cutover);
+
+// stopping.cc
+std::string look_arm_fence(Cutover& cutover);
+nlohmann::json before_arm_fence(Cutover& cutover);
+void recall_arm_fence(Cutover& cutover, const nlohmann::json& before);
+std::string run_arm_fence(Cutover& cutover);
+void undo_arm_fence(Cutover& cutover, const nlohmann::json& before);
+std::string look_stop_traffic(Cutover& cutover);
+std::string run_stop_traffic(Cutover& cutover);
+void undo_stop_traffic(Cutover& cutover, const nlohmann::json& before);
+std::string look_fence(Cutover& cutover);
+std::string run_fence(Cutover& cutover);
+void undo_fence(Cutover& cutover, const nlohmann::json& before);
+std::string look_final_verification(Cutover& cutover);
+std::string run_final_verification(Cutover& cutover);
+
+// promoting.cc
+std::string look_promote(Cutover& cutover);
+nlohmann::json before_promote(Cutover& cutover);
+void recall_promote(Cutover& cutover, const nlohmann::json& before);
+std::string run_promote(Cutover& cutover);
+std::string look_validate(Cutover& cutover);
+std::string run_validate(Cutover& cutover);
+std::string look_open(Cutover& cutover);
+std::string run_open(Cutover& cutover);
+
+// demoting.cc
+std::string look_demote_old(Cutover& cutover);
+std::string run_demote_old(Cutover& cutover);
+
+// What they share.
+
+constexpr auto tick = std::chrono::milliseconds(1);  // while writes are stopped, nothing polls slower
+
+inline Node& old_admin(Cutover& cutover) { return *cutover.servers.primary.admin; }
+inline Node& new_admin(Cutover& cutover) { return *cutover.servers.replica.admin; }
+
+/// wait_until() for conditions before the point of no return: a request to stop becomes an Error.
+template <typename Condition>
+bool waited(Cutover& cutover, Duration budget, Duration poll, Condition&& reached) {
+  const WaitEnd end = wait_until(cutover.clock, budget, poll, cutover.stop, std::forward<Condition>(reached));
+  if (end == WaitEnd::stopped) throw Error(ErrorCode::undone, "interrupted");
+  return end == WaitEnd::reached;
+}
+
+/// Lets one driver's application go on, and the others in any case: a failure is a warning. Returns it when it has to
+/// be tried again; an application that is gone needs nobody to let it go on.
+std::string resume(Cutover& cutover, Traffic& driver, void (Traffic::*go_on)(Duration));
+
+/// The old primary opens again, behind the other layers of the fence, so that a host list that names it first gets past
+/// it: libpq goes on to the next host after a failed read-write test, but not after "not accepting connections".
+void reopen_old(Cutover& cutover);
+
+}  // namespace pgrm::agent

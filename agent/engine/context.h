@@ -1,0 +1,73 @@
+// What one cutover works with, knows and tells. Steps are functions over it.
+#pragma once
+
+#include <functional>
+#include <future>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "agent/base/options.h"
+#include "agent/base/servers.h"
+#include "agent/checks/checks.h"
+#include "agent/demote/node_control.h"
+#include "agent/engine/prediction.h"
+#include "agent/engine/progress.h"
+#include "agent/engine/situation.h"
+#include "agent/fence/fence.h"
+#include "agent/traffic/traffic.h"
+#include "core/http/client.h"
+
+namespace pgrm::agent {
+
+struct Step;
+
+/// Lent for the time of the cutover.
+struct Means {
+  const Options& options;
+  Servers& servers;
+  http::Client& exporter;
+  Traffics& traffic;
+  NodeControl& node_control;
+  const Clock& clock;
+  std::stop_token stop;  // asks for an undo; after the promotion nothing stops the way forward
+};
+
+/// What the steps have found out for the steps after them. A recovery has from the journal what undo and the way
+/// forward need; the rest is found out anew.
+struct Known {
+  std::string id;                   // "<utc time>-<random>": in probes, journal and report
+  std::string system_identifier{};  // what the preflight saw, and what must not change
+  std::uint32_t old_timeline = 0, new_timeline = 0;
+  std::int64_t wal_segment = 0;  // bytes; 0: it is not aligned, see alignment.h
+  Mono prepared_at{};            // when the preparation began
+  Lsn prepared_from{0};          // and how far the old primary's WAL went then
+  /// What ALTER SYSTEM had set it to on the future primary; nullopt: it was not touched.
+  std::optional<std::optional<std::string>> wal_init_zero_before{};
+  std::optional<FencePlan> plan{};  // of the fence, once it is planned
+  std::optional<Fence> fence{};
+  std::future<bool> replica_accepts{};  // connections: asked while the fence is proved
+  std::optional<WalEnd> fenced_end{};   // of the old primary: fully replayed on the new one
+  bool fence_looked_at = false;         // after the order to promote, and it held
+  std::uint64_t own_writes = 0;         // transactions of ours on the old primary since then
+  std::future<void> old_reopens{};      // for reading, begun with the validation
+  bool recovering = false;              // goes on with what an agent that died has begun
+  bool old_is_gone = false;             // a person has said so, and the replica proves that nothing is missing
+};
+
+/// For people and for the report.
+struct Told {
+  Progress& progress;
+  std::vector<Finding> findings{};
+  std::optional<Prediction> prediction{};  // of the write gap, made before it
+  std::optional<Mono> writes_stopped{}, writes_resumed{};
+  std::vector<std::string> warnings{};
+  std::string still_paused{};                  // drivers that do not let the application go on
+  std::optional<Situation> situation{};        // the last look at both servers
+  std::function<void(const Step&)> on_step{};  // before a step acts; may be empty
+};
+
+struct Cutover : Means, Known, Told {};
+
+}  // namespace pgrm::agent

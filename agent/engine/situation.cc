@@ -1,0 +1,87 @@
+#include "agent/engine/situation.h"
+
+#include <fmt/format.h>
+
+#include "agent/fence/fence.h"
+#include "core/base/error.h"
+
+namespace pgrm::agent {
+namespace {
+
+/// A refusal for the fence's reasons, or because it is a standby, holds for every other ordinary client as well.
+std::optional<bool> as_answer(const WriteProbe& probe) {
+  if (probe.accepted) return true;
+  return probe.read_only || probe.shut_out ? std::optional(false) : std::nullopt;
+}
+
+ServerSeen look_at(Server& server, const Conninfo& at, Trying how, Duration deadline) {
+  ServerSeen seen{.address = at.address(), .unseen = {}};
+  try {
+    server.admin->disconnect();  // a session may outlive its server
+    const Identity identity = server.admin->identity(deadline);
+    seen.system_identifier = identity.system_identifier;
+    seen.in_recovery = identity.in_recovery;
+    seen.timeline = identity.timeline;
+    seen.fence = fence_in(server.admin->fence_view(deadline).overrides);
+    if (seen.fence.empty()) {
+      seen.armed = fence_in(server.admin->overrides_in_file(deadline).value_or(Overrides()));
+    }
+    const Attack attack{.role = {}, .overrides_read_only = false, .writes = how == Trying::writing};
+    const WriteProbe probe = server.application->attack(attack, deadline).get();
+    seen.takes_writes = as_answer(probe);
+    seen.refusal = probe.refusal;
+  } catch (const std::exception& failure) {
+    seen.unseen = failure.what();
+  }
+  return seen;
+}
+
+}  // namespace
+
+Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline) {
+  return {look_at(servers.primary, pair.primary, how, deadline), look_at(servers.replica, pair.replica, how, deadline)};
+}
+
+std::string writable_now(const Situation& situation) {
+  std::string writable, unknown;
+  for (const ServerSeen* const server : {&situation.old_primary, &situation.new_primary}) {
+    if (server->seen() && server->takes_writes == true) {
+      writable += (writable.empty() ? "" : " and ") + server->address;
+    } else if (!server->seen() || !server->takes_writes) {
+      unknown += (unknown.empty() ? "" : " and ") + server->address;
+    }
+  }
+  if (unknown.empty()) return writable.empty() ? "none" : writable;
+  return fmt::format("{}; {} cannot be told", writable.empty() ? "unknown" : writable, unknown);
+}
+
+std::string describe(const ServerSeen& server) {
+  if (!server.seen()) return fmt::format("{} is not seen: {}", server.address, server.unseen);
+  std::string text = fmt::format("{} {}", server.address, server.in_recovery ? "is a standby" : "is a primary");
+  if (server.timeline) text += fmt::format(" on timeline {}", *server.timeline);
+  if (!server.takes_writes) {
+    text += ", whether it takes writes cannot be told: " + server.refusal;
+  } else {
+    text += *server.takes_writes ? ", takes writes" : ", takes no writes";
+  }
+  if (!server.fence.empty()) text += ", fenced by " + server.fence;
+  if (!server.armed.empty()) text += ", to be fenced by " + server.armed + " with its next reload";
+  return text;
+}
+
+nlohmann::json situation_to_json(const Situation& situation) {
+  auto servers = nlohmann::json::array();
+  for (const ServerSeen* const server : {&situation.old_primary, &situation.new_primary}) {
+    nlohmann::json seen{{"address", server->address}, {"seen", server->seen()}, {"text", describe(*server)}};
+    if (server->seen()) {
+      seen["in_recovery"] = server->in_recovery;
+      seen["takes_writes"] = server->takes_writes ? nlohmann::json(*server->takes_writes) : nlohmann::json();
+      seen["fence"] = server->fence;
+      seen["fence_armed"] = server->armed;
+    }
+    servers.push_back(std::move(seen));
+  }
+  return {{"writable_now", writable_now(situation)}, {"servers", std::move(servers)}};
+}
+
+}  // namespace pgrm::agent

@@ -1,0 +1,54 @@
+// One look at the world: what both servers are right now. Whatever decides or claims something about the pair uses it:
+// undo, recovery, the guard, "writable now", status.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "agent/base/servers.h"
+#include "core/pg/conninfo.h"
+
+namespace pgrm::agent {
+
+struct ServerSeen {
+  std::string address;  // host:port
+  std::string unseen;   // why it cannot be seen; empty: it was seen, and the rest is known
+  std::string system_identifier{};
+  bool in_recovery = false;
+  std::optional<std::uint32_t> timeline{};
+  /// Tried over a new connection, as an ordinary client; nullopt: the answer says nothing about other clients.
+  std::optional<bool> takes_writes{};
+  std::string refusal{};         // what it said, when it does not take them
+  std::string fence{}, armed{};  // whose fence is in force, and whose stands in the configuration only; empty: none
+
+  bool seen() const { return unseen.empty(); }
+  /// Out of recovery; false also when it is not seen.
+  bool promoted() const { return seen() && !in_recovery; }
+};
+
+/// `old_primary` and `new_primary` as the cutover names them.
+struct Situation {
+  ServerSeen old_primary, new_primary;
+};
+
+/// How a look finds out who takes writes.
+enum class Trying {
+  asking,   // opens a transaction and asks whether it may write: uses no transaction id
+  writing,  // writes a row and rolls it back
+};
+
+/// Asks both servers over new connections; `deadline` for each question. Never throws Error: a server that does not
+/// answer is a part of the situation.
+Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline);
+
+/// Who takes writes, in words: an address; both; "none"; or "unknown" with the server that cannot be seen.
+std::string writable_now(const Situation& situation);
+
+/// One line a server: role, timeline, whether it takes writes or why not, whose fence.
+std::string describe(const ServerSeen& server);
+
+nlohmann::json situation_to_json(const Situation& situation);
+
+}  // namespace pgrm::agent

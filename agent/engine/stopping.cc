@@ -1,0 +1,182 @@
+// Until nobody writes and nothing is missing: arm_fence, stop_traffic, fence, final_verification.
+#include "agent/engine/acts.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "agent/engine/alignment.h"
+
+namespace pgrm::agent {
+
+// ---- arm_fence
+
+std::string look_arm_fence(Cutover& cutover) {
+  return fmt::format(
+      "writes the settings of the fence into the configuration of {}, to be in effect "
+      "with the fence",
+      cutover.options.pair.primary.address());
+}
+
+nlohmann::json before_arm_fence(Cutover& cutover) {
+  cutover.plan = plan_fence(old_admin(cutover).fence_view(cutover.options.call_deadline), cutover.options, cutover.id);
+  return cutover.plan->to_json();
+}
+
+void recall_arm_fence(Cutover& cutover, const nlohmann::json& before) { cutover.plan = FencePlan::from_json(before); }
+
+std::string run_arm_fence(Cutover& cutover) {
+  old_admin(cutover).alter_system(cutover.plan->settings(), cutover.options.call_deadline);
+  return "in the configuration, not in effect yet";
+}
+
+/// What undo_fence has done already when there was a fence.
+void undo_arm_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
+  disarm_fence(cutover.servers.primary, *cutover.plan, cutover.options.call_deadline);
+}
+
+// ---- stop_traffic
+
+std::string look_stop_traffic(Cutover& cutover) {
+  std::vector<std::string> names;
+  for (const auto& driver : cutover.traffic) names.push_back(driver->name());
+  if (names.empty()) return "nobody is told: the fence ends the application's sessions";
+  return fmt::format("pauses {}", fmt::join(names, ", "));
+}
+
+std::string run_stop_traffic(Cutover& cutover) {
+  cutover.writes_stopped = cutover.clock.now();
+  for (const auto& driver : cutover.traffic) driver->stop(cutover.options.drain_timeout);
+  return cutover.traffic.empty() ? "nobody to tell" : "nothing in flight";
+}
+
+std::string resume(Cutover& cutover, Traffic& driver, void (Traffic::*go_on)(Duration)) {
+  try {
+    (driver.*go_on)(cutover.options.drain_timeout);
+    return {};
+  } catch (const Error& error) {
+    cutover.warnings.push_back(fmt::format("{} was not resumed: {}", driver.name(), error.what()));
+    if (error.code() == ErrorCode::unreachable) return {};
+    return fmt::format("{}: {}; ", driver.name(), error.what());
+  }
+}
+
+void undo_stop_traffic(Cutover& cutover, const nlohmann::json& /*before*/) {
+  std::string paused;
+  for (auto driver = cutover.traffic.rbegin(); driver != cutover.traffic.rend(); ++driver) {
+    paused += resume(cutover, **driver, &Traffic::resume_on_old);
+  }
+  cutover.writes_resumed = cutover.clock.now();
+  if (!paused.empty()) {
+    throw Error(ErrorCode::undecided, "the application was not resumed: " + paused, "agent recover tries again");
+  }
+}
+
+// ---- fence
+
+std::string look_fence(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  const FenceView view = old_admin(cutover).fence_view(deadline);
+  const FencePlan plan = plan_fence(view, cutover.options, cutover.id);
+  const auto sessions = old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
+  std::string text = fmt::format("makes {} read-only, ends {} client sessions", cutover.options.pair.primary.address(),
+                                 sessions.size());
+  if (!plan.databases.empty()) text += fmt::format(", closes {}", fmt::join(plan.databases, ", "));
+  if (!plan.subscriptions.empty()) text += fmt::format(", disables {}", fmt::join(plan.subscriptions, ", "));
+  return text;
+}
+
+/// The insert position runs ahead of the flush position by the header of a page that nothing has been written to yet
+/// (XLogBytePosToRecPtr); any other difference is WAL that is not on disk and so not sent either.
+static bool all_flushed(const WalEnd& end) {
+  constexpr std::uint64_t page = 8192;
+  constexpr std::int64_t longest_header = 40;
+  const std::int64_t ahead = distance(end.flush, end.insert);
+  return ahead == 0 || (end.flush.bytes() % page == 0 && ahead > 0 && ahead <= longest_header);
+}
+
+/// Brings what is written to disk, and so on its way to the replica. Returns where it ends.
+static WalEnd flush(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  const WalEnd end = old_admin(cutover).wal_end(deadline);
+  if (all_flushed(end)) return end;
+  old_admin(cutover).flush_wal(deadline);
+  return old_admin(cutover).wal_end(deadline);
+}
+
+std::string run_fence(Cutover& cutover) {
+  const bool paused =
+      std::ranges::any_of(cutover.traffic, [](const auto& driver) { return driver->holds_application(); });
+  cutover.fence =
+      raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, cutover.options.drain_timeout);
+  // Nobody is left to write: the last of the WAL travels while the fence is proved.
+  if (!end_segment(cutover)) flush(cutover);
+  // First, because a hook may take its time, and may touch what the fence is made of.
+  for (const auto& driver : cutover.traffic) driver->after_fence(cutover.options.drain_timeout);
+  cutover.replica_accepts = new_admin(cutover).accepts_connections(cutover.options.call_deadline);
+  prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, cutover.options.call_deadline);
+  return fmt::format("{}, {} sessions ended, a write over an open one refused", to_string(cutover.plan->form),
+                     cutover.fence->sessions_ended);
+}
+
+void undo_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
+  lift_fence(cutover.servers.primary, *cutover.plan, cutover.options.call_deadline);
+}
+
+// ---- final_verification
+
+std::string look_final_verification(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  // The replica first, so that the difference can only look larger.
+  const auto replayed = new_admin(cutover).wal_replayed(deadline);
+  const WalEnd end = old_admin(cutover).wal_end(deadline);
+  const auto behind = replayed ? std::max<std::int64_t>(0, distance(*replayed, end.flush)) : -1;
+  return fmt::format("proves that the replica has replayed everything ({} now)",
+                     behind < 0 ? "nothing replayed" : fmt::format("{} bytes behind", behind));
+}
+
+std::string run_final_verification(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  // A fixed point, not a race: the replica has replayed all that the primary had, and then the primary still has no
+  // more and has given out no transaction id. Autovacuum and the like may move it a few times before it rests.
+  WalEnd end = flush(cutover);
+  std::optional<Lsn> replayed;
+  const bool equal = waited(cutover, cutover.options.drain_timeout, tick, [&] {
+    replayed = new_admin(cutover).wal_replayed(deadline);
+    if (replayed)
+      cutover.progress.lag().add(cutover.clock.now(), std::max<std::int64_t>(0, distance(*replayed, end.flush)));
+    if (!all_flushed(end) || !replayed || *replayed < end.flush) {
+      // An order that a dead agent gave may be carried out now: then there is nothing to wait for.
+      if (cutover.recovering && !new_admin(cutover).in_recovery(deadline)) {
+        throw Error(ErrorCode::proof_failed, "the replica has been promoted meanwhile");
+      }
+      end = old_admin(cutover).wal_end(deadline);
+      return false;
+    }
+    const WalEnd again = old_admin(cutover).wal_end(deadline);
+    const bool rests = again.flush == end.flush && again.insert == end.insert && again.next_xid == end.next_xid;
+    end = again;
+    return rests && again.idle;
+  });
+  const std::string reached = replayed ? replayed->to_string() : "nothing";
+  if (!equal) {
+    throw Error(
+        ErrorCode::timeout,
+        fmt::format("the replica has not replayed all within {}: required {} (insert {}), reached {}{}",
+                    human(cutover.options.drain_timeout), end.flush.to_string(), end.insert.to_string(), reached,
+                    end.idle ? "" : "; a transaction is still open on the primary"),
+        end.idle
+            ? "look at the replica's log and at what it replays"
+            : "select * from pg_prepared_xacts; select * from pg_stat_activity where backend_xid is not null on the "
+              "primary");
+  }
+  if (!cutover.replica_accepts.get()) {
+    throw Error(ErrorCode::unreachable, "the replica does not accept connections any more: nothing was ordered yet");
+  }
+  if (cutover.fence) require_repulsed(*cutover.fence, *cutover.plan);
+  cutover.fenced_end = end;
+  return fmt::format("0 bytes behind at {}, a write over a new connection refused", end.flush.to_string());
+}
+
+}  // namespace pgrm::agent

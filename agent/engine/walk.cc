@@ -1,0 +1,571 @@
+// Invariants, whoever else acts on the pair:
+//   1. Nothing is changed before the promotion without the cluster's lock, proved by the session that holds it. A lost
+//   lock
+//      is taken again before anything is undone; while another agent has it, nothing is touched.
+//   2. The old primary is opened only after the replica was looked at: it is seen in recovery, or it was not seen for
+//      Options::blind_patience and no order to promote is on its way (or a person says that it is gone for good).
+//   3. The new primary is opened only behind a fence on the old one that was looked at after the promotion, or when the
+//   old
+//      one cannot be seen.
+//   4. A step's `begin` is in the journal before the step acts, and `undoing` before anything is lifted.
+//   5. What is told about the servers in the end was looked at in the end.
+#include "agent/engine/walk.h"
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "core/base/error.h"
+#include "core/base/wait.h"
+
+namespace pgrm::agent {
+namespace {
+
+struct Begun {
+  const Step* step;
+  nlohmann::json before;
+};
+
+void require(bool condition, const char* invariant) {
+  if (!condition) throw Error(ErrorCode::internal, std::string("broken invariant: ") + invariant);
+}
+
+/// A surprise (a bug, no memory) must be undone like any other failure.
+Error as_error(const std::exception& failure) {
+  const auto* const error = dynamic_cast<const Error*>(&failure);
+  return error != nullptr ? *error : Error(ErrorCode::internal, failure.what());
+}
+
+/// One walk through a piece of work that a person watches: timed, shown, logged and put into the outcome.
+void perform(Cutover& cutover, Outcome& outcome, const Step& step, std::string_view why, StepResult result,
+             const std::function<std::string()>& work) {
+  spdlog::info("{}: {}", step.name, why);
+  cutover.progress.begins(step.name, why, result == StepResult::undone ? "undo" : step.name);
+  const Mono start = cutover.clock.now();
+  const auto ends = [&](StepResult end, const std::string& evidence) {
+    const Duration took = cutover.clock.now() - start;
+    outcome.steps.push_back({&step, took, end, evidence});
+    cutover.progress.writes(cutover.writes_stopped, cutover.writes_resumed);
+    cutover.progress.ends(to_string(end), took, evidence);
+    spdlog::info("{}: {}, {} ({})", step.name, to_string(end), evidence, human(took));
+  };
+  try {
+    ends(result, work());
+  } catch (const std::exception& failure) {
+    ends(StepResult::failed, failure.what());
+    throw;
+  }
+}
+
+/// For records after which there is no other way than the one taken: going on matters more than the record.
+void try_to_record(Cutover& cutover, const std::function<void()>& record) {
+  try {
+    record();
+  } catch (const Error& error) {
+    cutover.warnings.push_back(fmt::format("the journal is incomplete: {}", error.what()));
+  }
+}
+
+bool ordered_to_promote(const std::vector<Begun>& begun) {
+  return std::ranges::any_of(begun, [](const Begun& entry) { return entry.step->commits; });
+}
+
+void conclude(Outcome& outcome, ErrorCode code, const std::string& message, const std::string& hint = {}) {
+  const ErrorRow& row = error_row(code);
+  outcome.exit_code = row.exit_code;
+  outcome.name = row.name;
+  outcome.message = message;
+  outcome.hint = hint.empty() ? std::string(row.hint) : hint;
+}
+
+const Situation& look(Cutover& cutover) {
+  cutover.situation =
+      look_around(cutover.servers, cutover.options.pair, Trying::writing, cutover.options.call_deadline);
+  return *cutover.situation;
+}
+
+// ---- the lock
+
+/// Takes the cluster's lock unless this cutover has it. Returns who has it instead; empty: it is ours, or the old
+/// primary cannot be asked and so gives it to nobody.
+std::string lock_holder_elsewhere(Cutover& cutover) {
+  const Duration deadline = cutover.options.call_deadline;
+  Node& lock = *cutover.servers.lock;
+  std::string holder;
+  const auto ours = [&] {
+    try {
+      if (lock.holds_lock(deadline) || lock.try_lock(deadline)) return true;
+      holder = lock.lock_holder(deadline);
+      if (holder.empty()) holder = "a session that has just ended";
+      return false;
+    } catch (const Error&) {
+      lock.disconnect();
+      holder.clear();
+      return true;
+    }
+  };
+  // The session of an agent that was killed takes a moment to end.
+  const auto patience = cutover.recovering ? std::chrono::seconds(5) : std::chrono::seconds(0);
+  return wait_until(cutover.clock, patience, std::chrono::milliseconds(50), {}, ours) == WaitEnd::reached ? "" : holder;
+}
+
+/// Before every change up to the promotion.
+void require_lock(Cutover& cutover) {
+  if (cutover.old_is_gone) return;
+  bool held = false;
+  try {
+    held = cutover.servers.lock->holds_lock(cutover.options.call_deadline);
+  } catch (const Error&) {
+    cutover.servers.lock->disconnect();
+  }
+  if (!held) throw Error(ErrorCode::connection_lost, "the session that holds the cluster's lock has ended");
+}
+
+// ---- looking and deciding
+
+ReplicaSeen seen_as(const ServerSeen& replica) {
+  if (!replica.seen()) return unseen;
+  return replica.in_recovery ? standby : promoted;
+}
+
+/// Whether the replica alone proves that nothing is missing on it: for when the old primary is gone.
+bool has_replayed_fence(Cutover& cutover) {
+  if (!cutover.fenced_end) return false;
+  try {
+    const auto replayed = cutover.servers.replica.admin->wal_replayed(cutover.options.call_deadline);
+    return replayed && *replayed >= cutover.fenced_end->flush;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+Position position_of(Cutover& cutover, Written written) {
+  const Situation& now = look(cutover);
+  Position position{.written = written, .replica = seen_as(now.new_primary)};
+  position.old_seen = now.old_primary.seen();
+  const std::string& fence = now.old_primary.fence.empty() ? now.old_primary.armed : now.old_primary.fence;
+  position.foreign_fence = !fence.empty() && fence != wedge_of(cutover.id);
+  position.fence_replayed = !position.old_seen && position.replica == standby && has_replayed_fence(cutover);
+  return position;
+}
+
+Duration length_of(Patience patience, const Options& options) {
+  switch (patience) {
+    case Patience::none:
+      return Duration::zero();
+    case Patience::blind:
+      return options.blind_patience;
+    case Patience::promotion:
+      return options.promote_timeout;
+  }
+  return Duration::zero();
+}
+
+/// The row of the table that fits, and still does after its patience.
+const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision decision) {
+  const std::string holder = lock_holder_elsewhere(cutover);
+  const RecoveryRow* row = nullptr;
+  const auto decided = [&] {
+    Position position = position_of(cutover, written);
+    position.lock_elsewhere = !holder.empty();
+    return &decide(position, decision);
+  };
+  row = decided();
+  if (row->patience != Patience::none) {
+    cutover.progress.waits(std::string(row->says));
+    const RecoveryRow* const first = row;
+    // No stop token: nobody may open a server sooner.
+    wait_until(cutover.clock, length_of(first->patience, cutover.options), std::chrono::milliseconds(100), {}, [&] {
+      row = decided();
+      return row != first;
+    });
+  }
+  if (!holder.empty()) cutover.warnings.push_back("the cluster's lock is held by " + holder);
+  spdlog::info("looked: {}; {}", describe(cutover.situation->old_primary), describe(cutover.situation->new_primary));
+  spdlog::info("decided: {}, because {}", to_string(row->action), row->says);
+  return *row;
+}
+
+// ---- going back
+
+/// Looks once more, right before something opens. A replica that does not answer was allowed for by the table.
+bool promoted_meanwhile(Cutover& cutover) {
+  try {
+    return !cutover.servers.replica.admin->in_recovery(cutover.options.call_deadline);
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+/// Undoes in reverse. Returns what could not be undone, empty when all was.
+std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun>& begun, Outcome& outcome) {
+  try {
+    journal.undoing();
+  } catch (const Error& error) {
+    // Without this record a recovery would rely on the fence that an order to promote was given behind.
+    if (ordered_to_promote(begun)) return error.what();
+    cutover.warnings.push_back(fmt::format("the journal is incomplete: {}", error.what()));
+  }
+  std::string left;
+  for (auto entry = begun.rbegin(); entry != begun.rend(); ++entry) {
+    const Step& step = *entry->step;
+    if (step.undo == nullptr) continue;
+    if (promoted_meanwhile(cutover)) return left + "the replica was promoted meanwhile";
+    try {
+      perform(cutover, outcome, step, "undo", StepResult::undone, [&] {
+        step.undo(cutover, entry->before);
+        return std::string("as before");
+      });
+      try_to_record(cutover, [&] { journal.undone(step.name); });
+    } catch (const std::exception& failure) {
+      left += fmt::format("{}: {}; ", step.name, failure.what());
+    }
+  }
+  return left;
+}
+
+/// The old primary may take writes that the new one will not have: no client may get in any more. Throws
+/// Error(undecided) when that cannot be done.
+void fence_old_again(Cutover& cutover, Journal& journal, std::vector<Begun>& begun) {
+  Server& old = cutover.servers.primary;
+  const Duration deadline = cutover.options.call_deadline;
+  try {
+    require_lock(cutover);
+    const auto armed = std::ranges::find(steps(), "arm_fence", &Step::name);
+    if (!cutover.plan) {
+      nlohmann::json before = armed->before(cutover);
+      journal.begin(armed->name, before);
+      begun.push_back({&*armed, std::move(before)});
+    }
+    const auto raised = std::ranges::find(steps(), "fence", &Step::name);
+    if (std::ranges::none_of(begun, [&](const Begun& entry) { return entry.step == &*raised; })) {
+      journal.begin(raised->name, {});
+      begun.push_back({&*raised, {}});
+    }
+    old.admin->alter_system(cutover.plan->settings(), deadline);
+    cutover.fence = raise_fence(old, *cutover.plan, true, cutover.clock, cutover.options.drain_timeout);
+    prove_layers(old, *cutover.plan, cutover.id, deadline);
+    require_repulsed(*cutover.fence, *cutover.plan);
+  } catch (const std::exception& failure) {
+    throw Error(ErrorCode::undecided,
+                fmt::format("the replica is a primary now, and the old primary cannot be fenced: {}", failure.what()),
+                "stop the old primary, or the new one, by hand: both may take writes");
+  }
+}
+
+/// Both servers as they are, for a person who has to decide.
+std::string as_seen(const Cutover& cutover) {
+  return fmt::format("{}; {}", describe(cutover.situation->old_primary), describe(cutover.situation->new_primary));
+}
+
+/// The end of a cutover that does not go forward: back, or no further. `cause`: why.
+void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, const RecoveryRow& row, const Error& cause,
+             Outcome& outcome) {
+  if (row.action == Action::undo) {
+    require(!cutover.situation->new_primary.promoted(), "the old primary is not opened beside a new one");
+    if (!cutover.situation->new_primary.seen()) {
+      cutover.warnings.push_back(
+          fmt::format("{} was not seen before the old primary was opened again: if somebody has promoted it, stop it "
+                      "before it can be "
+                      "reached",
+                      cutover.situation->new_primary.address));
+    }
+    const std::string left = undo_all(cutover, journal, begun, outcome);
+    if (left.empty())
+      return conclude(outcome, ErrorCode::undone, std::string("undone, because: ") + cause.what(), cause.hint());
+    return conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", cause.what(), left), cause.hint());
+  }
+  std::string hint(row.hint);
+  std::string what = fmt::format("{}: {}", row.says, as_seen(cutover));
+  if (row.action == Action::fence_and_ask) {
+    try_to_record(cutover, [&] { journal.promoted_elsewhere(); });
+    try {
+      fence_old_again(cutover, journal, begun);
+    } catch (const Error& error) {
+      what += fmt::format("; {}", error.what());
+      hint = error.hint();
+    }
+  }
+  conclude(outcome, ErrorCode::undecided, fmt::format("{} ({})", what, cause.what()), hint);
+}
+
+/// Decides what a failure means, by how far the cutover had come. `no_way_back`: an order to promote may be on its way.
+void conclude_failure(Cutover& cutover, Journal* journal, std::vector<Begun>& begun, const Error& error,
+                      bool no_way_back, Outcome& outcome) {
+  if (outcome.promoted) {
+    conclude(outcome, ErrorCode::unfinished, std::string("promoted, but then: ") + error.what(), error.hint());
+  } else if (journal == nullptr) {
+    conclude(outcome, error.code(), error.what(), error.hint());
+  } else if (error.code() == ErrorCode::undecided || no_way_back) {
+    conclude(outcome, ErrorCode::undecided, error.what(), error.hint());
+  } else {
+    try {
+      go_back(cutover, *journal, begun, look_and_decide(cutover, Written::begun, Decision::by_looking), error, outcome);
+    } catch (const std::exception& failure) {
+      conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", error.what(), failure.what()));
+    }
+  }
+}
+
+/// After the last step: the new primary is open, but the application may still have to be told.
+void require_resumed(const Cutover& cutover, const Outcome& outcome) {
+  if (!outcome.promoted || cutover.still_paused.empty()) return;
+  throw Error(ErrorCode::unfinished, "the application was not resumed: " + cutover.still_paused,
+              "agent recover tries again");
+}
+
+// ---- going forward
+
+/// Takes one step: looks whether it is wanted to stop, keeps the journal, notes what undo needs.
+void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begun>& begun, Outcome& outcome) {
+  if (cutover.stop.stop_requested() && !outcome.promoted) throw Error(ErrorCode::undone, "interrupted");
+  if (cutover.on_step) cutover.on_step(step);
+  if (step.mutates && !outcome.promoted) require_lock(cutover);
+  const auto known = std::ranges::find(begun, &step, &Begun::step);
+  const bool again = known != begun.end();
+  // What was there before is what was there before the first time. Only the proof that an order to promote rests on is
+  // made anew, and written down anew.
+  if (again && step.commits) begun.erase(known);
+  if (step.mutates && (step.commits || !again)) {
+    nlohmann::json before = step.before == nullptr ? nlohmann::json() : step.before(cutover);
+    if (outcome.promoted || again) {
+      try_to_record(cutover, [&] { journal->begin(step.name, before, !outcome.promoted); });
+    } else {
+      journal->begin(step.name, before);
+    }
+    begun.push_back({&step, std::move(before)});
+  }
+  perform(cutover, outcome, step, step.why, StepResult::done, [&] { return step.run(cutover); });
+  if (step.commits) {
+    outcome.promoted = true;
+    cutover.progress.promoted();
+  }
+  if (step.mutates) journal->done(step.name, outcome.steps.back().evidence);
+}
+
+/// The end of a rehearsal: everything is as before, or it is an ordinary failure.
+void end_rehearsal(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, Outcome& outcome) {
+  go_back(cutover, journal, begun, look_and_decide(cutover, Written::begun, Decision::by_looking),
+          Error(ErrorCode::undone, "the rehearsal has come to its end"), outcome);
+  if (outcome.exit_code != error_row(ErrorCode::undone).exit_code) return;
+  outcome.exit_code = 0;
+  outcome.name = "rehearsed";
+  outcome.message = "everything but the promotion was done for real, and undone";
+}
+
+auto promotion() {
+  return std::ranges::find_if(steps(), [](const Step& step) { return step.commits; });
+}
+
+auto first_change() {
+  return std::ranges::find_if(steps(), [](const Step& step) { return step.mutates; });
+}
+
+// ---- recovery
+
+bool settles(const JournalRecord& record) {
+  const int code = record.fields.value("exit_code", 0);
+  return record.record == "end" && code != error_row(ErrorCode::unfinished).exit_code &&
+         code != error_row(ErrorCode::undecided).exit_code;
+}
+
+/// How far the journal has come. An undo that began after the last order to promote may have opened the old primary.
+Written written_in(const std::vector<JournalRecord>& records) {
+  bool order = false, undo = false;
+  for (const JournalRecord& record : records) {
+    const bool forward = record.record == "accepted" || (record.record == "begin" && record.step == promotion()->name);
+    const bool elsewhere = record.record == "promoted_elsewhere";
+    if (forward || elsewhere) order = true;
+    if (elsewhere || record.record == "undoing") undo = true;
+    if (forward) undo = false;
+  }
+  if (undo) return order ? undoing_after_order : undoing;
+  return order ? ordered : Written::begun;
+}
+
+/// The steps that may have changed something, in order, with what was there before.
+std::vector<Begun> begun_in(Cutover& cutover, const std::vector<JournalRecord>& records) {
+  std::vector<Begun> begun;
+  for (const JournalRecord& record : records) {
+    if (record.record != "begin") continue;
+    const auto step = std::ranges::find(steps(), record.step, &Step::name);
+    if (step == steps().end()) {
+      throw Error(ErrorCode::file_failed, fmt::format("the journal names an unknown step \"{}\"", record.step),
+                  "use the program that wrote it");
+    }
+    std::erase_if(begun, [&](const Begun& entry) { return entry.step == &*step; });  // the last order counts
+    begun.push_back({&*step, record.fields.value("before", nlohmann::json())});
+    if (step->recall == nullptr) continue;
+    try {
+      step->recall(cutover, begun.back().before);
+    } catch (const nlohmann::json::exception& failure) {
+      throw Error(ErrorCode::file_failed,
+                  fmt::format("the journal's record of {} makes no sense: {}", step->name, failure.what()),
+                  "look at both servers by hand: agent status");
+    }
+  }
+  return begun;
+}
+
+/// Another cluster may answer at the same address by now. A server that does not answer is none of this one's business.
+void refuse_other_clusters(const Cutover& cutover) {
+  for (const ServerSeen* const server : {&cutover.situation->old_primary, &cutover.situation->new_primary}) {
+    if (!server->seen() || server->system_identifier == cutover.system_identifier) continue;
+    throw Error(ErrorCode::configuration,
+                fmt::format("{} belongs to cluster {}, the journal is about {}", server->address,
+                            server->system_identifier, cutover.system_identifier),
+                "give recover the same PRIMARY_* and REPLICA_* as the cutover had");
+  }
+}
+
+/// One recovery: the way forward of a row of the table.
+struct Recovery {
+  Cutover& cutover;
+  Journal& journal;
+  std::vector<Begun>& begun;
+  Outcome& outcome;
+  bool order_counts;  // a promotion was ordered, and the fence has stood since
+
+  /// Every step is safe to be taken twice; what was there before the first time is in the journal.
+  template <typename Position>
+  void walk_from(Position first) {
+    for (auto step = first; step != steps().end(); ++step) {
+      try {
+        take(cutover, *step, &journal, begun, outcome);
+      } catch (const std::exception&) {
+        // An order of the agent that died may be carried out at any moment. It was given after the proof, and the fence
+        // has stood since: nothing that comes before the promotion matters any more.
+        if (!order_counts || outcome.promoted || !look(cutover).new_primary.promoted()) throw;
+        finish(false);
+        return;
+      }
+    }
+    require_resumed(cutover, outcome);
+  }
+
+  void finish(bool refence) {
+    const ServerSeen& old = cutover.situation->old_primary;
+    if (refence || (old.seen() && old.takes_writes != false)) {
+      if (!old.seen()) {
+        throw Error(ErrorCode::undecided, "the old primary cannot be seen, and may take writes: " + old.unseen,
+                    "bring it back into reach, or stop it for good");
+      }
+      fence_old_again(cutover, journal, begun);
+      cutover.warnings.emplace_back(
+          "the old primary was open beside the new one: what it has written since it was first fenced is not on the "
+          "new "
+          "one");
+    }
+    outcome.promoted = true;
+    cutover.progress.promoted();
+    walk_from(std::next(promotion()));
+  }
+
+  void act(const RecoveryRow& row) {
+    switch (row.action) {
+      case Action::forward:
+        return walk_from(first_change());
+      case Action::finish:
+        return finish(false);
+      case Action::fence_and_finish:
+        return finish(true);
+      case Action::promote_alone:
+        cutover.old_is_gone = true;
+        return walk_from(promotion());
+      case Action::undo:
+      case Action::fence_and_ask:
+      case Action::hold:
+        return go_back(cutover, journal, begun, row, Error(ErrorCode::undone, "the agent that began it has died"),
+                       outcome);
+    }
+  }
+};
+
+}  // namespace
+
+std::string_view to_string(StepResult result) {
+  constexpr std::string_view names[] = {"done", "failed", "undone", "looked"};
+  return names[static_cast<int>(result)];
+}
+
+Outcome run_cutover(Cutover& cutover, const OpenJournal& open_journal) {
+  Outcome outcome;
+  std::unique_ptr<Journal> journal;
+  std::vector<Begun> begun;
+  try {
+    for (const Step& step : steps()) {
+      if (step.commits && cutover.options.rehearsal) {
+        end_rehearsal(cutover, *journal, begun, outcome);
+        break;
+      }
+      if (step.mutates && !journal) {
+        require_lock(cutover);
+        journal = open_journal(cutover);
+      }
+      take(cutover, step, journal.get(), begun, outcome);
+    }
+    require_resumed(cutover, outcome);
+  } catch (const std::exception& failure) {
+    conclude_failure(cutover, journal.get(), begun, as_error(failure), false, outcome);
+  }
+  if (journal) try_to_record(cutover, [&] { journal->end(outcome.exit_code); });
+  look(cutover);
+  return outcome;
+}
+
+bool settled(const std::vector<JournalRecord>& records) { return std::ranges::any_of(records, settles); }
+
+const RecoveryRow& recovery_for(Cutover& cutover, const std::vector<JournalRecord>& records, Decision decision) {
+  begun_in(cutover, records);
+  Position position = position_of(cutover, written_in(records));
+  refuse_other_clusters(cutover);
+  try {
+    position.lock_elsewhere = !cutover.servers.primary.admin->lock_holder(cutover.options.call_deadline).empty();
+  } catch (const Error&) {  // the situation says that it is not seen
+  }
+  return decide(position, decision);
+}
+
+Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRecord>& records, Decision decision) {
+  Outcome outcome;
+  if (settled(records)) {
+    outcome.message = "nothing to recover: that cutover has come to its end";
+    look(cutover);
+    return outcome;
+  }
+  cutover.recovering = true;
+  std::vector<Begun> begun = begun_in(cutover, records);
+  look(cutover);
+  refuse_other_clusters(cutover);
+  const Written written = written_in(records);
+  Recovery recovery{cutover, journal, begun, outcome, written == ordered};
+  try {
+    recovery.act(look_and_decide(cutover, written, decision));
+  } catch (const std::exception& failure) {
+    conclude_failure(cutover, &journal, begun, as_error(failure), written == ordered && decision != Decision::abort,
+                     outcome);
+  }
+  try_to_record(cutover, [&] { journal.end(outcome.exit_code); });
+  look(cutover);
+  return outcome;
+}
+
+Outcome dry_run(Cutover& cutover) {
+  Outcome outcome;
+  try {
+    for (const Step& step : steps()) {
+      if (cutover.stop.stop_requested()) throw Error(ErrorCode::undone, "interrupted");
+      perform(cutover, outcome, step, step.why, step.in_dry_run ? StepResult::done : StepResult::looked,
+              [&] { return step.in_dry_run ? step.run(cutover) : step.look(cutover); });
+    }
+  } catch (const Error& error) {
+    conclude(outcome, error.code(), error.what(), error.hint());
+  }
+  cutover.situation = look_around(cutover.servers, cutover.options.pair, Trying::asking, cutover.options.call_deadline);
+  return outcome;
+}
+
+}  // namespace pgrm::agent
