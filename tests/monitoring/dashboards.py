@@ -63,7 +63,8 @@ def firing():
     chosen = 'alertstate="firing", cluster=~"$cluster|"'
     query = " or ".join(f'{rank} * max by (alertname, cluster, node, slot) (ALERTS{{{chosen}, severity="{severity}"}})'
                         for rank, severity in ((3, "critical"), (2, "warning"), (1, "info")))
-    query = f'label_join({query}, "about", " ", "node", "slot")'
+    for label in ("node", "slot"):
+        query = f'label_replace({query}, "about", "$1", "{label}", "(.+)")'
     for page, panel in PAGES.items():
         if page != "README":
             query = f'label_replace({query}, "page", "{panel}", "alertname", "{"|".join(alert_names(page))}")'
