@@ -61,9 +61,9 @@ def alert_names(page):
 def firing():
     """The query of the table of firing alerts: the rank of the severity, what it is about, and its page of the runbook."""
     chosen = 'alertstate="firing", cluster=~"$cluster|"'
-    query = " or ".join(f'{rank} * max by (alertname, cluster, node, slot) (ALERTS{{{chosen}, severity="{severity}"}})'
+    query = " or ".join(f'{rank} * max by (alertname, cluster, node, slot, standby) (ALERTS{{{chosen}, severity="{severity}"}})'
                         for rank, severity in ((3, "critical"), (2, "warning"), (1, "info")))
-    for label in ("node", "slot"):
+    for label in ("node", "slot", "standby"):
         query = f'label_replace({query}, "about", "$1", "{label}", "(.+)")'
     for page, panel in PAGES.items():
         if page != "README":
