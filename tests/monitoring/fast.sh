@@ -6,6 +6,7 @@
 fast() {
   export PROMETHEUS_DIR=$LAB_HOME/fast/prometheus ALERTMANAGER_DIR=$LAB_HOME/fast/alertmanager
   mkdir -p "$LAB_HOME/fast"
+  # shellcheck disable=SC2154  # of expect.sh
   cp -a "$top/prometheus" "$top/alertmanager" "$LAB_HOME/fast/"
   sed -i -E -e 's/^(  (scrape|evaluation)_interval): 5s/\1: 1s/' -e 's/^(  scrape_timeout): 4s/\1: 1s/' "$PROMETHEUS_DIR/prometheus.yml"
   sed -i -E -e 's/group_wait: 5s/group_wait: 0s/' -e 's/group_interval: 30s/group_interval: 1s/' \
