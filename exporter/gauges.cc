@@ -89,6 +89,7 @@ struct PairView {
   const View& view;
   bool fresh = view.fresh();
   PairLag lag = fresh ? pair_lag(view.sample()) : PairLag{};
+  std::optional<CatchUp> catch_up = fresh ? view.sample().catch_up : std::nullopt;
   const SyncStreak& streak() const { return view.streak(); }
 };
 
@@ -460,12 +461,22 @@ constexpr std::array pair_metrics{
     Metric<PairView>{"pgrm_pair_receive_lag_bytes", gauge, "Bytes that the standby has not received, seen at both ends",
                      "pg_current_wal_flush_lsn() - greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())",
                      [](const PairView& p) { return number(p.lag.receive_bytes); }},
-    Metric<PairView>{"pgrm_pair_replay_lag_bytes", gauge, "Bytes that the standby has not replayed, seen at both ends",
-                     "pg_current_wal_flush_lsn() - pg_last_wal_replay_lsn()",
-                     [](const PairView& p) { return number(p.lag.replay_bytes); }},
-    Metric<PairView>{"pgrm_pair_replay_lag_seconds", gauge, "Replay lag that in-sync is judged by; 0 when idle",
+    Metric<PairView>{
+        "pgrm_pair_replay_lag_bytes", gauge,
+        "Bytes that the standby has not replayed, seen at both ends: what is written between two looks counts",
+        "pg_current_wal_flush_lsn() - pg_last_wal_replay_lsn()",
+        [](const PairView& p) { return number(p.lag.replay_bytes); }},
+    Metric<PairView>{"pgrm_pair_replay_lag_seconds", gauge, "Replay lag as PostgreSQL has it; 0 when idle",
                      "pg_stat_replication.replay_lag of the paired standby",
                      [](const PairView& p) { return number(p.lag.replay); }},
+    Metric<PairView>{"pgrm_pair_catch_up_seconds", gauge,
+                     "Time until the standby had replayed what the primary had at the check; ends at the threshold",
+                     "pg_current_wal_flush_lsn() once, then pg_last_wal_replay_lsn() until it is there",
+                     [](const PairView& p) { return p.catch_up ? Number(to_seconds(p.catch_up->took)) : Number(); }},
+    Metric<PairView>{"pgrm_pair_catch_up_remaining_bytes", gauge,
+                     "Bytes of it that were still missing when the check ended; 0: it got there",
+                     "pg_current_wal_flush_lsn() at the start of the check - pg_last_wal_replay_lsn() at its end",
+                     [](const PairView& p) { return p.catch_up ? number(p.catch_up->remaining) : Number(); }},
     Metric<PairView>{"pgrm_in_sync", gauge, "Whether the last check found the pair in sync and is fresh",
                      "the exporter's check", [](const PairView& p) { return number(p.streak().in_sync()); }},
     Metric<PairView>{"pgrm_in_sync_since_timestamp_seconds", gauge, "When the present streak of in-sync checks began",
@@ -479,10 +490,10 @@ constexpr std::array pair_metrics{
     Metric<PairView>{"pgrm_observation_interval_seconds", gauge, "Time from one observation to the next",
                      "MONITORING_INTERVAL",
                      [](const PairView& p) { return Number(to_seconds(p.streak().policy().interval)); }},
-    Metric<PairView>{"pgrm_lag_threshold_bytes", gauge, "In sync means fewer bytes behind than this",
+    Metric<PairView>{"pgrm_lag_threshold_bytes", gauge, "In sync means fewer bytes missing of what the primary had",
                      "LAG_THRESHOLD_BYTES",
                      [](const PairView& p) { return number(p.streak().policy().thresholds.bytes); }},
-    Metric<PairView>{"pgrm_lag_threshold_seconds", gauge, "In sync means fewer seconds behind than this",
+    Metric<PairView>{"pgrm_lag_threshold_seconds", gauge, "In sync means less time to catch up than this",
                      "LAG_THRESHOLD_SECONDS",
                      [](const PairView& p) { return Number(to_seconds(p.streak().policy().thresholds.seconds)); }},
 };

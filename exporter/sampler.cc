@@ -9,7 +9,7 @@ namespace pgrm::exporter {
 namespace {
 
 /// A server that hangs is waited for once per look_deadline and no longer than this: so the other server's observation
-/// stays fresher than SyncPolicy::max_gap(), which is two intervals and a second.
+/// stays fresher than SyncPolicy::max_gap(), which is two intervals, two probes and a second.
 Duration patience_for(Duration interval) {
   return std::min<Duration>(interval + std::chrono::milliseconds(500), look_deadline);
 }
@@ -70,6 +70,7 @@ void log_changes(const Observation& before, const Observation& after) {
 Sampler::Sampler(std::unique_ptr<Node> primary, std::unique_ptr<Node> replica, const SyncPolicy& policy,
                  const Clock& clock)
     : clock_(clock),
+      thresholds_(policy.thresholds),
       interval_(policy.interval),
       patience_(patience_for(policy.interval)),
       primary_(std::move(primary), clock, look_deadline),
@@ -90,13 +91,38 @@ std::shared_ptr<const Observation> Sampler::latest() const {
 void Sampler::run(const std::stop_token& stop) {
   Mono next = clock_.now();
   do {
-    round();
+    round(stop);
     // Rounds that were missed are not made up for.
     next = std::max(next + interval_, clock_.now());
   } while (!clock_.sleep_until(next, stop));
 }
 
-void Sampler::round() {
+template <class Answer>
+std::optional<Answer> Sampler::ask(Sample& sample, Side side, std::function<std::optional<Answer>(Node&)> question,
+                                   Duration patience) {
+  try {
+    return (side == Side::primary ? primary_ : replica_).ask(std::move(question), patience);
+  } catch (const std::exception&) {
+    not_seen(sample[side]);
+    return std::nullopt;
+  }
+}
+
+void Sampler::probe(Sample& sample, const std::stop_token& stop) {
+  sample.catch_up = caught_up(sample, thresholds_);
+  if (sample.catch_up || !pair_lag(sample).replay_bytes) return;
+  const Flow flow = *wal_flow(sample);
+  const Mono asked = clock_.now();
+  const auto target = ask<Lsn>(
+      sample, flow.from, [](Node& primary) { return primary.wal_flushed(look_deadline); }, patience_);
+  if (!target) return;
+  const auto await = [asked, target = *target, thresholds = thresholds_, &clock = clock_, stop](Node& standby) {
+    return await_replay(standby, asked, target, thresholds, clock, look_deadline, stop);
+  };
+  sample.catch_up = ask<CatchUp>(sample, flow.to, await, thresholds_.seconds + patience_);
+}
+
+void Sampler::round(const std::stop_token& stop) {
   const auto before = latest();
   Sample sample;
   sample.generation = before->sample.generation + 1;
@@ -105,6 +131,7 @@ void Sampler::round() {
   // The replica first: what the primary writes in between can only make the lag look larger.
   sample.replica = replica_.look(patience_);
   sample.primary = primary_.look(patience_);
+  probe(sample, stop);
   sample.took = clock_.now() - sample.sampled_mono;
 
   auto after = std::make_shared<const Observation>(before->next(std::move(sample)));

@@ -1,8 +1,10 @@
 // Observes the pair on a timer of its own; whoever asks gets the last observation at once.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <thread>
 
@@ -19,7 +21,7 @@ class Sampler {
  public:
   /// Does not observe yet. `clock` must outlive the sampler.
   Sampler(std::unique_ptr<Node> primary, std::unique_ptr<Node> replica, const SyncPolicy& policy, const Clock& clock);
-  /// Ends observing; waits for looks under way, about `look_deadline` at most.
+  /// Ends observing; waits for questions under way, about `look_deadline` at most.
   ~Sampler();
 
   /// Observes at once and then every SyncPolicy::interval, on a thread of its own, until destruction.
@@ -30,13 +32,20 @@ class Sampler {
   /// Thread-safe. The last observation as of now.
   View view() const { return {latest(), clock_.now()}; }
 
-  /// One round, for start() and for tests that need no thread.
-  void round();
+  /// One round, for start() and for tests that need no thread: both looks, and then the probe, which a standby that is
+  /// behind makes last up to LagThresholds::seconds.
+  void round(const std::stop_token& stop = {});
 
  private:
   void run(const std::stop_token& stop);
+  void probe(Sample& sample, const std::stop_token& stop);
+  /// A server that does not answer here counts as not seen in this round.
+  template <class Answer>
+  std::optional<Answer> ask(Sample& sample, Side side, std::function<std::optional<Answer>(Node&)> question,
+                            Duration patience);
 
   const Clock& clock_;
+  const LagThresholds thresholds_;
   const Duration interval_;
   const Duration patience_;  // of a round, for one server
   Watcher primary_, replica_;

@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <utility>
-
 #include "core/base/error.h"
 
 namespace pgrm::exporter {
@@ -18,40 +16,44 @@ Watcher::Watcher(std::unique_ptr<Node> node, const Clock& clock, Duration deadli
 Watcher::~Watcher() = default;
 
 NodeSample Watcher::look(Duration patience) {
+  NodeSample sample;
+  sample.address = address_;
+  const Mono start = clock_.now();
+  try {
+    sample.state = ask<ServerState>([deadline = deadline_](Node& node) { return node.observe(deadline); }, patience);
+  } catch (const std::exception&) {
+    not_seen(sample);
+  }
+  sample.took = clock_.now() - start;
+  return sample;
+}
+
+void Watcher::run_on_thread(std::function<void(Node&)> job, Duration patience) {
   std::unique_lock lock(mutex_);
-  if (stage_ != Stage::idle) return no_answer();
-  stage_ = Stage::asked;
+  if (job_) no_answer();
+  job_ = std::move(job);
   asked_at_ = clock_.now();
   changed_.notify_all();
-  if (!changed_.wait_for(lock, patience, [this] { return stage_ == Stage::seen; })) {
-    stage_ = stage_ == Stage::asked ? Stage::idle : Stage::abandoned;
-    return no_answer();
-  }
-  stage_ = Stage::idle;
-  return std::move(seen_);
+  if (changed_.wait_for(lock, patience, [this] { return !job_; })) return;
+  if (!running_) job_ = nullptr;
+  no_answer();
 }
 
 void Watcher::run(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
-  while (changed_.wait(lock, stop, [this] { return stage_ == Stage::asked; })) {
-    stage_ = Stage::looking;
+  while (changed_.wait(lock, stop, [this] { return job_ != nullptr; })) {
+    running_ = true;
     lock.unlock();
-    NodeSample seen = look_at(*node_, clock_, deadline_);
-    if (!seen.state) node_->disconnect();
+    job_(*node_);  // nobody else touches it while it runs
     lock.lock();
-    seen_ = std::move(seen);
-    stage_ = stage_ == Stage::abandoned ? Stage::idle : Stage::seen;
+    running_ = false;
+    job_ = nullptr;
     changed_.notify_all();
   }
 }
 
-NodeSample Watcher::no_answer() const {
-  const Duration waited = clock_.now() - asked_at_;
-  return {.state = std::nullopt,
-          .address = address_,
-          .error = fmt::format("no answer for {}", human(waited)),
-          .error_name = std::string(error_row(ErrorCode::timeout).name),
-          .took = waited};
+void Watcher::no_answer() const {
+  throw Error(ErrorCode::timeout, fmt::format("no answer for {}", human(clock_.now() - asked_at_)));
 }
 
 }  // namespace pgrm::exporter

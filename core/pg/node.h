@@ -75,6 +75,12 @@ struct Collector {
   std::string error;  // empty: it succeeded
 };
 
+/// A client's transaction that has not ended.
+struct OpenTransaction {
+  int pid = 0;
+  WallTime since{};
+};
+
 /// One look at one server, taken in at most three statements. Unknown is nullopt.
 struct ServerState {
   int version = 0;  // server_version_num
@@ -94,6 +100,8 @@ struct ServerState {
   std::optional<bool> replay_paused;
   std::optional<Duration> recovery_min_apply_delay;
   std::optional<WalReceiver> receiver;
+  std::string replay_waits_for;  // the startup process' wait event, "IPC/RecoveryConflictSnapshot"; or empty
+  std::optional<OpenTransaction> oldest_open;  // a query that holds up replay has begun long ago
   // On both.
   std::vector<Slot> slots;
   int connections = 0;  // of clients, this one included
@@ -235,6 +243,8 @@ class Node {
   virtual bool in_recovery(Duration deadline) = 0;
   /// REQUIRES a primary.
   virtual WalEnd wal_end(Duration deadline) = 0;
+  /// The position up to which WAL is on disk; nullopt in recovery. Names no catalog: no lock can hold it up.
+  virtual std::optional<Lsn> wal_flushed(Duration deadline) = 0;
   /// REQUIRES a standby; nullopt before anything was replayed.
   virtual std::optional<Lsn> wal_replayed(Duration deadline) = 0;
   virtual Identity identity(Duration deadline) = 0;

@@ -78,11 +78,16 @@ SELECT CASE WHEN NOT r THEN pg_current_wal_flush_lsn() END AS wal_flush,
        w.written_lsn, w.flushed_lsn, w.latest_end_lsn,
        extract(epoch FROM w.last_msg_send_time) AS last_message_sent,
        extract(epoch FROM w.last_msg_receipt_time) AS last_message_received,
-       (SELECT count(*) FROM pg_stat_get_activity(NULL) WHERE backend_type = 'client backend') AS connections,
+       a.connections, a.replay_waits_for, a.oldest[1] AS oldest_since, a.oldest[2] AS oldest_pid,
        current_setting('max_connections') AS connections_limit,
        CASE WHEN r THEN pg_last_wal_receive_lsn() END AS wal_receive,
        CASE WHEN r THEN pg_last_wal_replay_lsn() END AS wal_replay
-  FROM (SELECT pg_is_in_recovery() AS r) AS role LEFT JOIN pg_stat_wal_receiver AS w ON true)sql";
+  FROM (SELECT pg_is_in_recovery() AS r) AS role LEFT JOIN pg_stat_wal_receiver AS w ON true,
+       (SELECT count(*) FILTER (WHERE backend_type = 'client backend') AS connections,
+               min(wait_event_type || '/' || wait_event) FILTER (WHERE backend_type = 'startup') AS replay_waits_for,
+               min(ARRAY[extract(epoch FROM xact_start)::float8, pid])
+                 FILTER (WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND xact_start IS NOT NULL) AS oldest
+          FROM pg_stat_get_activity(NULL)) AS a)sql";
 
 std::optional<Duration> seconds(const std::optional<double>& value) {
   if (!value) return std::nullopt;
@@ -125,6 +130,10 @@ void map_server(const Rows& rows, ServerState& state) {
   state.replay_paused = row.boolean("replay_paused");
   state.recovery_min_apply_delay = seconds(row.real("apply_delay"));
   state.receiver = map_receiver(row);
+  state.replay_waits_for = row.text("replay_waits_for").value_or("");
+  if (const auto since = row.time("oldest_since")) {
+    state.oldest_open = OpenTransaction{static_cast<int>(row.real("oldest_pid").value_or(0)), *since};
+  }
   state.connections = to_int(row.integer("connections"));
   state.connections_limit = to_int(row.integer("connections_limit"));
 }

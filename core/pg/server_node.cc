@@ -103,6 +103,8 @@ SELECT pg_current_wal_insert_lsn() AS insert, pg_current_wal_flush_lsn() AS flus
        pg_snapshot_xmax(pg_current_snapshot()) AS next_xid,
        NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_xid IS NOT NULL) AND
        NOT EXISTS (SELECT FROM pg_prepared_xacts) AS idle)sql"};
+constexpr Statement ask_wal_flushed{
+    "pgrm_wal_flushed", "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END AS flushed"};
 constexpr Statement ask_wal_replayed{"pgrm_wal_replayed", "SELECT pg_last_wal_replay_lsn() AS replayed"};
 constexpr Statement ask_identity{"pgrm_identity", R"sql(
 SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier, r AS in_recovery,
@@ -348,6 +350,10 @@ class ServerNode final : public Node {
     const auto row = answer.one();
     return {row.lsn("insert").value(), row.lsn("flush").value(),
             static_cast<std::uint64_t>(row.integer("next_xid").value()), row.boolean("idle").value()};
+  }
+
+  std::optional<Lsn> wal_flushed(Duration deadline) override {
+    return ask(ask_wal_flushed, {}, deadline).one().lsn("flushed");
   }
 
   std::optional<Lsn> wal_replayed(Duration deadline) override {

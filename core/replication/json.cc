@@ -137,7 +137,7 @@ Json to_json(const NodeSample& node) {
   return json;
 }
 
-Json to_json(const SyncStreak& streak) {
+Json to_json(const SyncStreak& streak, const std::optional<CatchUp>& catch_up) {
   Json json;
   json["in_sync"] = streak.in_sync();
   json["consecutive"] = streak.consecutive();
@@ -149,6 +149,8 @@ Json to_json(const SyncStreak& streak) {
   }
   json["threshold_bytes"] = streak.policy().thresholds.bytes;
   json["threshold_seconds"] = to_seconds(streak.policy().thresholds.seconds);
+  json["catch_up_seconds"] = catch_up ? Json(to_seconds(catch_up->took)) : Json();
+  json["catch_up_remaining_bytes"] = catch_up ? Json(catch_up->remaining) : Json();
   return json;
 }
 
@@ -195,6 +197,7 @@ ExporterState state_from(const Json& json) {
       .generation = json.at("generation").get<std::uint64_t>(),
       .age = from_seconds(json.at("age_seconds").get<double>()),
       .interval = from_seconds(json.at("interval_seconds").get<double>()),
+      .stale_after = from_seconds(json.at("stale_after_seconds").get<double>()),
       .primary = server_from(json.at("nodes").at("primary")),
       .replica = server_from(json.at("nodes").at("replica")),
       .in_sync = sync.at("in_sync").get<bool>(),
@@ -203,11 +206,14 @@ ExporterState state_from(const Json& json) {
       .reasons = {},
       .lag_bytes = optional_at<std::int64_t>(lag, "bytes"),
       .replay_lag = std::nullopt,
+      .catch_up = std::nullopt,
+      .catch_up_remaining_bytes = optional_at<std::int64_t>(sync, "catch_up_remaining_bytes"),
   };
   for (const Json& reason : sync.at("reasons")) {
     state.reasons.push_back({reason.at("name").get<std::string>(), reason.at("text").get<std::string>()});
   }
   if (const auto seconds = optional_at<double>(lag, "replay_seconds")) state.replay_lag = from_seconds(*seconds);
+  if (const auto seconds = optional_at<double>(sync, "catch_up_seconds")) state.catch_up = from_seconds(*seconds);
   return state;
 }
 
@@ -220,9 +226,10 @@ std::string state_to_json(const Sample& sample, const SyncStreak& streak, Mono n
   json["sampled_at"] = to_iso8601(sample.sampled_at);
   json["age_seconds"] = to_seconds(now - sample.sampled_mono);
   json["interval_seconds"] = to_seconds(streak.policy().interval);
+  json["stale_after_seconds"] = to_seconds(streak.policy().max_gap());
   json["system_identifier"] = shared_system_identifier(sample);
   json["writable"] = writable ? Json(to_string(*writable)) : Json();
-  json["sync"] = to_json(streak.as_of(now));
+  json["sync"] = to_json(streak.as_of(now), sample.catch_up);
   json["lag"] = to_json(pair_lag(sample));
   const Standby* const standby = paired_standby(sample);
   json["lag"]["standby"] = standby != nullptr ? Json(standby->name) : Json();

@@ -25,12 +25,15 @@ struct ExporterState {
   std::uint64_t generation = 0;
   Duration age{};
   Duration interval{};
+  Duration stale_after{};  // an observation that is older says nothing about now
   Server primary, replica;
   bool in_sync = false;
   int consecutive = 0, required = 0;
   std::vector<SyncReason> reasons;
   std::optional<std::int64_t> lag_bytes;
   std::optional<Duration> replay_lag;
+  std::optional<Duration> catch_up;                      // the probe of the last check
+  std::optional<std::int64_t> catch_up_remaining_bytes;  // 0: it got there
 };
 
 /// Throws Error(http_failed) when the text is not such a state.

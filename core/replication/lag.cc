@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 namespace pgrm {
@@ -20,6 +19,7 @@ bool same_timeline(const ServerState& a, const ServerState& b) {
 struct Judged {
   const Sample& sample;
   const LagThresholds& thresholds;
+  const std::optional<WalRates>& rates;
   std::optional<Flow> flow = wal_flow(sample);
   const Standby* standby = paired_standby(sample);
   PairLag lag = pair_lag(sample);
@@ -29,6 +29,7 @@ struct Judged {
   bool both_seen() const { return primary() && replica(); }
   std::string_view from() const { return to_string(flow->from); }
   std::string_view to() const { return to_string(flow->to); }
+  const ServerState& standing_by() const { return *sample[flow->to].state; }
 };
 
 using Objection = std::optional<std::string>;  // a sentence, or none
@@ -101,16 +102,77 @@ Objection lag_unknown(const Judged& pair) {
   return fmt::format("it is not known how far the {} is behind: a WAL position is missing", pair.to());
 }
 
+/// "512 bytes", "12.3 MB".
+std::string size(double bytes) {
+  if (bytes < 1000) return fmt::format("{:.0f} bytes", bytes);
+  constexpr std::array units{"kB", "MB", "GB", "TB"};
+  std::size_t unit = 0;
+  for (bytes /= 1000; bytes >= 999.95 && unit + 1 < units.size(); ++unit) bytes /= 1000;
+  return fmt::format("{:.1f} {}", bytes, units.at(unit));
+}
+
+std::string speed(const Judged& pair) {
+  if (!pair.rates) return {};
+  return fmt::format("the {} replays {}/s, the {} writes {}/s", pair.to(), size(pair.rates->replayed), pair.from(),
+                     size(pair.rates->written));
+}
+
+/// Most of it has not even come in.
+std::string transport(const Judged& pair) {
+  const auto [receive, replay] = std::pair(pair.lag.receive_bytes, pair.lag.replay_bytes);
+  if (pair.standby == nullptr || !receive || !replay || *receive < pair.thresholds.bytes || *receive * 2 < *replay) {
+    return {};
+  }
+  return fmt::format("most of it has not reached the {} yet: the way there is slow, not replay", pair.to());
+}
+
+std::string open_transaction(const ServerState& state) {
+  if (!state.oldest_open) return "pg_stat_activity on it shows which";
+  return fmt::format("the oldest transaction on it is that of process {}, open for {}", state.oldest_open->pid,
+                     human(state.server_time - state.oldest_open->since));
+}
+
+/// What the startup process was seen to wait for, other than for more WAL.
+std::string obstacle(const Judged& pair) {
+  const std::string& waits = pair.standing_by().replay_waits_for;
+  const auto begins = [&waits](std::string_view kind) { return waits.starts_with(kind); };
+  if (begins("IPC/RecoveryConflict") || begins("Lock/") || begins("BufferPin/")) {
+    return fmt::format("replay waits for a query on the {} to end ({}): {}", pair.to(), waits,
+                       open_transaction(pair.standing_by()));
+  }
+  if (begins("Timeout/RecoveryApplyDelay")) {
+    return fmt::format("recovery_min_apply_delay ({} s) holds replay back",
+                       to_seconds(pair.standing_by().recovery_min_apply_delay.value_or(Duration::zero())));
+  }
+  return {};
+}
+
 Objection lag_bytes(const Judged& pair) {
-  if (!pair.lag.replay_bytes || *pair.lag.replay_bytes < pair.thresholds.bytes) return {};
-  return fmt::format("the {} is {} bytes behind, required is fewer than {}", pair.to(), *pair.lag.replay_bytes,
-                     pair.thresholds.bytes);
+  const auto& probe = pair.sample.catch_up;
+  const std::optional<std::int64_t> missing = probe ? probe->remaining : pair.lag.replay_bytes;
+  if (!missing || *missing < pair.thresholds.bytes) return {};
+  if (!probe) {
+    return fmt::format("the {} is {} bytes behind, required is fewer than {}", pair.to(), *missing,
+                       pair.thresholds.bytes);
+  }
+  std::string text =
+      fmt::format("{} of WAL were still missing after {}", size(static_cast<double>(*missing)), human(probe->took));
+  for (const std::string& cause : {speed(pair), transport(pair), obstacle(pair)}) {
+    if (!cause.empty()) text += "; " + cause;
+  }
+  return text;
 }
 
 Objection lag_seconds(const Judged& pair) {
-  if (!pair.lag.replay || *pair.lag.replay < pair.thresholds.seconds) return {};
-  return fmt::format("the {} is {:.3f} s behind, required is less than {} s", pair.to(), to_seconds(*pair.lag.replay),
-                     to_seconds(pair.thresholds.seconds));
+  const auto& probe = pair.sample.catch_up;
+  const std::string required = fmt::format("required is less than {}", human(pair.thresholds.seconds));
+  if (pair.lag.replay && *pair.lag.replay >= pair.thresholds.seconds) {
+    return fmt::format("replay is {} behind by pg_stat_replication.replay_lag, {}", human(*pair.lag.replay), required);
+  }
+  if (!probe || probe->took < pair.thresholds.seconds) return {};
+  return probe->remaining > 0
+             ? fmt::format("the {} had not caught up after {}, {}", pair.to(), human(probe->took), required)
+             : fmt::format("the {} needed {} to catch up, {}", pair.to(), human(probe->took), required);
 }
 
 Objection replay_paused(const Judged& pair) {
@@ -146,13 +208,6 @@ std::optional<Flow> wal_flow(const Sample& sample) {
   const auto& replica = sample.replica.state;
   if (!primary || !replica || primary->in_recovery == replica->in_recovery) return std::nullopt;
   return replica->in_recovery ? Flow{Side::primary, Side::replica} : Flow{Side::replica, Side::primary};
-}
-
-std::optional<std::int64_t> bytes_behind(std::optional<Lsn> reached, std::optional<Lsn> target) {
-  if (!reached || !target) return std::nullopt;
-  if (*reached >= *target) return 0;
-  constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-  return static_cast<std::int64_t>(std::min(target->bytes() - reached->bytes(), most));
 }
 
 std::optional<Duration> known_lag(std::optional<Duration> reported, std::optional<std::int64_t> behind) {
@@ -196,8 +251,18 @@ const Standby* paired_standby(const Sample& sample) {
   return &*std::ranges::find_if(rows, candidate);
 }
 
-std::vector<SyncReason> out_of_sync(const Sample& sample, const LagThresholds& thresholds) {
-  const Judged pair{sample, thresholds};
+std::optional<CatchUp> caught_up(const Sample& sample, const LagThresholds& thresholds) {
+  const auto behind = pair_lag(sample).replay_bytes;
+  if (!behind || *behind >= thresholds.bytes) return std::nullopt;
+  const Flow flow = *wal_flow(sample);
+  return CatchUp{.asked = sample.sampled_mono,
+                 .target = *sample[flow.from].state->wal_flush,
+                 .reached = *sample[flow.to].state->wal_replay};
+}
+
+std::vector<SyncReason> out_of_sync(const Sample& sample, const LagThresholds& thresholds,
+                                    const std::optional<WalRates>& rates) {
+  const Judged pair{sample, thresholds, rates};
   std::vector<SyncReason> reasons;
   for (const Rule& rule : rules) {
     if (auto objection = rule.judge(pair)) reasons.push_back({rule.reason, std::move(*objection)});

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/replication/catch_up.h"
 #include "core/replication/sample.h"
 
 namespace pgrm {
@@ -19,9 +20,6 @@ struct Flow {
 /// The direction in which WAL flows now. nullopt unless both servers are seen and exactly one of them is in recovery:
 /// after a promotion nothing flows until the old primary is made a standby, and then it flows the other way.
 std::optional<Flow> wal_flow(const Sample& sample);
-
-/// Bytes from `reached` to `target`, 0 when `reached` is at or past it.
-std::optional<std::int64_t> bytes_behind(std::optional<Lsn> reached, std::optional<Lsn> target);
 
 /// pg_stat_replication's *_lag is NULL when idle: then 0 if nothing is behind, unknown if bytes are.
 std::optional<Duration> known_lag(std::optional<Duration> reported, std::optional<std::int64_t> behind);
@@ -42,10 +40,9 @@ PairLag pair_lag(const Sample& sample);
 /// have no WAL receiver: whatever is connected then is somebody else (a base backup, pg_receivewal).
 const Standby* paired_standby(const Sample& sample);
 
-struct LagThresholds {
-  std::int64_t bytes = 1024;
-  Duration seconds = std::chrono::seconds(1);
-};
+/// What the two looks alone tell of a probe: fewer than `thresholds.bytes` are missing between them, so that nothing
+/// has to be waited for. nullopt: a probe has to tell.
+std::optional<CatchUp> caught_up(const Sample& sample, const LagThresholds& thresholds);
 
 /// Why the pair is not in sync in this sample: machine-readable reason and a sentence. Empty: it is in sync.
 struct SyncReason {
@@ -53,8 +50,10 @@ struct SyncReason {
   std::string text;
 };
 
-/// Bytes are judged as measured at both ends; seconds when they are known.
-std::vector<SyncReason> out_of_sync(const Sample& sample, const LagThresholds& thresholds);
+/// Lag is judged by the sample's probe, and where there was none, by the distance between the two looks; and by
+/// PostgreSQL's own replay_lag when it is known. `rates`, when known, go into the words.
+std::vector<SyncReason> out_of_sync(const Sample& sample, const LagThresholds& thresholds,
+                                    const std::optional<WalRates>& rates = {});
 
 /// The fixed set of reasons, for zero-initialised counters.
 inline constexpr std::array sync_reason_names{"primary_unreachable",

@@ -14,18 +14,27 @@ std::string address_of(const std::string& description) {
   return description.substr(start, description.rfind('/') - start);
 }
 
+void not_seen(NodeSample& node) {
+  node.state.reset();
+  try {
+    throw;
+  } catch (const Error& error) {
+    node.error = error.what();
+    node.error_name = error.name();
+  } catch (const std::exception& surprise) {
+    node.error = surprise.what();
+    node.error_name = error_row(ErrorCode::internal).name;
+  }
+}
+
 NodeSample look_at(Node& node, const Clock& clock, Duration deadline) {
   NodeSample sample;
   sample.address = address_of(node.describe());
   const Mono start = clock.now();
   try {
     sample.state = node.observe(deadline);
-  } catch (const Error& error) {
-    sample.error = error.what();
-    sample.error_name = error.name();
-  } catch (const std::exception& surprise) {
-    sample.error = surprise.what();
-    sample.error_name = error_row(ErrorCode::internal).name;
+  } catch (const std::exception&) {
+    not_seen(sample);
   }
   sample.took = clock.now() - start;
   return sample;

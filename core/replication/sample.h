@@ -8,6 +8,7 @@
 
 #include "core/base/clock.h"
 #include "core/pg/node.h"
+#include "core/replication/catch_up.h"
 
 namespace pgrm {
 
@@ -30,12 +31,17 @@ struct Sample {
   Mono sampled_mono{};
   Duration took{};
   NodeSample primary, replica;
+  std::optional<CatchUp> catch_up;  // nullopt: not probed, or not known
 
   const NodeSample& operator[](Side side) const { return side == Side::primary ? primary : replica; }
+  NodeSample& operator[](Side side) { return side == Side::primary ? primary : replica; }
 };
 
 /// "host:port" out of what Node::describe() says.
 std::string address_of(const std::string& description);
+
+/// Takes the exception that is being handled for the reason why the server was not seen in this round.
+void not_seen(NodeSample& node);
 
 /// Looks at one server. Never throws: what goes wrong stands in the result.
 NodeSample look_at(Node& node, const Clock& clock, Duration deadline);

@@ -56,7 +56,9 @@ void SyncStreak::reset(std::vector<SyncReason> reasons) {
 
 void SyncStreak::add(const Sample& sample) {
   const std::optional<Identity> identity = identify(sample);
-  std::vector<SyncReason> reasons = out_of_sync(sample, policy_.thresholds);
+  const auto& was = previous_catch_up_;
+  const auto rates = was && sample.catch_up ? wal_rates(*was, *sample.catch_up) : std::nullopt;
+  std::vector<SyncReason> reasons = out_of_sync(sample, policy_.thresholds, rates);
   if (reasons.empty()) reasons = broken_by(identity, sample.sampled_mono);
 
   ++checks_;
@@ -69,6 +71,7 @@ void SyncStreak::add(const Sample& sample) {
   }
   previous_ = identity;
   previous_at_ = sample.sampled_mono;
+  previous_catch_up_ = sample.catch_up;
 }
 
 SyncStreak SyncStreak::as_of(Mono now) const {

@@ -16,8 +16,9 @@ struct SyncPolicy {
   LagThresholds thresholds;
   int required = 3;                             // consecutive in-sync checks
   Duration interval = std::chrono::seconds(5);  // between two observations
-  /// A longer pause between two samples could hide anything; a sample older than this is no news.
-  Duration max_gap() const { return 2 * interval + std::chrono::seconds(1); }
+  /// A longer pause between two samples could hide anything; a sample older than this is no news. A round lasts longer
+  /// by the probe of a replica that is behind, and until the next one is known, two such rounds may pass.
+  Duration max_gap() const { return 2 * (interval + thresholds.seconds) + std::chrono::seconds(1); }
 };
 
 /// A pure fold over samples: value semantics, no clock, no I/O. It survives nothing that could hide a divergence: a gap
@@ -66,6 +67,7 @@ class SyncStreak {
   std::map<std::string, std::uint64_t, std::less<>> failures_;
   std::optional<Identity> previous_;
   Mono previous_at_{};
+  std::optional<CatchUp> previous_catch_up_;
 };
 
 }  // namespace pgrm

@@ -280,6 +280,9 @@ class FakeNode final : public Node {
       return WalEnd{*server().state.wal_insert, *server().state.wal_flush, server().next_xid, server().idle};
     });
   }
+  std::optional<Lsn> wal_flushed(Duration) override {
+    return call("wal_flushed", [this] { return server().state.in_recovery ? std::nullopt : server().state.wal_flush; });
+  }
   std::optional<Lsn> wal_replayed(Duration) override {
     return call("wal_replayed", [this] { return server().state.wal_replay; });
   }

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "core/replication/sample.h"
+#include "core/replication/lag.h"
 
 namespace pgrm::fakes {
 
@@ -147,7 +147,16 @@ inline Sample pair_sample(const ServerState& primary = primary_state(), const Se
   sample.took = std::chrono::milliseconds(4);
   sample.primary = seen("db1:5432", primary);
   sample.replica = seen("db2:5432", replica);
+  sample.catch_up = caught_up(sample, {});
   return sample;
+}
+
+/// The probe found `bytes` missing after `took`.
+inline void fall_behind(Sample& sample, std::int64_t bytes, Duration took = std::chrono::seconds(1)) {
+  const Lsn target(here.bytes() + static_cast<std::uint64_t>(bytes));
+  sample.primary.state->wal_flush = target;
+  sample.catch_up =
+      CatchUp{.asked = sample.sampled_mono, .target = target, .reached = here, .took = took, .remaining = bytes};
 }
 
 /// What the cutover leaves behind.

@@ -270,6 +270,90 @@ TEST_F(ExporterTest, ReplayThatIsPausedIsSeen) {
   EXPECT_TRUE(comes(in_sync)) << reasons();
 }
 
+/// What the replica lags by says why, by the second check at the latest.
+TEST_F(ExporterTest, ReplayThatIsHeldBackIsNeverInSyncAndSaysWhy) {
+  replica_.set("recovery_min_apply_delay", "1h");
+  primary_.write_wal(100'000);
+  // A message without a transaction is replayed at once: a delay is about commits.
+  primary_.run("CREATE TABLE held_back AS SELECT generate_series(1, 10000) AS i");
+  sampler_.round();
+  sampler_.round();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(in_sync(sampler_.view()));
+    EXPECT_TRUE(has_reason(sampler_.view(), "lag_bytes"));
+    EXPECT_NE(reasons().find("recovery_min_apply_delay (3600 s) holds replay back"), std::string::npos) << reasons();
+    EXPECT_NE(reasons().find("the replica replays"), std::string::npos) << reasons();
+    sampler_.round();
+  }
+  const Series all = series(sampler_.view());
+  EXPECT_GE(all.at("pgrm_pair_catch_up_seconds"), 1);
+  EXPECT_GT(all.at("pgrm_pair_catch_up_remaining_bytes"), 1024);
+  replica_.set("recovery_min_apply_delay", std::nullopt);
+  EXPECT_TRUE(comes(in_sync)) << reasons();
+  primary_.run("DROP TABLE held_back");
+}
+
+TEST_F(ExporterTest, AQueryThatHoldsUpReplayIsNamed) {
+  primary_.run("CREATE TABLE held_up AS SELECT generate_series(1, 1000) AS i");
+  ASSERT_TRUE(comes([this](const View& view) {
+    return in_sync(view) && replica_.value("to_regclass('held_up')::text IS NOT NULL") == "true";
+  }));
+  Session reader(superuser_.replica, "long query");
+  reader.open(soon);
+  reader.script("BEGIN; SELECT count(*) FROM held_up", soon);
+  primary_.run("TRUNCATE held_up");
+  primary_.run("INSERT INTO held_up SELECT generate_series(1, 10000)");
+  sampler_.round();
+  sampler_.round();
+  EXPECT_NE(reasons().find("replay waits for a query on the replica to end"), std::string::npos) << reasons();
+  EXPECT_NE(reasons().find("process " + std::to_string(reader.backend_pid()) + ","), std::string::npos) << reasons();
+  reader.script("ROLLBACK", soon);
+  EXPECT_TRUE(comes(in_sync)) << reasons();
+  primary_.run("DROP TABLE held_up");
+}
+
+TEST_F(ExporterTest, ReplayInBurstsIsNeverInSync) {
+  replica_.run("SELECT pg_wal_replay_pause()");
+  primary_.run("CREATE TABLE bursts AS SELECT repeat('x', 1000) AS t FROM generate_series(1, 50000)");
+  std::jthread bursts([this](const std::stop_token& stop) {
+    Operator throttle(superuser_.replica);
+    while (!stop.stop_requested()) {
+      throttle.run("SELECT pg_wal_replay_resume(); SELECT pg_wal_replay_pause()");
+      system_clock().sleep_for(std::chrono::milliseconds(250), stop);
+    }
+    throttle.run("SELECT pg_wal_replay_resume()");
+  });
+  for (int check = 0; check < 4; ++check) {
+    // What a burst has replayed, a new one is behind by.
+    primary_.run("INSERT INTO bursts SELECT repeat('x', 1000) FROM generate_series(1, 20000)");
+    sampler_.round();
+    EXPECT_FALSE(in_sync(sampler_.view()));
+    EXPECT_TRUE(has_reason(sampler_.view(), "lag_bytes") || has_reason(sampler_.view(), "replay_paused")) << reasons();
+  }
+  bursts = {};
+  EXPECT_TRUE(comes(in_sync)) << reasons();
+  primary_.run("DROP TABLE bursts");
+}
+
+TEST_F(ExporterTest, AReplicaThatKeepsUpIsInSyncWhileMuchIsWritten) {
+  primary_.run("CREATE TABLE busy (t text)");
+  std::jthread writer([this](const std::stop_token& stop) {
+    Operator client(superuser_.primary);
+    while (!stop.stop_requested()) client.run("INSERT INTO busy SELECT repeat('x', 100) FROM generate_series(1, 20)");
+  });
+  std::int64_t farthest = 0;
+  int good = 0;
+  for (int check = 0; check < 100; ++check) {
+    sampler_.round();
+    farthest = std::max(farthest, pair_lag(sampler_.view().sample()).replay_bytes.value_or(0));
+    good += in_sync(sampler_.view()) ? 1 : 0;
+  }
+  writer = {};
+  EXPECT_GE(good, 99) << reasons();
+  EXPECT_GT(farthest, policy.thresholds.bytes) << "or nothing was proven";
+  primary_.run("DROP TABLE busy");
+}
+
 TEST_F(ExporterTest, ReconnectsOfTheStandbyAddNoSeries) {
   replica_.set("wal_retrieve_retry_interval", "1ms");
   ASSERT_TRUE(comes(in_sync)) << reasons();

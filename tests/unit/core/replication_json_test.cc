@@ -29,6 +29,7 @@ TEST(StateJson, SaysWhatTheContractPromises) {
   EXPECT_EQ(state["sampled_at"], "2023-11-14T22:13:20.000Z");
   EXPECT_EQ(state["age_seconds"], 0.25);
   EXPECT_EQ(state["interval_seconds"], 5.0);
+  EXPECT_EQ(state["stale_after_seconds"], to_seconds(policy.max_gap()));
   EXPECT_EQ(state["system_identifier"], "7300000000000000001");
   EXPECT_EQ(state["writable"], "primary");
   EXPECT_EQ(state["sync"]["in_sync"], true);
@@ -36,6 +37,8 @@ TEST(StateJson, SaysWhatTheContractPromises) {
   EXPECT_EQ(state["sync"]["required"], 3);
   EXPECT_EQ(state["sync"]["since"], "2023-11-14T22:13:20.000Z");
   EXPECT_EQ(state["sync"]["reasons"], json::array());
+  EXPECT_EQ(state["sync"]["catch_up_seconds"], 0.0);
+  EXPECT_EQ(state["sync"]["catch_up_remaining_bytes"], 0);
   EXPECT_EQ(state["lag"]["bytes"], 0);
   EXPECT_EQ(state["lag"]["replay_seconds"], 0.0);
   const json& primary = state["nodes"]["primary"];
@@ -92,7 +95,7 @@ TEST(StateJson, SurvivesAnErrorTextInAnyEncoding) {
 
 TEST(StateFromJson, ReadsWhatWasWritten) {
   Sample sample = pair_sample();
-  sample.primary.state->wal_flush = Lsn(fakes::here.bytes() + 5000);
+  fakes::fall_behind(sample, 5000, milliseconds(1002));
   sample.primary.state->standbys.front().replay_lag = milliseconds(1500);
   const ExporterState state = state_from_json(text_of(sample));
   EXPECT_EQ(state.generation, 1U);
@@ -108,14 +111,21 @@ TEST(StateFromJson, ReadsWhatWasWritten) {
   EXPECT_EQ(state.required, 3);
   ASSERT_EQ(state.reasons.size(), 2U);
   EXPECT_EQ(state.reasons[0].name, "lag_bytes");
-  EXPECT_EQ(state.reasons[0].text, "the replica is 5000 bytes behind, required is fewer than 1024");
+  EXPECT_EQ(state.reasons[0].text,
+            "5.0 kB of WAL were still missing after 1.0 s; most of it has not reached the replica yet: the way there "
+            "is slow, "
+            "not replay");
   EXPECT_EQ(state.reasons[1].name, "lag_seconds");
   EXPECT_EQ(state.lag_bytes, 5000);
   EXPECT_EQ(state.replay_lag, milliseconds(1500));
+  EXPECT_EQ(state.stale_after, policy.max_gap());
+  EXPECT_EQ(state.catch_up, milliseconds(1002));
+  EXPECT_EQ(state.catch_up_remaining_bytes, 5000);
 }
 
 TEST(StateFromJson, KeepsUnknownUnknown) {
   Sample sample = pair_sample();
+  sample.catch_up.reset();
   sample.replica = fakes::unseen("db2:5432");
   const ExporterState state = state_from_json(text_of(sample));
   EXPECT_FALSE(state.replica.reachable);
@@ -123,6 +133,8 @@ TEST(StateFromJson, KeepsUnknownUnknown) {
   EXPECT_EQ(state.replica.system_identifier, "");
   EXPECT_EQ(state.lag_bytes, std::nullopt);
   EXPECT_EQ(state.replay_lag, std::nullopt);
+  EXPECT_EQ(state.catch_up, std::nullopt);
+  EXPECT_EQ(state.catch_up_remaining_bytes, std::nullopt);
 }
 
 TEST(StateFromJson, RefusesWhatIsNoState) {

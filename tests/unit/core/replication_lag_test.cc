@@ -191,15 +191,45 @@ std::vector<Case> cases() {
       {"standby gone, receiver still there", [](Sample& s) { s.primary.state->standbys.clear(); }, {"no_standby"}},
       {"link cut with 19 MB behind: received is replayed, and both views are empty",
        [](Sample& s) {
-         s.primary.state->wal_flush = after_here(19 * mega);
+         fakes::fall_behind(s, 19 * mega);
          s.primary.state->standbys.clear();
          s.replica.state->receiver = std::nullopt;
        },
-       {"no_standby", "lag_bytes"}},
+       {"no_standby", "lag_bytes", "lag_seconds"}},
       {"catching up", [](Sample& s) { s.primary.state->standbys.front().state = "catchup"; }, {"not_streaming"}},
-      {"nothing replayed yet", [](Sample& s) { s.replica.state->wal_replay = std::nullopt; }, {"lag_unknown"}},
-      {"exactly the threshold behind", [](Sample& s) { s.primary.state->wal_flush = after_here(1024); }, {"lag_bytes"}},
-      {"one byte less than the threshold", [](Sample& s) { s.primary.state->wal_flush = after_here(1023); }, {}},
+      {"nothing replayed yet",
+       [](Sample& s) {
+         s.replica.state->wal_replay = std::nullopt;
+         s.catch_up.reset();
+       },
+       {"lag_unknown"}},
+      {"the threshold still missing in the end",
+       [](Sample& s) { fakes::fall_behind(s, 1024); },
+       {"lag_bytes", "lag_seconds"}},
+      {"any distance between the looks, but it got there in time",
+       [](Sample& s) {
+         fakes::fall_behind(s, 19 * mega, milliseconds(999));
+         s.catch_up->remaining = 0;
+       },
+       {}},
+      {"it got there, but late",
+       [](Sample& s) {
+         fakes::fall_behind(s, 19 * mega);
+         s.catch_up->remaining = 0;
+       },
+       {"lag_seconds"}},
+      {"not probed, the threshold behind",
+       [](Sample& s) {
+         s.catch_up.reset();
+         s.primary.state->wal_flush = after_here(1024);
+       },
+       {"lag_bytes"}},
+      {"not probed, one byte less",
+       [](Sample& s) {
+         s.catch_up.reset();
+         s.primary.state->wal_flush = after_here(1023);
+       },
+       {}},
       {"exactly the threshold in seconds",
        [](Sample& s) { s.primary.state->standbys.front().replay_lag = std::chrono::seconds(1); },
        {"lag_seconds"}},
@@ -235,11 +265,67 @@ TEST(OutOfSync, EveryReasonHasACase) {
 
 TEST(OutOfSync, QuotesObservedAndRequired) {
   Sample behind = pair_sample();
-  behind.primary.state->wal_flush = after_here(2048);
+  fakes::fall_behind(behind, 2048);
+  EXPECT_EQ(text_of(behind), "2.0 kB of WAL were still missing after 1.0 s");
+  behind.catch_up.reset();
   EXPECT_EQ(text_of(behind), "the replica is 2048 bytes behind, required is fewer than 1024");
   Sample down = pair_sample();
   down.replica = fakes::unseen("db2:5432");
   EXPECT_EQ(text_of(down), "replica (db2:5432) is not reachable: connection refused");
+}
+
+TEST(OutOfSync, SaysHowFastBothAre) {
+  Sample behind = pair_sample();
+  fakes::fall_behind(behind, 12'345'678);
+  const auto reasons = out_of_sync(behind, thresholds, WalRates{.written = 9.04e6, .replayed = 4.1e6});
+  EXPECT_EQ(reasons.front().text,
+            "12.3 MB of WAL were still missing after 1.0 s; the replica replays 4.1 MB/s, the primary writes 9.0 MB/s");
+}
+
+TEST(OutOfSync, SaysWhatHoldsReplayUp) {
+  Sample behind = pair_sample();
+  fakes::fall_behind(behind, 2048);
+  behind.replica.state->wal_receive = after_here(2048);
+  behind.replica.state->replay_waits_for = "IPC/RecoveryConflictSnapshot";
+  behind.replica.state->oldest_open = OpenTransaction{4711, from_unix(1'699'999'940)};
+  EXPECT_EQ(text_of(behind),
+            "2.0 kB of WAL were still missing after 1.0 s; replay waits for a query on the replica to end "
+            "(IPC/RecoveryConflictSnapshot): the oldest transaction on it is that of process 4711, open for 1 min 0 s");
+  behind.replica.state->replay_waits_for = "Timeout/RecoveryApplyDelay";
+  behind.replica.state->recovery_min_apply_delay = std::chrono::seconds(90);
+  EXPECT_EQ(text_of(behind),
+            "2.0 kB of WAL were still missing after 1.0 s; recovery_min_apply_delay (90 s) holds replay back");
+  behind.replica.state->replay_waits_for = "Activity/RecoveryWalStream";
+  EXPECT_EQ(text_of(behind), "2.0 kB of WAL were still missing after 1.0 s");
+}
+
+TEST(OutOfSync, SaysWhenTheWayIsSlowAndNotReplay) {
+  Sample behind = pair_sample();
+  fakes::fall_behind(behind, 200'000);
+  EXPECT_EQ(text_of(behind),
+            "200.0 kB of WAL were still missing after 1.0 s; most of it has not reached the replica yet: the way there "
+            "is slow, not replay");
+  behind.replica.state->wal_receive = after_here(150'000);
+  EXPECT_EQ(text_of(behind), "200.0 kB of WAL were still missing after 1.0 s");
+}
+
+TEST(OutOfSync, TakesPostgresOwnLagForReason) {
+  Sample behind = pair_sample();
+  behind.primary.state->standbys.front().replay_lag = milliseconds(3200);
+  EXPECT_EQ(text_of(behind), "replay is 3.2 s behind by pg_stat_replication.replay_lag, required is less than 1.0 s");
+}
+
+TEST(CaughtUp, IsKnownFromTheLooksWhenTheyAreClose) {
+  Sample sample = pair_sample();
+  sample.primary.state->wal_flush = after_here(1023);
+  const auto known = caught_up(sample, thresholds);
+  ASSERT_TRUE(known);
+  EXPECT_EQ(known->took, Duration::zero());
+  EXPECT_EQ(known->remaining, 0);
+  EXPECT_EQ(known->target, after_here(1023));
+  sample.primary.state->wal_flush = after_here(1024);
+  EXPECT_FALSE(caught_up(sample, thresholds));
+  EXPECT_FALSE(caught_up(fakes::sample_after_cutover(), thresholds));
 }
 
 TEST(OutOfSync, SaysPlainlyWhoTakesWritesWhenNothingReplicates) {

@@ -45,11 +45,13 @@ TEST(SyncStreak, OneBadCheckStartsItAnew) {
   SyncStreak streak(policy);
   Sample sample = later(three_in_sync(streak), policy.interval);
   const Sample good = sample;
-  sample.primary.state->wal_flush = Lsn(fakes::here.bytes() + 4096);
+  fakes::fall_behind(sample, 4096);
   streak.add(sample);
   EXPECT_FALSE(streak.in_sync());
   EXPECT_EQ(streak.since(), std::nullopt);
-  EXPECT_EQ(only_reason(streak), "lag_bytes");
+  ASSERT_EQ(streak.reasons().size(), 2U);
+  EXPECT_EQ(streak.reasons().front().name, "lag_bytes");
+  EXPECT_EQ(streak.reasons().back().name, "lag_seconds");
   EXPECT_EQ(streak.failures().at("lag_bytes"), 1U);
 
   streak.add(later(good, policy.interval));
@@ -103,6 +105,27 @@ INSTANTIATE_TEST_SUITE_P(Reasons, BrokenStreak,
                                                  s.primary.state->system_identifier = "7300000000000000002";
                                                  s.replica.state->system_identifier = "7300000000000000002";
                                                }}));
+
+TEST(SyncStreak, SaysFromTheSecondCheckOnHowFastBothAre) {
+  SyncStreak streak(policy);
+  Sample sample = pair_sample();
+  fakes::fall_behind(sample, 1'000'000);
+  streak.add(sample);
+  EXPECT_EQ(streak.reasons().front().text, "1.0 MB of WAL were still missing after 1.0 s");
+  sample = later(sample, policy.interval);
+  fakes::fall_behind(sample, 2'000'000);
+  streak.add(sample);
+  EXPECT_EQ(
+      streak.reasons().front().text,
+      "2.0 MB of WAL were still missing after 1.0 s; the replica replays 0 bytes/s, the primary writes 200.0 kB/s");
+}
+
+TEST(SyncStreak, AllowsForTheProbeOfAReplicaThatIsBehind) {
+  SyncPolicy patient = policy;
+  patient.thresholds.seconds = seconds(60);
+  // A round may begin as late as this one's interval and its probe are over, and its own probe comes on top.
+  EXPECT_GT(patient.max_gap(), 2 * (patient.interval + patient.thresholds.seconds));
+}
 
 TEST(SyncStreak, SurvivesAGapOfExactlyWhatIsAllowed) {
   SyncStreak streak(policy);

@@ -126,6 +126,7 @@ TEST(Gauges, ShowWhatWasSeen) {
   Sample sample = pair_sample();
   sample.primary.state->wal_flush = Lsn(fakes::here.bytes() + 300);
   sample.primary.state->standbys.front().replay_lag = milliseconds(20);
+  sample.catch_up->took = milliseconds(12);
   const auto all = series(view_of({sample}, milliseconds(700)));
   EXPECT_EQ(all.at("pgrm_up{node=\"primary\"}"), 1);
   EXPECT_EQ(all.at("pgrm_observation_age_seconds{node=\"replica\"}"), 0.7);
@@ -136,6 +137,8 @@ TEST(Gauges, ShowWhatWasSeen) {
   EXPECT_FALSE(all.contains("pgrm_wal_replay_lsn_bytes{node=\"primary\"}"));
   EXPECT_EQ(all.at("pgrm_pair_replay_lag_bytes"), 300);
   EXPECT_EQ(all.at("pgrm_pair_replay_lag_seconds"), 0.02);
+  EXPECT_EQ(all.at("pgrm_pair_catch_up_seconds"), 0.012);
+  EXPECT_EQ(all.at("pgrm_pair_catch_up_remaining_bytes"), 0);
   const std::string standby = "{node=\"primary\",standby=\"replica_slot\"";
   EXPECT_EQ(all.at("pgrm_standby_connected" + standby + "}"), 1);
   EXPECT_EQ(all.at("pgrm_standby_replay_lag_bytes" + standby + "}"), 300);

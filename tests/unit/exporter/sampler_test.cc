@@ -4,6 +4,9 @@
 
 #include <memory>
 #include <semaphore>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_cluster.h"
@@ -19,6 +22,33 @@ struct Rig {
   explicit Rig(const Clock& clock, const SyncPolicy& with = policy)
       : sampler(primary.node(Side::primary), replica.node(Side::replica), with, clock) {}
   FakeCluster primary, replica;
+  Sampler sampler;
+};
+
+/// A sampler over one pair in memory. Only what asks one server after the other may use it: see above.
+struct PairRig {
+  explicit PairRig(const Clock& clock, const SyncPolicy& with = policy, Side primary = Side::primary,
+                   Side replica = Side::replica)
+      : sampler(cluster.node(primary), cluster.node(replica), with, clock) {}
+
+  /// The next check finds the replica `bytes` behind.
+  void fall_behind(std::uint64_t bytes) {
+    cluster.streams = false;
+    cluster.write(bytes);
+  }
+  /// It catches up when it is asked for its position for the nth time.
+  void catch_up_at(int nth) {
+    cluster.before = [this, nth, asked = 0](const std::string& call) mutable {
+      if (call.ends_with("wal_replayed") && ++asked == nth) cluster.replay_all();
+    };
+  }
+  std::vector<std::string> reasons() const {
+    std::vector<std::string> names;
+    for (const SyncReason& reason : sampler.view().streak().reasons()) names.push_back(reason.name);
+    return names;
+  }
+
+  FakeCluster cluster;
   Sampler sampler;
 };
 
@@ -95,6 +125,83 @@ TEST(Sampler, AnswersWhileAServerHangs) {
   rig.sampler.start();
   hang.await();
   EXPECT_FALSE(rig.sampler.view().observed()) << "an answer at once, though the round cannot be over";
+}
+
+TEST(Sampler, AsksNothingMoreWhileBothLooksAgree) {
+  const FakeClock clock;
+  PairRig rig(clock);
+  rig.sampler.round();
+  EXPECT_EQ(rig.cluster.calls, (std::vector<std::string>{"replica.observe", "primary.observe"}));
+  EXPECT_TRUE(rig.sampler.view().streak().in_sync());
+  EXPECT_EQ(rig.sampler.view().sample().catch_up->took, Duration::zero());
+}
+
+TEST(Sampler, AReplicaThatCatchesUpInTimeIsInSyncHoweverFarBehindItWasSeen) {
+  const FakeClock clock;
+  PairRig rig(clock);
+  rig.fall_behind(50'000'000);
+  rig.catch_up_at(3);
+  rig.sampler.round();
+  const View view = rig.sampler.view();
+  EXPECT_TRUE(view.streak().in_sync());
+  EXPECT_EQ(pair_lag(view.sample()).replay_bytes, 50'000'000) << "for graphs";
+  EXPECT_EQ(view.sample().catch_up->took, std::chrono::milliseconds(4));
+  EXPECT_EQ(view.sample().catch_up->remaining, 0);
+}
+
+TEST(Sampler, OneThatDoesNotMakesARoundLongerByTheThresholdAndNoMore) {
+  const FakeClock clock;
+  PairRig rig(clock);
+  rig.fall_behind(50'000);
+  rig.sampler.round();
+  const View view = rig.sampler.view();
+  EXPECT_EQ(rig.reasons(), (std::vector<std::string>{"lag_bytes", "lag_seconds"}));
+  EXPECT_EQ(view.sample().catch_up->remaining, 50'000);
+  EXPECT_EQ(view.sample().took, policy.thresholds.seconds);
+}
+
+TEST(Sampler, ProbesInTheDirectionInWhichWalFlows) {
+  const FakeClock clock;
+  PairRig rig(clock, policy, Side::replica, Side::primary);  // the configured primary is the standby now
+  rig.fall_behind(50'000);
+  rig.catch_up_at(2);
+  rig.sampler.round();
+  EXPECT_TRUE(rig.sampler.view().streak().in_sync());
+  EXPECT_EQ(rig.sampler.view().sample().catch_up->took, std::chrono::milliseconds(2));
+}
+
+TEST(Sampler, WhatDoesNotAnswerTheProbeWasNotSeen) {
+  const FakeClock clock;
+  PairRig rig(clock);
+  for (const auto& [call, side] :
+       {std::pair("primary.wal_flushed", Side::primary), {"replica.wal_replayed", Side::replica}}) {
+    rig.fall_behind(50'000);
+    rig.cluster.before = [hung = std::string(call)](const std::string& now) {
+      if (now == hung) throw Error(ErrorCode::timeout, "no answer");
+    };
+    rig.sampler.round();
+    EXPECT_EQ(rig.sampler.view().server(side), nullptr) << call;
+    EXPECT_EQ(rig.reasons(), std::vector{std::string(to_string(side)) + "_unreachable"});
+    EXPECT_FALSE(rig.sampler.view().sample().catch_up);
+    rig.cluster.before = {};
+    rig.cluster.replay_all();
+    rig.sampler.round();
+    EXPECT_TRUE(rig.sampler.view().streak().in_sync());
+  }
+}
+
+TEST(Sampler, EndsInTheMiddleOfAProbe) {
+  SyncPolicy patient = policy;
+  patient.thresholds.seconds = std::chrono::hours(24);
+  PairRig rig(system_clock(), patient);
+  rig.fall_behind(50'000);
+  std::counting_semaphore<> probing{0};
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "replica.wal_replayed") probing.release();
+  };
+  rig.sampler.start();
+  probing.acquire();
+  EXPECT_FALSE(rig.sampler.view().observed()) << "an answer at once, though the round is not over";
 }
 
 TEST(Sampler, AServerThatHangsHidesOnlyItself) {
