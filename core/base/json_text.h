@@ -11,4 +11,9 @@ inline std::string json_text(const nlohmann::json& value, int indent = -1) {
   return value.dump(indent, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+/// `text` with U+FFFD in place of bytes that are not UTF-8.
+inline std::string valid_utf8(const std::string& text) {
+  return nlohmann::json::parse(json_text(text)).get<std::string>();
+}
+
 }  // namespace pgrm

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/json_text.h"
 
 namespace pgrm {
 namespace {
@@ -101,7 +102,7 @@ std::optional<WalReceiver> map_receiver(const Rows::Row& row) {
   return WalReceiver{
       .status = *row.text("receiver_status"),
       .slot = row.text("receiver_slot").value_or(""),
-      .sender_host = row.text("sender_host").value_or(""),
+      .sender_host = valid_utf8(row.text("sender_host").value_or("")),  // a label, which has to be UTF-8
       .sender_port = to_int(row.integer("sender_port")),
       .written = row.lsn("written_lsn"),
       .flushed = row.lsn("flushed_lsn"),

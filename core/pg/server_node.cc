@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/base/json_text.h"
 #include "core/pg/attack.h"
 #include "core/pg/observer.h"
 #include "core/pg/session.h"
@@ -216,13 +217,66 @@ std::optional<Duration> seconds(const std::optional<double>& value) {
 
 int to_int(const std::optional<std::int64_t>& value) { return static_cast<int>(value.value_or(0)); }
 
-std::vector<std::string> names(const Value& json) {
-  return nlohmann::json::parse(json.value_or("[]")).get<std::vector<std::string>>();
+// ---------------------------------------------------------------------------------------------------------------------
+// What a session sets for itself before anything else, in one message: whatever its role, its database or the server
+// sets must not change what it sees or cut it short. In this order: a statement_timeout of a millisecond ends with the
+// first of them. client_encoding is set while logging in.
+
+struct SessionSetting {
+  const char* name;
+  int since;             // version of PostgreSQL
+  const char* watching;  // for an observer; {timeout}: its own limit for a statement, {lock}: a part of that
+  const char* acting;    // nullptr: as the server has it
+};
+constexpr std::array session_settings_table{
+    SessionSetting{"statement_timeout", 0, "{timeout}", "0"},
+    SessionSetting{"transaction_timeout", 170000, "0", "0"},
+    // A lock is waited for so briefly that what it blocks does not use up the time of the rest.
+    // An order that waits for one ends before the agent gives it up and shuts the connection: then it is known not to
+    // have been carried out.
+    SessionSetting{"lock_timeout", 0, "{lock}", "2000"},
+    SessionSetting{"idle_in_transaction_session_timeout", 0, "0", "0"},
+    SessionSetting{"idle_session_timeout", 140000, "0", "0"},
+    // A standby knows no serializable transactions, and one that is deferrable waits for others.
+    SessionSetting{"default_transaction_isolation", 0, "'read committed'", "'read committed'"},
+    SessionSetting{"default_transaction_deferrable", 0, "off", "off"},
+    SessionSetting{"default_transaction_read_only", 0, "on", nullptr},
+    // Else a function of somebody else's in "public" that fits better than pg_catalog's runs with our rights.
+    SessionSetting{"search_path", 0, "pg_catalog, pg_temp", "pg_catalog, pg_temp"},
+    SessionSetting{"extra_float_digits", 0, "1", "1"},  // 13 has times as floating point numbers
+    // Statements are planned once: planning one for its parameters takes longer than running it.
+    SessionSetting{"plan_cache_mode", 0, nullptr, "force_generic_plan"},
+    // A server that cannot reach this program any more ends the session by itself, within half a minute.
+    SessionSetting{"tcp_keepalives_idle", 0, "10", nullptr},
+    SessionSetting{"tcp_keepalives_interval", 0, "5", nullptr},
+    SessionSetting{"tcp_keepalives_count", 0, "3", nullptr},
+    SessionSetting{"tcp_user_timeout", 0, "25000", nullptr},
+};
+
+std::string session_settings(const std::optional<Duration>& observer_timeout, int version) {
+  const auto millis =
+      std::chrono::duration_cast<std::chrono::milliseconds>(observer_timeout.value_or(Duration{})).count();
+  std::string script;
+  for (const SessionSetting& row : session_settings_table) {
+    const char* const value = observer_timeout ? row.watching : row.acting;
+    if (value == nullptr || version < row.since) continue;
+    script += fmt::format("SET {} = ", row.name);
+    script += fmt::format(fmt::runtime(value), fmt::arg("timeout", millis),
+                          fmt::arg("lock", std::max<std::int64_t>(1, millis / 20)));
+    script += "; ";
+  }
+  return script;
 }
+
+/// A list or an object that the server made of names. A name may be in whatever encoding its creator had: bytes that
+/// are not UTF-8 become U+FFFD.
+nlohmann::json parse_json(const Value& json) { return nlohmann::json::parse(valid_utf8(json.value_or("[]"))); }
+
+std::vector<std::string> names(const Value& json) { return parse_json(json).get<std::vector<std::string>>(); }
 
 std::vector<Database> databases(const Value& json) {
   std::vector<Database> result;
-  for (const auto& row : nlohmann::json::parse(json.value_or("[]"))) {
+  for (const auto& row : parse_json(json)) {
     result.push_back({row.at("name"), row.at("owner"), row.at("open"), row.at("may_alter")});
   }
   return result;
@@ -230,7 +284,7 @@ std::vector<Database> databases(const Value& json) {
 
 std::vector<Subscription> subscriptions(const Value& json) {
   std::vector<Subscription> result;
-  for (const auto& row : nlohmann::json::parse(json.value_or("[]"))) {
+  for (const auto& row : parse_json(json)) {
     result.push_back({row.at("name"), row.at("database"), row.at("may_alter")});
   }
   return result;
@@ -265,7 +319,7 @@ class Budget {
 class ServerNode final : public Node {
  public:
   ServerNode(const Conninfo& server, NodeOptions options)
-      : session_(server, options.application_name),
+      : session_(server.with("client_encoding", "UTF8"), options.application_name),
         observer_(options.observer_timeout ? Observer::For::watching : Observer::For::acting),
         options_(std::move(options)) {}
 
@@ -585,27 +639,14 @@ class ServerNode final : public Node {
 
   void open(Duration deadline) {
     if (session_.is_open()) return;
+    const Budget budget(deadline);
     session_.open(deadline);
-    if (!options_.observer_timeout) {
-      try {
-        // Else a function of somebody else's in "public" that fits better than pg_catalog's runs with our rights.
-        // And statements are planned once: planning one for its parameters takes longer than running it.
-        session_.script("SET search_path = pg_catalog, pg_temp; SET plan_cache_mode = force_generic_plan", deadline);
-      } catch (const Error&) {
-        session_.close();  // never a session without it
-        throw;
-      }
-      return;
+    try {
+      session_.script(session_settings(options_.observer_timeout, session_.server_version()), budget.left());
+    } catch (const Error&) {
+      session_.close();  // never a session without them
+      throw;
     }
-    // A lock is waited for so briefly that what it blocks does not use up the time of the rest.
-    const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(*options_.observer_timeout).count();
-    // And a server that cannot reach this program any more ends the session by itself, within half a minute.
-    session_.script(fmt::format("SET statement_timeout = {}; SET lock_timeout = {}; SET search_path = ''; "
-                                "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; "
-                                "SET tcp_keepalives_count = 3; SET tcp_user_timeout = 25000; "
-                                "SET default_transaction_read_only = on",
-                                millis, std::max<std::int64_t>(1, millis / 20)),
-                    deadline);
   }
 
   /// `pattern` once for each name, in the one transaction that a message with several statements is. It writes behind a

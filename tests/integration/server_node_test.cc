@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
+#include <thread>
+
 #include "core/base/error.h"
 #include "core/base/wait.h"
 #include "core/pg/session.h"
@@ -343,6 +347,147 @@ TEST_F(ServerNodeTest, TheWedgeKeepsAnOverridingClientWaitingAndNotTheAgent) {
   hostile.close();
   hostile.open(soon);
   hostile.script("DROP TABLE wedged", soon);
+}
+
+/// Settings that would end a session, cut short what it asks, or change what it sees; made by the test's superuser, and
+/// taken back at its end.
+class HostileSettings {
+ public:
+  /// `set`: "ALTER ROLE x SET " and the like; `reset` the same with RESET.
+  HostileSettings(const LabPair& lab, std::string set, std::string reset)
+      : admin_(lab.as("postgres", "postgres").primary, "hostile settings"),
+        replica_(lab.as("postgres", "postgres").replica, "hostile settings"),
+        reset_(std::move(reset)) {
+    for (Session* const session : {&admin_, &replica_}) {
+      session->open(soon);
+      session->script("SET statement_timeout = 0; SET default_transaction_isolation = 'read committed'", soon);
+      for (const auto& [name, since, value] : table) {
+        if (session->server_version() < since) continue;
+        session->script("SET " + std::string(name) + " TO DEFAULT", soon);  // this session keeps the harmless one
+      }
+    }
+    for (const auto& [name, since, value] : table) {
+      if (admin_.server_version() < since) continue;
+      names_.emplace_back(name);
+      everywhere(set + name + " = " + value);
+    }
+    everywhere("SELECT pg_reload_conf()");
+    const Lsn end = Lsn::parse(*admin_.script("SELECT pg_current_wal_flush_lsn()::text AS l", soon).one().text("l"));
+    const auto replayed = [&] {
+      return replica_.script("SELECT pg_last_wal_replay_lsn() AS l", soon).one().lsn("l") >= end;
+    };
+    EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, replayed), WaitEnd::reached);
+  }
+  ~HostileSettings() {
+    for (const std::string& name : names_) everywhere(reset_ + name);
+    everywhere("SELECT pg_reload_conf()");
+  }
+  HostileSettings(const HostileSettings&) = delete;
+  HostileSettings& operator=(const HostileSettings&) = delete;
+
+  static constexpr auto idle_limit = std::chrono::milliseconds(200);
+
+ private:
+  struct Row {
+    const char* name;
+    int since;
+    const char* value;
+  };
+  static constexpr std::array table{Row{"default_transaction_isolation", 0, "'serializable'"},
+                                    Row{"default_transaction_deferrable", 0, "on"},
+                                    Row{"statement_timeout", 0, "50"},
+                                    Row{"lock_timeout", 0, "1"},
+                                    Row{"idle_in_transaction_session_timeout", 0, "1"},
+                                    Row{"idle_session_timeout", 140000, "200"},
+                                    Row{"transaction_timeout", 170000, "50"},
+                                    Row{"client_encoding", 0, "'SQL_ASCII'"},
+                                    Row{"search_path", 0, "'nowhere'"},
+                                    Row{"extra_float_digits", 0, "-15"}};
+
+  /// Roles and databases are the primary's to change, ALTER SYSTEM and a reload are each server's own.
+  void everywhere(const std::string& sql) {
+    admin_.script(sql, soon);
+    if (sql.starts_with("ALTER SYSTEM") || sql.starts_with("SELECT")) replica_.script(sql, soon);
+  }
+
+  Session admin_, replica_;
+  std::string reset_;
+  std::vector<std::string> names_;
+};
+
+TEST_F(ServerNodeTest, NobodyElsesSettingsBreakASession) {
+  struct Case {
+    const char *set, *reset;
+  };
+  for (const Case& c : {Case{"ALTER ROLE pgrm_agent SET ", "ALTER ROLE pgrm_agent RESET "},
+                        Case{"ALTER DATABASE postgres SET ", "ALTER DATABASE postgres RESET "},
+                        Case{"ALTER SYSTEM SET ", "ALTER SYSTEM RESET "}}) {
+    SCOPED_TRACE(c.set);
+    const HostileSettings hostile(lab_, c.set, c.reset);
+    Session plain(admin_.primary, "plain");
+    plain.open(soon);
+    ASSERT_EQ(plain.script("SHOW default_transaction_isolation", soon).one().text("default_transaction_isolation"),
+              "serializable")
+        << "or the test proves nothing";
+    plain.close();
+
+    for (const auto& [server, standby] : {std::pair(admin_.primary, false), {admin_.replica, true}}) {
+      SCOPED_TRACE(standby ? "replica" : "primary");
+      const auto watching =
+          make_server_node(server, {.application_name = "observer", .observer_timeout = std::chrono::seconds(2)});
+      const auto acting = agent_on(server);
+      for (const auto& node : {watching.get(), acting.get()}) {
+        const ServerState state = node->observe(soon);
+        EXPECT_EQ(state.in_recovery, standby);
+        for (const Collector& collector : state.collectors) EXPECT_EQ(collector.error, "") << collector.name;
+        EXPECT_TRUE(standby ? node->wal_replayed(soon) : node->wal_flushed(soon));
+      }
+      EXPECT_FALSE(acting->facts(soon).settings.empty());
+      if (!standby) {
+        ASSERT_TRUE(acting->try_lock(soon));
+        acting->fill_wal(64 << 20, soon);  // takes longer than a statement may
+      }
+      acting->checkpoint(soon);
+      std::this_thread::sleep_for(2 * HostileSettings::idle_limit);  // longer than a session may be idle
+      EXPECT_NO_THROW(acting->wal_replayed(soon)) << "an agent's session is not opened anew: its lock would be gone";
+      EXPECT_NO_THROW(watching->wal_replayed(soon));
+    }
+  }
+}
+
+TEST_F(ServerNodeTest, ANameInAnyEncodingIsReadAsFarAsItCanBe) {
+  Session superuser(lab_.as("postgres", "postgres").primary, "namer");
+  superuser.open(soon);
+  superuser.script("DROP DATABASE IF EXISTS latin", soon);
+  superuser.script("DROP DATABASE IF EXISTS bytes", soon);
+  superuser.script("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'", soon);
+  superuser.script("CREATE DATABASE bytes TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'", soon);
+  {
+    Session latin(lab_.as("postgres", "latin").primary.with("client_encoding", "UTF8"), "namer");
+    latin.open(soon);
+    latin.script("CREATE UNLOGGED TABLE \"größe\" (i int)", soon);
+    Session bytes(lab_.as("postgres", "bytes").primary, "namer");
+    bytes.open(soon);
+    bytes.script(
+        "CREATE UNLOGGED TABLE \"gr\xf6\xdf"
+        "e\" (i int)",
+        soon);
+    bytes.script("CREATE DATABASE \"d\xf6\" TEMPLATE template0", soon);
+  }
+  EXPECT_EQ(agent_on(lab_.as("pgrm_agent", "latin").primary)->database_facts(soon).unlogged_tables,
+            std::vector<std::string>{"größe"});
+  EXPECT_EQ(agent_on(lab_.as("pgrm_agent", "bytes").primary)->database_facts(soon).unlogged_tables,
+            std::vector<std::string>{"\"gr\ufffd\ufffde\""});
+  const std::vector<Database> databases = primary_->fence_view(soon).databases;
+  EXPECT_NE(std::ranges::find(databases, "d\ufffd", &Database::name), databases.end());
+  EXPECT_NO_THROW(primary_->facts(soon));
+
+  Session bytes(lab_.as("postgres", "bytes").primary, "namer");
+  bytes.open(soon);
+  bytes.script("DROP DATABASE \"d\xf6\"", soon);
+  bytes.close();
+  superuser.script("DROP DATABASE latin WITH (FORCE)", soon);
+  superuser.script("DROP DATABASE bytes WITH (FORCE)", soon);
 }
 
 TEST_F(ServerNodeTest, WritesCheckpoints) {
