@@ -10,8 +10,6 @@ unset PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE POSTGRES_DB
 # down on purpose.
 base=$((10000 + RANDOM % 2700 * 8))
 export PRIMARY_PORT=$base REPLICA_PORT=$((base + 1)) EXPORTER_PORT=$((base + 2)) LOADGEN_PORT=$((base + 3))
-# A busy machine writes more than 1 KB between looking at one server and at the other.
-export LAG_THRESHOLD_BYTES=65536
 passed=0 failed=0
 output=$LAB_HOME/output  # of the last command that was run by `run`
 
