@@ -19,7 +19,7 @@ bool same_timeline(const ServerState& a, const ServerState& b) {
 struct Judged {
   const Sample& sample;
   const LagThresholds& thresholds;
-  const std::optional<WalRates>& rates;
+  const std::optional<CatchUp>& before;
   std::optional<Flow> flow = wal_flow(sample);
   const Standby* standby = paired_standby(sample);
   PairLag lag = pair_lag(sample);
@@ -112,18 +112,21 @@ std::string size(double bytes) {
 }
 
 std::string speed(const Judged& pair) {
-  if (!pair.rates) return {};
-  return fmt::format("the {} replays {}/s, the {} writes {}/s", pair.to(), size(pair.rates->replayed), pair.from(),
-                     size(pair.rates->written));
+  const auto rates = pair.before ? wal_rates(*pair.before, *pair.sample.catch_up) : std::nullopt;
+  if (!rates) return {};
+  return fmt::format("the {} replays {}/s, the {} writes {}/s", pair.to(), size(rates->replayed), pair.from(),
+                     size(rates->written));
 }
 
-/// Most of it has not even come in.
+/// What was there to be sent at the check before has had the time to arrive.
 std::string transport(const Judged& pair) {
-  const auto [receive, replay] = std::pair(pair.lag.receive_bytes, pair.lag.replay_bytes);
-  if (pair.standby == nullptr || !receive || !replay || *receive < pair.thresholds.bytes || *receive * 2 < *replay) {
-    return {};
-  }
-  return fmt::format("most of it has not reached the {} yet: the way there is slow, not replay", pair.to());
+  const ServerState& standby = pair.standing_by();
+  const auto missing = pair.before && pair.standby != nullptr
+                           ? bytes_behind(std::max(standby.wal_receive, standby.wal_replay), pair.before->target)
+                           : std::nullopt;
+  if (!missing || *missing < pair.thresholds.bytes) return {};
+  return fmt::format("{} of what the {} had at the check before have not even reached the {}: the way there is slow",
+                     size(static_cast<double>(*missing)), pair.from(), pair.to());
 }
 
 std::string open_transaction(const ServerState& state) {
@@ -261,8 +264,8 @@ std::optional<CatchUp> caught_up(const Sample& sample, const LagThresholds& thre
 }
 
 std::vector<SyncReason> out_of_sync(const Sample& sample, const LagThresholds& thresholds,
-                                    const std::optional<WalRates>& rates) {
-  const Judged pair{sample, thresholds, rates};
+                                    const std::optional<CatchUp>& before) {
+  const Judged pair{sample, thresholds, before};
   std::vector<SyncReason> reasons;
   for (const Rule& rule : rules) {
     if (auto objection = rule.judge(pair)) reasons.push_back({rule.reason, std::move(*objection)});

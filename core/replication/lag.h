@@ -51,9 +51,9 @@ struct SyncReason {
 };
 
 /// Lag is judged by the sample's probe, and where there was none, by the distance between the two looks; and by
-/// PostgreSQL's own replay_lag when it is known. `rates`, when known, go into the words.
+/// PostgreSQL's own replay_lag when it is known. `before`: the probe of the check before, for the words.
 std::vector<SyncReason> out_of_sync(const Sample& sample, const LagThresholds& thresholds,
-                                    const std::optional<WalRates>& rates = {});
+                                    const std::optional<CatchUp>& before = {});
 
 /// The fixed set of reasons, for zero-initialised counters.
 inline constexpr std::array sync_reason_names{"primary_unreachable",

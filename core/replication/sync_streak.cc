@@ -56,9 +56,7 @@ void SyncStreak::reset(std::vector<SyncReason> reasons) {
 
 void SyncStreak::add(const Sample& sample) {
   const std::optional<Identity> identity = identify(sample);
-  const auto& was = previous_catch_up_;
-  const auto rates = was && sample.catch_up ? wal_rates(*was, *sample.catch_up) : std::nullopt;
-  std::vector<SyncReason> reasons = out_of_sync(sample, policy_.thresholds, rates);
+  std::vector<SyncReason> reasons = out_of_sync(sample, policy_.thresholds, previous_catch_up_);
   if (reasons.empty()) reasons = broken_by(identity, sample.sampled_mono);
 
   ++checks_;

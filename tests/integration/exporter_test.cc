@@ -298,6 +298,7 @@ TEST_F(ExporterTest, AQueryThatHoldsUpReplayIsNamed) {
   ASSERT_TRUE(comes([this](const View& view) {
     return in_sync(view) && replica_.value("to_regclass('held_up')::text IS NOT NULL") == "true";
   }));
+  replica_.set("max_standby_streaming_delay", "-1");
   Session reader(superuser_.replica, "long query");
   reader.open(soon);
   reader.script("BEGIN; SELECT count(*) FROM held_up", soon);
@@ -308,6 +309,7 @@ TEST_F(ExporterTest, AQueryThatHoldsUpReplayIsNamed) {
   EXPECT_NE(reasons().find("replay waits for a query on the replica to end"), std::string::npos) << reasons();
   EXPECT_NE(reasons().find("process " + std::to_string(reader.backend_pid()) + ","), std::string::npos) << reasons();
   reader.script("ROLLBACK", soon);
+  replica_.set("max_standby_streaming_delay", std::nullopt);
   EXPECT_TRUE(comes(in_sync)) << reasons();
   primary_.run("DROP TABLE held_up");
 }

@@ -277,8 +277,12 @@ TEST(OutOfSync, QuotesObservedAndRequired) {
 TEST(OutOfSync, SaysHowFastBothAre) {
   Sample behind = pair_sample();
   fakes::fall_behind(behind, 12'345'678);
-  const auto reasons = out_of_sync(behind, thresholds, WalRates{.written = 9.04e6, .replayed = 4.1e6});
-  EXPECT_EQ(reasons.front().text,
+  behind.replica.state->wal_receive = after_here(12'345'678);
+  CatchUp before = *behind.catch_up;
+  before.asked -= std::chrono::seconds(1);
+  before.target = after_here(12'345'678 - 9'040'000);
+  before.reached = before_here(4'100'000);
+  EXPECT_EQ(out_of_sync(behind, thresholds, before).front().text,
             "12.3 MB of WAL were still missing after 1.0 s; the replica replays 4.1 MB/s, the primary writes 9.0 MB/s");
 }
 
@@ -299,14 +303,21 @@ TEST(OutOfSync, SaysWhatHoldsReplayUp) {
   EXPECT_EQ(text_of(behind), "2.0 kB of WAL were still missing after 1.0 s");
 }
 
-TEST(OutOfSync, SaysWhenTheWayIsSlowAndNotReplay) {
+TEST(OutOfSync, SaysWhenTheWayIsSlow) {
   Sample behind = pair_sample();
-  fakes::fall_behind(behind, 200'000);
-  EXPECT_EQ(text_of(behind),
-            "200.0 kB of WAL were still missing after 1.0 s; most of it has not reached the replica yet: the way there "
-            "is slow, not replay");
-  behind.replica.state->wal_receive = after_here(150'000);
-  EXPECT_EQ(text_of(behind), "200.0 kB of WAL were still missing after 1.0 s");
+  fakes::fall_behind(behind, 900'000);
+  EXPECT_EQ(text_of(behind), "900.0 kB of WAL were still missing after 1.0 s") << "written just now, perhaps";
+  CatchUp before = *behind.catch_up;
+  before.asked -= std::chrono::seconds(10);
+  before.target = after_here(200'000);
+  EXPECT_EQ(out_of_sync(behind, thresholds, before).front().text,
+            "900.0 kB of WAL were still missing after 1.0 s; the replica replays 0 bytes/s, the primary writes 70.0 "
+            "kB/s; 200.0 kB of what the primary had at the check before have not even reached the replica: the way "
+            "there is slow");
+  behind.replica.state->wal_receive = after_here(200'000);
+  EXPECT_EQ(out_of_sync(behind, thresholds, before).front().text,
+            "900.0 kB of WAL were still missing after 1.0 s; the replica replays 0 bytes/s, the primary writes 70.0 "
+            "kB/s");
 }
 
 TEST(OutOfSync, TakesPostgresOwnLagForReason) {

@@ -114,6 +114,7 @@ TEST(SyncStreak, SaysFromTheSecondCheckOnHowFastBothAre) {
   EXPECT_EQ(streak.reasons().front().text, "1.0 MB of WAL were still missing after 1.0 s");
   sample = later(sample, policy.interval);
   fakes::fall_behind(sample, 2'000'000);
+  sample.replica.state->wal_receive = sample.primary.state->wal_flush;
   streak.add(sample);
   EXPECT_EQ(
       streak.reasons().front().text,
