@@ -91,11 +91,11 @@ DECLARE
   audited text;
 BEGIN
   FOREACH audited IN ARRAY ARRAY['users', 'products', 'orders', 'order_items'] LOOP
-    EXECUTE format('CREATE TRIGGER audit_insert AFTER INSERT ON %I REFERENCING NEW TABLE AS changed_rows
+    EXECUTE pg_catalog.format('CREATE TRIGGER audit_insert AFTER INSERT ON %I REFERENCING NEW TABLE AS changed_rows
                     FOR EACH STATEMENT EXECUTE FUNCTION write_audit_log()', audited);
-    EXECUTE format('CREATE TRIGGER audit_update AFTER UPDATE ON %I REFERENCING NEW TABLE AS changed_rows
+    EXECUTE pg_catalog.format('CREATE TRIGGER audit_update AFTER UPDATE ON %I REFERENCING NEW TABLE AS changed_rows
                     FOR EACH STATEMENT EXECUTE FUNCTION write_audit_log()', audited);
-    EXECUTE format('CREATE TRIGGER audit_delete AFTER DELETE ON %I REFERENCING OLD TABLE AS changed_rows
+    EXECUTE pg_catalog.format('CREATE TRIGGER audit_delete AFTER DELETE ON %I REFERENCING OLD TABLE AS changed_rows
                     FOR EACH STATEMENT EXECUTE FUNCTION write_audit_log()', audited);
   END LOOP;
 END $$;

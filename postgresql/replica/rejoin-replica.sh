@@ -83,11 +83,13 @@ copy_by_hand() {
   [ -n "${SOURCE_PGDATA:-}" ] || fail "SOURCE_PGDATA is not set" "set it to the new primary's data directory"
   say "copy of $SOURCE_PGDATA, while it runs"
   major=$("$psql" -XqAt -d "$source" -c "show server_version_num")
-  start="pg_backup_start('rejoin', true)" stop="pg_backup_stop(false)"
-  if [ "$major" -lt 150000 ]; then start="pg_start_backup('rejoin', true, false)" stop="pg_stop_backup(false, false)"; fi
+  start="pg_catalog.pg_backup_start('rejoin', true)" stop="pg_catalog.pg_backup_stop(false)"
+  if [ "$major" -lt 150000 ]; then start="pg_catalog.pg_start_backup('rejoin', true, false)" stop="pg_catalog.pg_stop_backup(false, false)"; fi
   export copy SOURCE_PGDATA LC_ALL=C
   # shellcheck disable=SC2016 # psql's shell expands them
   "$psql" -XqAt -v ON_ERROR_STOP=1 -d "$source" -f - <<END
+set role none;  -- neither this nor what is found is up to whoever owns the database
+set search_path = pg_catalog, pg_temp;
 select $start \\g /dev/null
 \\! find "\$SOURCE_PGDATA" -mindepth 1 -maxdepth 1 ! -name pg_wal ! -name postmaster.pid ! -name postmaster.opts ! -name pg_replslot ! -name standby.signal -exec cp -a -t "\$copy" -- {} + 2>"\$copy/errors"
 \\pset tuples_only on
