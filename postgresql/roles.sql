@@ -113,7 +113,12 @@ SET log_transaction_sample_rate = 0;
 -- have it run as the agent. For a session that finds pg_catalog only. The agent asks the same (preflight, probe_table).
 PREPARE judgement AS
 -- judgement: begin
-WITH trusted AS (SELECT oid FROM pg_roles WHERE rolsuper OR rolname = current_user),
+WITH trusted AS (SELECT oid FROM pg_roles AS r
+                  WHERE rolsuper OR rolname = current_user
+                     -- The agent may run as another role. Who had made this one himself would be its member (16+).
+                     OR rolname = 'pgrm_agent' AND pg_has_role(oid, 'pg_signal_backend', 'MEMBER')
+                        AND NOT EXISTS (SELECT FROM pg_auth_members AS a JOIN pg_roles AS m ON m.oid = a.member
+                                         WHERE a.roleid = r.oid AND NOT m.rolsuper)),
      home AS (SELECT * FROM pg_namespace WHERE nspname = 'pgrm'),
      probe AS (SELECT c.* FROM pg_class AS c JOIN home ON home.oid = c.relnamespace WHERE c.relname = 'cutover_probe'),
      ordinary AS (SELECT * FROM probe WHERE relkind = 'r' AND relpersistence = 'p' AND NOT relispartition AND reloftype = 0),
