@@ -204,6 +204,19 @@ constexpr std::array table{
            [](Options& o, const Settings& s) { o.promote_timeout = s.seconds("PROMOTE_TIMEOUT", 0.1, 3600); },
            [](const Options& o) { return nlohmann::json(to_seconds(o.promote_timeout)); },
            [](Options& o, const nlohmann::json& j) { o.promote_timeout = from_seconds(j.get<double>()); }},
+    Option{"MAX_WRITE_PAUSE",
+           [](Options& o, const Settings& s) { o.max_write_pause = s.seconds("MAX_WRITE_PAUSE", 0.05, 3600); },
+           [](const Options& o) { return nlohmann::json(to_seconds(o.max_write_pause)); },
+           [](Options& o, const nlohmann::json& j) { o.max_write_pause = from_seconds(j.get<double>()); }},
+    Option{"CUTOVER_ATTEMPTS",
+           [](Options& o, const Settings& s) { o.attempts = static_cast<int>(s.integer("CUTOVER_ATTEMPTS", 1, 1000)); },
+           [](const Options& o) { return nlohmann::json(o.attempts); },
+           [](Options& o, const nlohmann::json& j) { o.attempts = j; }},
+    Option{
+        "WAIT_FOR_TRANSACTIONS",
+        [](Options& o, const Settings& s) { o.wait_for_transactions = s.seconds("WAIT_FOR_TRANSACTIONS", 0, 86400); },
+        [](const Options& o) { return nlohmann::json(to_seconds(o.wait_for_transactions)); },
+        [](Options& o, const nlohmann::json& j) { o.wait_for_transactions = from_seconds(j.get<double>()); }},
 };
 
 }  // namespace

@@ -61,13 +61,16 @@ struct Options {
   std::string standby_slot;        // on the new primary, for the old one as its standby
   std::vector<Conninfo> siblings;  // the old primary's other standbys, to follow the new one
   Duration promote_timeout{};
+  Duration max_write_pause = std::chrono::seconds(5);  // from stop_traffic to the order to promote
+  int attempts = 3;                                    // of a cutover whose pause was too long
+  Duration wait_for_transactions{};                    // for a moment without old ones; 0: the fence ends them
 
   // Limits that nobody needed to set so far.
   Duration call_deadline = std::chrono::seconds(5);          // one question to a server
   Duration checkpoint_deadline = std::chrono::minutes(10);   // before writes are stopped: only patience is at stake
   Duration node_control_timeout = std::chrono::minutes(30);  // one command: a new copy takes its time, writes go on
   Duration follow_timeout = std::chrono::minutes(5);         // until the new standby streams
-  Duration drain_timeout = std::chrono::seconds(10);         // traffic stop, fence and final verification, each
+  Duration drain_timeout = std::chrono::seconds(10);         // one wait for sessions or drivers outside of the pause
   Duration blind_patience = std::chrono::seconds(10);        // for a replica that is not seen, before an undo
 
   bool tells(std::string_view driver) const;  // whether `traffic` names it

@@ -54,15 +54,63 @@ Verdict versions(const Facts& facts) {
   return pass(observed);
 }
 
+/// Two names that lead to one server look like a pair of the same cluster.
+bool one_server(const Facts& facts) {
+  return primary_state(facts).system_identifier == replica_state(facts).system_identifier &&
+         primary_state(facts).started_at == replica_state(facts).started_at;
+}
+
+Verdict two_servers(const Facts& facts) {
+  if (one_server(facts)) {
+    return fail(fmt::format("{} and {} are one server", facts.sample.primary.address, facts.sample.replica.address),
+                "correct PRIMARY_* or REPLICA_*");
+  }
+  return pass("two servers");
+}
+
 Verdict roles(const Facts& facts) {
-  if (primary_state(facts).in_recovery) {
-    return fail("the primary is in recovery", "agent cutover --switch-back, if the pair was cut over before");
+  const std::string& ours = facts.sample.primary.address;
+  const std::string& theirs = facts.sample.replica.address;
+  const bool old_primary = !primary_state(facts).in_recovery;
+  const bool new_primary = !replica_state(facts).in_recovery;
+  if (old_primary && !new_primary) return pass("primary takes writes, replica is in recovery");
+  if (!old_primary && !new_primary) {
+    return fail(fmt::format("{} and {} are both in recovery: neither is a primary", ours, theirs),
+                "agent status shows both; agent recover ends what a cutover has begun");
   }
-  if (!replica_state(facts).in_recovery) {
-    return fail("the replica is not in recovery: it takes writes already",
-                "agent cutover --switch-back, if the pair was cut over before");
+  if (!old_primary) {
+    return fail(fmt::format("{} is a standby, {} is the primary", ours, theirs),
+                "agent cutover --switch-back moves the primary role back");
   }
-  return pass("primary takes writes, replica is in recovery");
+  if (!facts.primary.fence.empty()) {
+    return fail(
+        fmt::format("{} is the primary; {} was demoted by the cutover of {}", theirs, ours, facts.primary.fence),
+        "agent rejoin makes the demoted server a standby; nothing is to be cut over");
+  }
+  return fail(fmt::format("{} and {} are both out of recovery", ours, theirs),
+              "stop one of them before anything else: agent status shows which one takes writes");
+}
+
+/// What an earlier cutover has left must not be mistaken for somebody's settings.
+Verdict fence_left(const Facts& facts) {
+  for (const auto& [node, sample] :
+       {std::pair{&facts.primary, &facts.sample.primary}, std::pair{&facts.replica, &facts.sample.replica}}) {
+    if (node->fence.empty() && node->armed.empty()) continue;
+    const std::string whose = node->fence.empty() ? node->armed : node->fence;
+    return fail(fmt::format("{} carries the fence {}{}", sample->address, whose,
+                            node->fence.empty() ? ", which takes effect with its next reload" : ""),
+                replica_state(facts).in_recovery ? "agent recover, where that cutover has its STATE_DIR"
+                                                 : "see the check roles: the other server is the primary");
+  }
+  const auto& rights = facts.primary.facts->rights;
+  const auto right = rights.find("pg_file_settings");
+  if (right == rights.end() || !right->second) {
+    return warn(
+        "no fence is in force; whether one stands in the configuration cannot be seen",
+        "grant select on pg_file_settings and execute on pg_show_all_file_settings() to the agent's role, in the "
+        "database postgres");
+  }
+  return pass("no cutover has left one");
 }
 
 Verdict system_identifier(const Facts& facts) {
@@ -309,24 +357,26 @@ Verdict senders(const Facts& facts) {
 }
 
 Verdict not_read_only(const Facts& facts) {
-  const bool old_server = primary_state(facts).default_read_only;
-  const bool new_server = replica_state(facts).default_read_only;
+  // That of a fence is none of the user's settings, and not for the user to reset.
+  const bool old_server = primary_state(facts).default_read_only && facts.primary.fence.empty();
+  const bool new_server = replica_state(facts).default_read_only && facts.replica.fence.empty();
   if (old_server || new_server) {
     return fail(fmt::format("default_transaction_read_only is on at the {}", old_server && new_server
                                                                                  ? "primary and the replica"
                                                                              : old_server ? "primary"
                                                                                           : "replica"),
-                "an earlier cutover may have left it: alter system reset default_transaction_read_only; select "
-                "pg_reload_conf()");
+                "show where it comes from: select sourcefile, sourceline from pg_settings where name = "
+                "'default_transaction_read_only'");
   }
-  return pass("default_transaction_read_only is off on both");
+  return pass("nobody but a fence has default_transaction_read_only on");
 }
 
 Verdict read_only_exceptions(const Facts& facts) {
   const auto& names = facts.primary.read_only_exceptions;
   if (!names.empty()) {
-    return fail(fmt::format("a read-only setting of its own has {}: it beats the fence", fmt::join(names, ", ")),
-                "alter role … [in database …] reset default_transaction_read_only, or alter database … reset …");
+    return fail(
+        fmt::format("{} sets default_transaction_read_only itself, which overrides the fence", fmt::join(names, ", ")),
+        "alter role … [in database …] reset default_transaction_read_only, or alter database … reset …");
   }
   return pass("no role and no database has one of its own");
 }
@@ -351,11 +401,11 @@ Verdict wedge(const Facts& facts) {
 
 Verdict synchronous_standbys(const Facts& facts) {
   const std::string names = setting_of(facts.replica, "synchronous_standby_names");
-  if (!names.empty()) {
+  if (!names.empty() && facts.replica.fence.empty()) {
     return fail(fmt::format("synchronous_standby_names is \"{}\" on the replica: commits would hang there", names),
                 "alter system reset synchronous_standby_names; select pg_reload_conf() on the replica");
   }
-  return pass("synchronous_standby_names is empty on the replica");
+  return pass("no standby is waited for on the replica");
 }
 
 Verdict archiving(const Facts& facts) {
@@ -563,7 +613,7 @@ Verdict other_standbys(const Facts& facts) {
   for (const auto& sibling : facts.siblings) {
     if (!sibling.problem.empty()) {
       return fail(fmt::format("{} cannot follow: {}", sibling.name, sibling.problem),
-                  "cure it, or leave it out of --follow-siblings");
+                  "fix it, or leave it out of --follow-siblings");
     }
   }
   const auto rows = others(facts);
@@ -638,7 +688,17 @@ Verdict rights(const NodeFacts& node, std::initializer_list<std::string_view> ne
 
 Verdict fence_rights(const Facts& facts) {
   return rights(facts.primary, {"ALTER SYSTEM default_transaction_read_only", "ALTER SYSTEM synchronous_standby_names",
-                                "pg_reload_conf", "pg_signal_backend", "pg_checkpoint"});
+                                "pg_reload_conf", "pg_signal_backend", "pg_checkpoint", "pg_read_all_settings"});
+}
+
+/// Who writes to this table has its triggers, rules and defaults run as itself.
+Verdict probe_table(const Facts& facts) {
+  for (const NodeFacts* const node : {&facts.primary, &facts.replica}) {
+    if (node->probe_table_problems.empty()) continue;
+    return fail(fmt::format("pgrm.cutover_probe: {}", fmt::join(node->probe_table_problems, "; ")),
+                "alter schema pgrm rename to …, then run postgresql/roles.sql again");
+  }
+  return pass("pgrm.cutover_probe runs nobody else's code");
 }
 
 Verdict fence_form(const Facts& facts) {
@@ -676,7 +736,7 @@ Verdict node_control(const Facts& facts) {
   std::vector<std::string> verbs;
   for (const auto& verb : facts.node_control) {
     if (!verb.problem.empty()) {
-      return fail(fmt::format("{}: {}", verb.name, verb.problem), "cure it, or choose --demote read-only or closed");
+      return fail(fmt::format("{}: {}", verb.name, verb.problem), "fix it, or choose --demote read-only or closed");
     }
     verbs.push_back(verb.name);
   }
@@ -691,7 +751,7 @@ Verdict traffic(const Facts& facts) {
   std::vector<std::string> names;
   for (const auto& driver : facts.traffic) {
     if (!driver.problem.empty()) {
-      return fail(driver.name + ": " + driver.problem, "cure it, or cut over without: --traffic none");
+      return fail(driver.name + ": " + driver.problem, "fix it, or cut over without: --traffic none");
     }
     names.push_back(driver.name);
   }
@@ -712,11 +772,13 @@ Verdict state_directory(const Facts& facts) {
 constexpr std::array table{
     Check{"identity", "primary_reachable", "the old primary answers the agent's role", nothing, primary_reachable},
     Check{"identity", "replica_reachable", "the future primary answers the agent's role", nothing, replica_reachable},
+    Check{"identity", "two_servers", "both names must not lead to one server", both, two_servers},
     Check{"identity", "roles", "there is one primary and one standby, and they are the ones we think", both, roles},
     Check{"identity", "versions", "physical replication stays within one major version, 13 or newer", both, versions},
     Check{"identity", "system_identifier", "both are copies of the same cluster", both, system_identifier},
     Check{"identity", "timeline", "the standby is on the primary's own line of history", both, timeline},
     Check{"identity", "streaming", "the standby receives WAL from this very primary", both, streaming},
+    Check{"identity", "fence_left", "an earlier cutover must have come to its end", both, fence_left},
     Check{"identity", "exporter_fresh", "the gate of the cutover looks at the servers right now", nothing,
           exporter_fresh},
     Check{"identity", "exporter_pair", "the exporter watches the same two servers", both | exporter, exporter_pair},
@@ -764,6 +826,7 @@ constexpr std::array table{
     Check{"loss", "subscriptions", "apply workers write behind the fence", primary, subscriptions},
     Check{"loss", "logical_slots", "consumers of logical replication lose their place", both, logical_slots},
     Check{"rights", "fence_rights", "everything the fence needs, asked without doing it", primary, fence_rights},
+    Check{"rights", "probe_table", "the agent must not run code of the application's", both, probe_table},
     Check{"rights", "fence_form", "the strongest fence that the rights allow, or the one that was asked for", primary,
           fence_form},
     Check{"rights", "promote_rights", "everything the promotion needs, asked without doing it", replica,

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "agent/base/state_dir.h"
+#include "agent/fence/fence.h"
 #include "core/base/error.h"
 #include "core/replication/lag.h"
 
@@ -25,7 +26,12 @@ NodeFacts ask_node(Server& server, Duration deadline) {
     const FenceView fence = server.admin->fence_view(deadline);
     node.read_only_exceptions = fence.read_only_exceptions;
     node.wedge_exceptions = fence.wedge_exceptions;
+    node.fence = fence_in(fence.overrides);
+    if (node.fence.empty()) {
+      node.armed = fence_in(server.admin->overrides_in_file(deadline).value_or(Overrides()));
+    }
     node.may_write_probe = server.application->may_write_probe(deadline);
+    if (node.may_write_probe) node.probe_table_problems = server.application->probe_table_problems(deadline);
   } catch (const Error& error) {
     node.error = error.what();
   }
@@ -91,6 +97,19 @@ std::string try_journal(const std::string& directory) {
   return problem;
 }
 
+/// What is not there yet is not made: its nearest parent must let the agent make it.
+void ask_state_dir(const std::string& state_dir, Facts& facts) {
+  std::filesystem::path there = state_dir;
+  std::error_code problem;
+  while (!std::filesystem::exists(there, problem) && there.has_relative_path()) there = there.parent_path();
+  if (!std::filesystem::is_directory(there, problem) || access(there.c_str(), W_OK) != 0) {
+    facts.state_dir_problem = fmt::format("{} cannot be {}", state_dir, there == state_dir ? "written" : "made");
+    return;
+  }
+  facts.state_dir_problem = try_journal(there);
+  facts.state_dir_free = std::filesystem::space(there, problem).available;
+}
+
 void take_lock(Node& lock, Facts& facts, Duration deadline) {
   try {
     facts.lock_held = lock.try_lock(deadline);
@@ -127,14 +146,7 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   take_lock(*servers.lock, facts, options.call_deadline);
   facts.fence = options.fence;
   facts.database = options.pair.primary.get("dbname");
-  std::error_code problem;
-  std::filesystem::create_directories(options.state_dir, problem);
-  if (problem || access(options.state_dir.c_str(), W_OK) != 0) {
-    facts.state_dir_problem = options.state_dir + " cannot be written";
-  } else {
-    facts.state_dir_problem = try_journal(options.state_dir);
-    facts.state_dir_free = std::filesystem::space(options.state_dir, problem).available;
-  }
+  ask_state_dir(options.state_dir, facts);
   // Last, so that the lag has had time to grow.
   facts.sample = observe_pair(*servers.primary.admin, *servers.replica.admin, 2, clock, options.call_deadline);
   facts.lag_after = pair_lag(facts.sample).replay_bytes;

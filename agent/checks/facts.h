@@ -18,7 +18,9 @@ struct NodeFacts {
   std::string who;                   // user@host:port/database
   std::optional<ServerFacts> facts;  // nullopt: see error
   std::vector<std::string> read_only_exceptions, wedge_exceptions;
+  std::string fence, armed;  // whose fence is in force, and whose stands in the configuration only; empty: none
   bool may_write_probe = false;
+  std::vector<std::string> probe_table_problems;
   std::string error;
   std::optional<DatabaseFacts> database;  // of the application's database
   std::string database_error;

@@ -177,10 +177,12 @@ Side find_new_primary(const Sample& sample) {
   if (primary && replica && primary->system_identifier != replica->system_identifier) {
     throw refuse("the two servers are not copies of one cluster", "check PRIMARY_* and REPLICA_*");
   }
+  if (primary && replica && primary->started_at == replica->started_at) {
+    throw refuse("PRIMARY_* and REPLICA_* lead to one server", "correct one of them");
+  }
   if (primary && replica && takes_writes(*primary) && takes_writes(*replica)) {
     throw refuse("both servers take writes: rejoining one would lose what it has got",
-                 "decide which one is right, and make the other read-only: alter system set "
-                 "default_transaction_read_only = on; select pg_reload_conf()");
+                 "decide which one is right, and stop the other");
   }
   for (const Side side : {Side::primary, Side::replica}) {
     if (sample[side].state && takes_writes(*sample[side].state)) return side;

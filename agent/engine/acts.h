@@ -1,6 +1,7 @@
 // What the steps do, a function each; the table that puts them in order is steps.cc. Contracts: steps.h.
 #pragma once
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -18,6 +19,8 @@ std::string look_wait_sync(Cutover& cutover);
 std::string run_wait_sync(Cutover& cutover);
 std::string look_prepare(Cutover& cutover);
 std::string run_prepare(Cutover& cutover);
+std::string look_moment(Cutover& cutover);
+std::string run_moment(Cutover& cutover);
 
 // stopping.cc
 std::string look_arm_fence(Cutover& cutover);
@@ -61,6 +64,15 @@ bool waited(Cutover& cutover, Duration budget, Duration poll, Condition&& reache
   const WaitEnd end = wait_until(cutover.clock, budget, poll, cutover.stop, std::forward<Condition>(reached));
   if (end == WaitEnd::stopped) throw Error(ErrorCode::undone, "interrupted");
   return end == WaitEnd::reached;
+}
+
+/// What is left of the write pause: no wait behind a stopped application takes longer. Throws Error(pause_exceeded)
+/// when it is used up. An agent that recovers has no such budget.
+Duration left_of_pause(const Cutover& cutover);
+
+/// One question on the critical path.
+inline Duration call_deadline(const Cutover& cutover) {
+  return std::min(cutover.options.call_deadline, left_of_pause(cutover));
 }
 
 /// Lets one driver's application go on, and the others in any case: a failure is a warning. Returns it when it has to

@@ -56,6 +56,12 @@ struct Known {
   bool old_is_gone = false;             // a person has said so, and the replica proves that nothing is missing
 };
 
+/// One try of a cutover whose pause was too long.
+struct Attempt {
+  std::string message;             // why it was undone
+  std::optional<Duration> paused;  // for how long writes stood
+};
+
 /// For people and for the report.
 struct Told {
   Progress& progress;
@@ -64,6 +70,7 @@ struct Told {
   std::optional<Mono> writes_stopped{}, writes_resumed{};
   std::vector<std::string> warnings{};
   std::string still_paused{};                  // drivers that do not let the application go on
+  std::vector<Attempt> attempts{};             // that were undone and followed by another
   std::optional<Situation> situation{};        // the last look at both servers
   std::function<void(const Step&)> on_step{};  // before a step acts; may be empty
 };

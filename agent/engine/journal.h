@@ -46,6 +46,8 @@ class Journal {
   /// From here on the fence of an order to promote does not hold any more. On disk when it returns.
   void undoing();
   void undone(std::string_view step);
+  /// All that was begun is undone, and it begins anew. On disk when it returns.
+  void again();
   /// The replica was seen to be a primary, and not by an order of this cutover: from here on a replica that is not seen
   /// is no reason to open the old primary. On disk when it returns.
   void promoted_elsewhere();

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "core/replication/catch_up.h"
 #include "core/replication/json.h"
 
 namespace pgrm::agent {
@@ -116,7 +117,10 @@ std::string run_prepare(Cutover& cutover) {
   old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
   old_admin(cutover).end_sessions(WallTime{}, {}, {}, deadline);  // no session began so early
   new_admin(cutover).wal_replayed(deadline);
-  new_admin(cutover).in_recovery(deadline);
+  if (!new_admin(cutover).in_recovery(deadline)) {
+    throw Error(ErrorCode::preflight_refused, "the replica has left recovery since the preflight",
+                "agent status shows both servers");
+  }
   new_admin(cutover).identity(deadline);
   const FencePlan plan = plan_fence(view, cutover.options, cutover.id);  // refuses now what the fence would refuse
   rehearse_attack(cutover.servers.primary, plan, deadline);
@@ -130,6 +134,77 @@ std::string run_prepare(Cutover& cutover) {
   cutover.prediction = try_predict(cutover);
   return fmt::format("checkpoints written, connections open{}",
                      cutover.prediction ? ", a write gap of " + human(cutover.prediction->total()) + " predicted" : "");
+}
+
+// ---- moment
+
+/// What a catch-up may take of the whole pause.
+static Duration catch_up_share(const Options& options) { return options.max_write_pause / 5; }
+
+std::string look_moment(Cutover& cutover) {
+  const Options& options = cutover.options;
+  std::string text = fmt::format("waits until the replica catches up within {} and a pause of at most {} is predicted",
+                                 human(catch_up_share(options)), human(options.max_write_pause));
+  if (options.wait_for_transactions > Duration::zero()) {
+    text +=
+        fmt::format(", and no client transaction is older than 1 s, at most {}", human(options.wait_for_transactions));
+  }
+  return text;
+}
+
+/// Empty when writes may be stopped now; otherwise why not.
+static std::string why_not_now(Cutover& cutover) {
+  const Options& options = cutover.options;
+  const LagThresholds wanted{options.thresholds.bytes, catch_up_share(options)};
+  const auto probe = catch_up_probe(old_admin(cutover), new_admin(cutover), wanted, cutover.clock,
+                                    options.call_deadline, cutover.stop);
+  if (!probe) return "the replica has replayed nothing, or the primary is none";
+  if (!probe->in_time(wanted)) {
+    return fmt::format("the replica needs more than {} to catch up, {} bytes are missing", human(wanted.seconds),
+                       probe->remaining);
+  }
+  if (const auto prediction = try_predict(cutover)) cutover.prediction = prediction;
+  if (cutover.prediction && cutover.prediction->total() > options.max_write_pause) {
+    return fmt::format("a pause of {} is predicted, allowed are {}", human(cutover.prediction->total()),
+                       human(options.max_write_pause));
+  }
+  return {};
+}
+
+static void wait_for_transactions(Cutover& cutover) {
+  const Duration budget = cutover.options.wait_for_transactions;
+  if (budget == Duration::zero()) return;
+  std::optional<Duration> oldest;
+  const auto none_is_old = [&] {
+    oldest = old_admin(cutover).facts(cutover.options.call_deadline).oldest_transaction;
+    if (oldest && *oldest > std::chrono::seconds(1)) {
+      cutover.progress.waits(fmt::format("a client transaction is open for {}", human(*oldest)));
+      return false;
+    }
+    return true;
+  };
+  if (waited(cutover, budget, std::chrono::milliseconds(200), none_is_old)) return;
+  throw Error(ErrorCode::sync_timeout,
+              fmt::format("a client transaction is open for {}, and there was no moment without one within {}",
+                          human(*oldest), human(budget)),
+              "select pid, usename, xact_start, query from pg_stat_activity order by xact_start on the primary");
+}
+
+std::string run_moment(Cutover& cutover) {
+  std::string why;
+  const auto now = [&] {
+    why = why_not_now(cutover);
+    if (!why.empty()) cutover.progress.waits(why);
+    return why.empty();
+  };
+  if (!waited(cutover, cutover.options.sync_timeout, std::chrono::milliseconds(100), now)) {
+    throw Error(ErrorCode::sync_timeout,
+                fmt::format("no moment for a short pause within {}: {}", human(cutover.options.sync_timeout), why),
+                "--max-write-pause allows a longer one");
+  }
+  wait_for_transactions(cutover);
+  return cutover.prediction ? "a write gap of " + human(cutover.prediction->total()) + " predicted"
+                            : "the replica catches up in time";
 }
 
 }  // namespace pgrm::agent

@@ -9,11 +9,13 @@ namespace pgrm::agent {
 namespace {
 
 /// Every wait of a step on the critical path, with room to spare.
-Duration quick(const Options& options) { return 6 * options.drain_timeout + options.promote_timeout; }
+Duration quick(const Options& options) {
+  return 6 * options.drain_timeout + options.max_write_pause + options.promote_timeout;
+}
 
 /// Two checkpoints, or two waits for the replica.
 Duration patient(const Options& options) {
-  return quick(options) + 2 * options.checkpoint_deadline + 2 * options.sync_timeout;
+  return quick(options) + 2 * options.checkpoint_deadline + 2 * options.sync_timeout + options.wait_for_transactions;
 }
 
 constexpr std::array table{
@@ -52,6 +54,11 @@ constexpr std::array table{
          .run = run_arm_fence,
          .undo = undo_arm_fence,
          .patience = quick},
+    Step{.name = "moment",
+         .why = "writes are stopped only when they are going to stand for a short time",
+         .look = look_moment,
+         .run = run_moment,
+         .patience = patient},
     Step{.name = "stop_traffic",
          .why = "the application stops writing by itself",
          .mutates = true,

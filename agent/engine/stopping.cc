@@ -36,6 +36,17 @@ void undo_arm_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
   disarm_fence(cutover.servers.primary, *cutover.plan, cutover.options.call_deadline);
 }
 
+// ---- the write pause
+
+Duration left_of_pause(const Cutover& cutover) {
+  const Options& options = cutover.options;
+  if (!cutover.writes_stopped || cutover.recovering) return options.drain_timeout;
+  const Duration stood = cutover.clock.now() - *cutover.writes_stopped;
+  if (stood < options.max_write_pause) return options.max_write_pause - stood;
+  throw Error(ErrorCode::pause_exceeded,
+              fmt::format("writes have stood for {}, allowed are {}", human(stood), human(options.max_write_pause)));
+}
+
 // ---- stop_traffic
 
 std::string look_stop_traffic(Cutover& cutover) {
@@ -47,7 +58,7 @@ std::string look_stop_traffic(Cutover& cutover) {
 
 std::string run_stop_traffic(Cutover& cutover) {
   cutover.writes_stopped = cutover.clock.now();
-  for (const auto& driver : cutover.traffic) driver->stop(cutover.options.drain_timeout);
+  for (const auto& driver : cutover.traffic) driver->stop(left_of_pause(cutover));
   return cutover.traffic.empty() ? "nobody to tell" : "nothing in flight";
 }
 
@@ -98,24 +109,22 @@ static bool all_flushed(const WalEnd& end) {
 
 /// Brings what is written to disk, and so on its way to the replica. Returns where it ends.
 static WalEnd flush(Cutover& cutover) {
-  const Duration deadline = cutover.options.call_deadline;
-  const WalEnd end = old_admin(cutover).wal_end(deadline);
+  const WalEnd end = old_admin(cutover).wal_end(call_deadline(cutover));
   if (all_flushed(end)) return end;
-  old_admin(cutover).flush_wal(deadline);
-  return old_admin(cutover).wal_end(deadline);
+  old_admin(cutover).flush_wal(call_deadline(cutover));
+  return old_admin(cutover).wal_end(call_deadline(cutover));
 }
 
 std::string run_fence(Cutover& cutover) {
   const bool paused =
       std::ranges::any_of(cutover.traffic, [](const auto& driver) { return driver->holds_application(); });
-  cutover.fence =
-      raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, cutover.options.drain_timeout);
+  cutover.fence = raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, left_of_pause(cutover));
   // Nobody is left to write: the last of the WAL travels while the fence is proved.
   if (!end_segment(cutover)) flush(cutover);
   // First, because a hook may take its time, and may touch what the fence is made of.
-  for (const auto& driver : cutover.traffic) driver->after_fence(cutover.options.drain_timeout);
-  cutover.replica_accepts = new_admin(cutover).accepts_connections(cutover.options.call_deadline);
-  prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, cutover.options.call_deadline);
+  for (const auto& driver : cutover.traffic) driver->after_fence(left_of_pause(cutover));
+  cutover.replica_accepts = new_admin(cutover).accepts_connections(call_deadline(cutover));
+  prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, call_deadline(cutover));
   return fmt::format("{}, {} sessions ended, a write over an open one refused", to_string(cutover.plan->form),
                      cutover.fence->sessions_ended);
 }
@@ -136,40 +145,40 @@ std::string look_final_verification(Cutover& cutover) {
                      behind < 0 ? "nothing replayed" : fmt::format("{} bytes behind", behind));
 }
 
-std::string run_final_verification(Cutover& cutover) {
-  const Duration deadline = cutover.options.call_deadline;
-  // A fixed point, not a race: the replica has replayed all that the primary had, and then the primary still has no
-  // more and has given out no transaction id. Autovacuum and the like may move it a few times before it rests.
-  WalEnd end = flush(cutover);
-  std::optional<Lsn> replayed;
-  const bool equal = waited(cutover, cutover.options.drain_timeout, tick, [&] {
-    replayed = new_admin(cutover).wal_replayed(deadline);
-    if (replayed)
-      cutover.progress.lag().add(cutover.clock.now(), std::max<std::int64_t>(0, distance(*replayed, end.flush)));
-    if (!all_flushed(end) || !replayed || *replayed < end.flush) {
-      // An order that a dead agent gave may be carried out now: then there is nothing to wait for.
-      if (cutover.recovering && !new_admin(cutover).in_recovery(deadline)) {
-        throw Error(ErrorCode::proof_failed, "the replica has been promoted meanwhile");
-      }
-      end = old_admin(cutover).wal_end(deadline);
-      return false;
-    }
-    const WalEnd again = old_admin(cutover).wal_end(deadline);
-    const bool rests = again.flush == end.flush && again.insert == end.insert && again.next_xid == end.next_xid;
-    end = again;
-    return rests && again.idle;
-  });
-  const std::string reached = replayed ? replayed->to_string() : "nothing";
-  if (!equal) {
-    throw Error(
-        ErrorCode::timeout,
-        fmt::format("the replica has not replayed all within {}: required {} (insert {}), reached {}{}",
-                    human(cutover.options.drain_timeout), end.flush.to_string(), end.insert.to_string(), reached,
-                    end.idle ? "" : "; a transaction is still open on the primary"),
-        end.idle
-            ? "look at the replica's log and at what it replays"
-            : "select * from pg_prepared_xacts; select * from pg_stat_activity where backend_xid is not null on the "
+/// Where the WAL ends once no client's transaction is open any more: all that any client was told is committed lies
+/// before it, and on disk. What autovacuum or another worker of the server writes later is nobody's commit.
+static WalEnd end_of_clients(Cutover& cutover) {
+  WalEnd end{Lsn(0), Lsn(0), 0, false};
+  const auto at_rest = [&] {
+    end = flush(cutover);
+    return end.idle;
+  };
+  if (waited(cutover, left_of_pause(cutover), tick, at_rest)) return end;
+  throw Error(ErrorCode::timeout, "a client's transaction is still open on the primary, behind the fence",
+              "select * from pg_prepared_xacts; select * from pg_stat_activity where backend_xid is not null on the "
               "primary");
+}
+
+std::string run_final_verification(Cutover& cutover) {
+  const WalEnd end = end_of_clients(cutover);
+  std::optional<Lsn> replayed;
+  const bool equal = waited(cutover, left_of_pause(cutover), tick, [&] {
+    replayed = new_admin(cutover).wal_replayed(call_deadline(cutover));
+    if (replayed) {
+      cutover.progress.lag().add(cutover.clock.now(), std::max<std::int64_t>(0, distance(*replayed, end.flush)));
+      if (*replayed >= end.flush) return true;
+    }
+    // An order that a dead agent gave may be carried out now: then there is nothing to wait for.
+    if (cutover.recovering && !new_admin(cutover).in_recovery(call_deadline(cutover))) {
+      throw Error(ErrorCode::proof_failed, "the replica has been promoted meanwhile");
+    }
+    return false;
+  });
+  if (!equal) {
+    throw Error(ErrorCode::timeout,
+                fmt::format("the replica has not replayed all: required {}, reached {}", end.flush.to_string(),
+                            replayed ? replayed->to_string() : "nothing"),
+                "look at the replica's log and at what it replays");
   }
   if (!cutover.replica_accepts.get()) {
     throw Error(ErrorCode::unreachable, "the replica does not accept connections any more: nothing was ordered yet");

@@ -81,9 +81,8 @@ void conclude(Outcome& outcome, ErrorCode code, const std::string& message, cons
   outcome.hint = hint.empty() ? std::string(row.hint) : hint;
 }
 
-const Situation& look(Cutover& cutover) {
-  cutover.situation =
-      look_around(cutover.servers, cutover.options.pair, Trying::writing, cutover.options.call_deadline);
+const Situation& look(Cutover& cutover, Trying how = Trying::writing) {
+  cutover.situation = look_around(cutover.servers, cutover.options.pair, how, cutover.options.call_deadline);
   return *cutover.situation;
 }
 
@@ -274,6 +273,9 @@ void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, cons
                       cutover.situation->new_primary.address));
     }
     const std::string left = undo_all(cutover, journal, begun, outcome);
+    if (left.empty() && cause.code() == ErrorCode::sync_timeout) {
+      return conclude(outcome, ErrorCode::sync_timeout, cause.what(), cause.hint());
+    }
     if (left.empty())
       return conclude(outcome, ErrorCode::undone, std::string("undone, because: ") + cause.what(), cause.hint());
     return conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", cause.what(), left), cause.hint());
@@ -293,8 +295,8 @@ void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, cons
 }
 
 /// Decides what a failure means, by how far the cutover had come. `no_way_back`: an order to promote may be on its way.
-void conclude_failure(Cutover& cutover, Journal* journal, std::vector<Begun>& begun, const Error& error,
-                      bool no_way_back, Outcome& outcome) {
+void conclude_failure(Cutover& cutover, Journal* journal, std::vector<Begun>& begun, Written written,
+                      const Error& error, bool no_way_back, Outcome& outcome) {
   if (outcome.promoted) {
     conclude(outcome, ErrorCode::unfinished, std::string("promoted, but then: ") + error.what(), error.hint());
   } else if (journal == nullptr) {
@@ -303,7 +305,7 @@ void conclude_failure(Cutover& cutover, Journal* journal, std::vector<Begun>& be
     conclude(outcome, ErrorCode::undecided, error.what(), error.hint());
   } else {
     try {
-      go_back(cutover, *journal, begun, look_and_decide(cutover, Written::begun, Decision::by_looking), error, outcome);
+      go_back(cutover, *journal, begun, look_and_decide(cutover, written, Decision::by_looking), error, outcome);
     } catch (const std::exception& failure) {
       conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", error.what(), failure.what()));
     }
@@ -378,6 +380,7 @@ Written written_in(const std::vector<JournalRecord>& records) {
   for (const JournalRecord& record : records) {
     const bool forward = record.record == "accepted" || (record.record == "begin" && record.step == promotion()->name);
     const bool elsewhere = record.record == "promoted_elsewhere";
+    if (record.record == "again") order = undo = false;
     if (forward || elsewhere) order = true;
     if (elsewhere || record.record == "undoing") undo = true;
     if (forward) undo = false;
@@ -390,6 +393,7 @@ Written written_in(const std::vector<JournalRecord>& records) {
 std::vector<Begun> begun_in(Cutover& cutover, const std::vector<JournalRecord>& records) {
   std::vector<Begun> begun;
   for (const JournalRecord& record : records) {
+    if (record.record == "again") begun.clear();
     if (record.record != "begin") continue;
     const auto step = std::ranges::find(steps(), record.step, &Step::name);
     if (step == steps().end()) {
@@ -491,28 +495,71 @@ std::string_view to_string(StepResult result) {
   return names[static_cast<int>(result)];
 }
 
+namespace {
+
+/// One walk through the table, from `first` on.
+template <typename Position>
+void walk(Cutover& cutover, Position first, const OpenJournal& open_journal, std::unique_ptr<Journal>& journal,
+          std::vector<Begun>& begun, Outcome& outcome) {
+  for (auto step = first; step != steps().end(); ++step) {
+    if (step->commits && cutover.options.rehearsal) return end_rehearsal(cutover, *journal, begun, outcome);
+    if (step->mutates && !journal) {
+      require_lock(cutover);
+      journal = open_journal(cutover);
+    }
+    take(cutover, *step, journal.get(), begun, outcome);
+  }
+  require_resumed(cutover, outcome);
+}
+
+/// Whether it failed because writes had to stand for too long.
+bool paused_too_long(const Cutover& cutover, const Error& error) {
+  if (!cutover.writes_stopped || cutover.stop.stop_requested()) return false;
+  const bool over = cutover.clock.now() - *cutover.writes_stopped >= cutover.options.max_write_pause;
+  return error.code() == ErrorCode::pause_exceeded || (over && error.code() == ErrorCode::timeout);
+}
+
+/// What an attempt has found out does not hold for the next one.
+void forget_attempt(Cutover& cutover, const std::string& message) {
+  Attempt attempt{message, std::nullopt};
+  if (cutover.writes_resumed) attempt.paused = *cutover.writes_resumed - *cutover.writes_stopped;
+  cutover.attempts.push_back(std::move(attempt));
+  cutover.progress.says(fmt::format("attempt {} was undone: {}", cutover.attempts.size(), message));
+  cutover.writes_stopped = cutover.writes_resumed = std::nullopt;
+  cutover.fence.reset();
+  cutover.fenced_end.reset();
+  cutover.plan.reset();
+  cutover.wal_init_zero_before.reset();
+}
+
+}  // namespace
+
 Outcome run_cutover(Cutover& cutover, const OpenJournal& open_journal) {
   Outcome outcome;
   std::unique_ptr<Journal> journal;
   std::vector<Begun> begun;
-  try {
-    for (const Step& step : steps()) {
-      if (step.commits && cutover.options.rehearsal) {
-        end_rehearsal(cutover, *journal, begun, outcome);
-        break;
-      }
-      if (step.mutates && !journal) {
-        require_lock(cutover);
-        journal = open_journal(cutover);
-      }
-      take(cutover, step, journal.get(), begun, outcome);
+  auto first = steps().begin();
+  for (int attempt = 1;; ++attempt) {
+    bool again = false;
+    try {
+      walk(cutover, first, open_journal, journal, begun, outcome);
+    } catch (const std::exception& failure) {
+      const Error error = as_error(failure);
+      again = attempt < cutover.options.attempts && paused_too_long(cutover, error);
+      conclude_failure(cutover, journal.get(), begun, Written::begun, error, false, outcome);
+      again = again && outcome.exit_code == error_row(ErrorCode::undone).exit_code;
     }
-    require_resumed(cutover, outcome);
-  } catch (const std::exception& failure) {
-    conclude_failure(cutover, journal.get(), begun, as_error(failure), false, outcome);
+    if (!again) break;
+    try_to_record(cutover, [&] { journal->again(); });
+    forget_attempt(cutover, outcome.message);
+    begun.clear();
+    Outcome anew;
+    anew.steps = std::move(outcome.steps);
+    outcome = std::move(anew);
+    first = std::ranges::find(steps(), "wait_sync", &Step::name);
   }
   if (journal) try_to_record(cutover, [&] { journal->end(outcome.exit_code); });
-  look(cutover);
+  look(cutover, journal ? Trying::writing : Trying::asking);
   return outcome;
 }
 
@@ -545,8 +592,8 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
   try {
     recovery.act(look_and_decide(cutover, written, decision));
   } catch (const std::exception& failure) {
-    conclude_failure(cutover, &journal, begun, as_error(failure), written == ordered && decision != Decision::abort,
-                     outcome);
+    conclude_failure(cutover, &journal, begun, written, as_error(failure),
+                     written == ordered && decision != Decision::abort, outcome);
   }
   try_to_record(cutover, [&] { journal.end(outcome.exit_code); });
   look(cutover);

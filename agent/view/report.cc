@@ -26,6 +26,17 @@ nlohmann::json steps_to_json(const Standing& standing) {
   return steps;
 }
 
+/// Those that were undone because writes stood for too long; the last one is what the rest of the report is about.
+nlohmann::json attempts_to_json(const Cutover& cutover) {
+  auto attempts = nlohmann::json::array();
+  for (const Attempt& attempt : cutover.attempts) {
+    attempts.push_back({{"message", attempt.message},
+                        {"write_unavailable_seconds",
+                         attempt.paused ? nlohmann::json(to_seconds(*attempt.paused)) : nlohmann::json()}});
+  }
+  return attempts;
+}
+
 nlohmann::json lag_to_json(const Progress& progress, Mono began) {
   auto points = nlohmann::json::array();
   for (const auto& [at, bytes] : progress.lag().points()) points.push_back({to_seconds(at - began), bytes});
@@ -139,6 +150,8 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
     report["client_write_gap_seconds"] = client_gap.at("seconds");
     report["client_write_gap_began_at"] = client_gap.at("began_at");
   }
+  report["max_write_pause_seconds"] = to_seconds(cutover.options.max_write_pause);
+  report["attempts"] = attempts_to_json(cutover);
   if (cutover.prediction) report["prediction"] = prediction_to_json(*cutover.prediction);
   report["lag_bytes"] = lag_to_json(cutover.progress, standing.began_mono);
   return report;
@@ -203,6 +216,13 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
     line("writes stopped for", in_ms(report.at("write_unavailable_seconds")));
   if (report.contains("client_write_gap_seconds")) {
     line("clients' write gap", in_ms(report.at("client_write_gap_seconds")));
+  }
+  if (report.contains("attempts")) {
+    for (const auto& attempt : report.at("attempts")) {
+      const auto& paused = attempt.at("write_unavailable_seconds");
+      line("undone attempt",
+           fmt::format("{}: {}", paused.is_null() ? "?" : in_ms(paused), attempt.at("message").get<std::string>()));
+    }
   }
   line("exit code", fmt::format("{} ({})", report.at("exit_code").get<int>(), report.at("outcome").get<std::string>()));
   if (!path.empty()) line("report", path);

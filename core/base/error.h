@@ -24,6 +24,7 @@ enum class ErrorCode {
   proof_failed,
   preflight_refused,
   sync_timeout,
+  pause_exceeded,
   undone,
   unfinished,
   undecided,
@@ -52,13 +53,14 @@ inline constexpr std::array error_table{
     ErrorRow{ErrorCode::http_failed, "http_failed", 1, "check the URL and that the program runs"},
     ErrorRow{ErrorCode::file_failed, "file_failed", 1, "check the path, its permissions and the free space"},
     ErrorRow{ErrorCode::proof_failed, "proof_failed", 1, ""},
-    ErrorRow{ErrorCode::preflight_refused, "preflight_refused", 3, "cure every failed check, then try again"},
+    ErrorRow{ErrorCode::preflight_refused, "preflight_refused", 3, "fix what every failed check names, then try again"},
     ErrorRow{ErrorCode::sync_timeout, "sync_timeout", 4, "look at the lag and what blocks it, then try again"},
-    ErrorRow{ErrorCode::undone, "undone", 5,
-             "the old primary is the primary as before; cure the cause, then try again"},
+    ErrorRow{ErrorCode::pause_exceeded, "pause_exceeded", 5,
+             "the report says which step took the time; --max-write-pause allows more"},
+    ErrorRow{ErrorCode::undone, "undone", 5, "the old primary is the primary as before: fix the cause, then try again"},
     ErrorRow{ErrorCode::unfinished, "unfinished", 6,
              "the new primary is authoritative: finish by hand what the report names"},
-    ErrorRow{ErrorCode::undecided, "undecided", 7, "both servers stay fenced: bring them back into reach, then decide"},
+    ErrorRow{ErrorCode::undecided, "undecided", 7, "agent recover --dry-run says what is seen and what would be done"},
 };
 
 /// The row of `code`; every code has one (a test holds it).

@@ -29,7 +29,7 @@ std::string option_word(std::string_view value) {
 }
 
 std::string login_options(const Conninfo& server, const Attack& how) {
-  std::string options = server.get("options");
+  std::string options = server.get("options") + " -c search_path=pg_catalog,pg_temp";
   if (how.overrides_read_only) options += " -c default_transaction_read_only=off";
   if (!how.role.empty()) options += " -c role=" + option_word(how.role);
   return options;

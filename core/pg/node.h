@@ -201,7 +201,9 @@ struct Identity {
 struct WalEnd {
   Lsn insert, flush;
   std::uint64_t next_xid;  // pg_snapshot_xmax: reading it consumes none
-  bool idle;               // no transaction that has an id is in progress, prepared ones included
+  /// No transaction with an id is in progress whose client could be told that it has committed; prepared ones included.
+  /// Autovacuum and other workers of the server's own are nobody's clients.
+  bool idle;
 };
 
 /// What a probe that tried to write found out.
@@ -330,6 +332,9 @@ class Node {
   virtual std::future<WriteProbe> attack(const Attack& how, Duration deadline) = 0;
   /// Whether this session's role may write such rows; asked without writing one.
   virtual bool may_write_probe(Duration deadline) = 0;
+  /// What is wrong with pgrm.cutover_probe: how somebody else could have code run as whoever writes to it. Empty:
+  /// nothing.
+  virtual std::vector<std::string> probe_table_problems(Duration deadline) = 0;
   /// Whether that row is there.
   virtual bool probe_present(const std::string& cutover, Duration deadline) = 0;
   /// Creates a physical slot that keeps WAL from now on, unless there is a slot of that name.

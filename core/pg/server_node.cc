@@ -10,6 +10,7 @@
 #include "core/base/json_text.h"
 #include "core/pg/attack.h"
 #include "core/pg/observer.h"
+#include "core/pg/probe_table.h"
 #include "core/pg/session.h"
 
 namespace pgrm {
@@ -45,14 +46,19 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
                       WHERE a.backend_type = 'client backend' AND NOT r.rolsuper AND r.rolname <> current_user
                         AND NOT pg_has_role(r.rolname, 'pg_monitor', 'MEMBER') ORDER BY 1 LIMIT 10)) AS client_roles,
        (SELECT coalesce(sum(conflicts), 0)::bigint FROM pg_stat_database) AS conflicts,
-       CASE WHEN has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE')
-            THEN (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') END AS archive_ready,
+       has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS archive_status,
        (SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver) AS archiver_failing,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS replication,
        pg_has_role('pg_signal_backend', 'USAGE') AS signal_backend,
+       pg_has_role('pg_read_all_settings', 'USAGE') AS read_settings,
+       has_table_privilege('pg_file_settings', 'SELECT') AND
+         has_function_privilege('pg_show_all_file_settings()', 'EXECUTE') AS file_settings,
        has_function_privilege('pg_promote(boolean,integer)', 'EXECUTE') AS promote,
        has_function_privilege('pg_switch_wal()', 'EXECUTE') AS switch_wal,
        has_function_privilege('pg_reload_conf()', 'EXECUTE') AS reload)sql"};
+
+constexpr Statement read_archive_ready{
+    "pgrm_read_archive_ready", "SELECT count(*) AS ready FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"};
 
 // has_parameter_privilege() and pg_checkpoint came with 15; before, only a superuser may.
 // pg_database.datcollversion too. Before, what the database's own collation was built with is not recorded.
@@ -102,7 +108,9 @@ constexpr Statement ask_in_recovery{"pgrm_in_recovery", "SELECT pg_is_in_recover
 constexpr Statement ask_wal_end{"pgrm_wal_end", R"sql(
 SELECT pg_current_wal_insert_lsn() AS insert, pg_current_wal_flush_lsn() AS flush,
        pg_snapshot_xmax(pg_current_snapshot()) AS next_xid,
-       NOT EXISTS (SELECT FROM pg_stat_activity WHERE backend_xid IS NOT NULL) AND
+       NOT EXISTS (SELECT FROM pg_stat_activity
+                    WHERE backend_xid IS NOT NULL
+                      AND (backend_type IN ('client backend', 'walsender') OR backend_type LIKE 'logical replication %worker')) AND
        NOT EXISTS (SELECT FROM pg_prepared_xacts) AS idle)sql"};
 constexpr Statement ask_wal_flushed{
     "pgrm_wal_flushed", "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END AS flushed"};
@@ -200,6 +208,9 @@ SELECT coalesce(has_table_privilege(to_regclass('pgrm.cutover_probe'), 'INSERT')
 constexpr Statement ask_probe{"pgrm_probe_present",
                               "SELECT EXISTS (SELECT FROM pgrm.cutover_probe WHERE cutover = $1) AS present"};
 
+// The same text that postgresql/roles.sql asks before it grants anything.
+constexpr Statement ask_probe_table{"pgrm_probe_table", probe_table_sql};
+
 constexpr Statement ask_replication_slot{"pgrm_replication_slot",
                                          "SELECT current_setting('primary_slot_name') AS name"};
 constexpr Statement ask_primary_conninfo{"pgrm_primary_conninfo",
@@ -256,7 +267,8 @@ constexpr std::array session_settings_table{
 std::string session_settings(const std::optional<Duration>& observer_timeout, int version) {
   const auto millis =
       std::chrono::duration_cast<std::chrono::milliseconds>(observer_timeout.value_or(Duration{})).count();
-  std::string script;
+  // ALTER DATABASE … SET role would have it run as somebody else.
+  std::string script = "SET ROLE NONE; SET standard_conforming_strings = on; ";
   for (const SessionSetting& row : session_settings_table) {
     const char* const value = observer_timeout ? row.watching : row.acting;
     if (value == nullptr || version < row.since) continue;
@@ -363,10 +375,15 @@ class ServerNode final : public Node {
     facts.advisory_lock_sessions = to_int(row.integer("advisory"));
     facts.client_roles = names(row.text("client_roles"));
     facts.conflicts = row.integer("conflicts").value_or(0);
-    facts.archive_ready = row.integer("archive_ready");
+    // A statement that names the function fails without the right to execute it, whether it gets there or not.
+    if (row.boolean("archive_status").value_or(false)) {
+      facts.archive_ready = ask(read_archive_ready, {}, budget.left()).one().integer("ready");
+    }
     facts.archiver_failing = row.boolean("archiver_failing").value_or(false);
     facts.collation_mismatches = names(ask(by_version().collations, {}, budget.left()).one().text("mismatches"));
     facts.rights["REPLICATION"] = row.boolean("replication").value_or(false);
+    facts.rights["pg_read_all_settings"] = row.boolean("read_settings").value_or(false);
+    facts.rights["pg_file_settings"] = row.boolean("file_settings").value_or(false);
     facts.rights["pg_signal_backend"] = row.boolean("signal_backend").value_or(false);
     facts.rights["pg_promote"] = row.boolean("promote").value_or(false);
     facts.rights["pg_switch_wal"] = row.boolean("switch_wal").value_or(false);
@@ -583,6 +600,10 @@ class ServerNode final : public Node {
 
   bool may_write_probe(Duration deadline) override {
     return ask(ask_may_probe, {}, deadline).one().boolean("may").value();
+  }
+
+  std::vector<std::string> probe_table_problems(Duration deadline) override {
+    return names(ask(ask_probe_table, {}, deadline).one().text("problems"));
   }
 
   bool probe_present(const std::string& cutover, Duration deadline) override {

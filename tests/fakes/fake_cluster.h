@@ -33,6 +33,7 @@ class FakeCluster {
     ServerState state;
     ServerFacts facts;
     DatabaseFacts database;
+    std::vector<std::string> probe_table_problems;
     std::string refuses_role;                  // what it says to the application's role
     Overrides written, override;               // by ALTER SYSTEM: in the file, and in effect
     std::optional<std::string> wal_init_zero;  // by ALTER SYSTEM
@@ -114,6 +115,8 @@ class FakeCluster {
                               {"pg_reload_conf", true},
                               {"pg_checkpoint", true},
                               {"pg_switch_wal", true},
+                              {"pg_read_all_settings", true},
+                              {"pg_file_settings", true},
                               {"ALTER SYSTEM wal_init_zero", true},
                               {"REPLICATION", true},
                               {"ALTER SYSTEM primary_conninfo", true},
@@ -121,6 +124,7 @@ class FakeCluster {
                               {"ALTER SYSTEM synchronous_standby_names", true}};
       server->facts.databases = server->databases;
     }
+    replica.state.started_at += std::chrono::hours(1);
     replica.state.in_recovery = true;
     replica.state.replay_paused = false;
     Standby standby;
@@ -446,6 +450,9 @@ class FakeNode final : public Node {
   }
   bool may_write_probe(Duration) override {
     return call("may_write_probe", [] { return true; });
+  }
+  std::vector<std::string> probe_table_problems(Duration) override {
+    return call("probe_table_problems", [this] { return server().probe_table_problems; });
   }
   bool probe_present(const std::string& cutover, Duration) override {
     return call("probe_present", [&] { return server().rows.contains(cutover); });

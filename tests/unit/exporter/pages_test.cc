@@ -41,7 +41,7 @@ TEST(Pages, ReadyMeansAFreshObservationWhateverItSaw) {
   down.primary = fakes::unseen("db1:5432");
   EXPECT_EQ(answer("/readyz", view_of(down)).status, 200);
   EXPECT_EQ(answer("/readyz", stale()).status, 503);
-  EXPECT_EQ(error_of(answer("/readyz", stale())), "the last observation is 11.0 s old, allowed is 11.0 s");
+  EXPECT_EQ(error_of(answer("/readyz", stale())), "the last observation is 13.0 s old, allowed is 13.0 s");
 }
 
 TEST(Pages, StateIsTheJsonOfTheObservation) {

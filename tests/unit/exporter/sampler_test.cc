@@ -44,7 +44,8 @@ struct PairRig {
   }
   std::vector<std::string> reasons() const {
     std::vector<std::string> names;
-    for (const SyncReason& reason : sampler.view().streak().reasons()) names.push_back(reason.name);
+    const View view = sampler.view();  // the reasons live as long as it does
+    for (const SyncReason& reason : view.streak().reasons()) names.push_back(reason.name);
     return names;
   }
 

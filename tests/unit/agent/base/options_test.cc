@@ -38,7 +38,10 @@ Settings::Values unusual() {
           {"NODE_CONTROL", "control"},
           {"STANDBY_SLOT", "another_slot"},
           {"FOLLOW_SIBLINGS", "host=third"},
-          {"PROMOTE_TIMEOUT", "7.5"}};
+          {"PROMOTE_TIMEOUT", "7.5"},
+          {"MAX_WRITE_PAUSE", "2.5"},
+          {"CUTOVER_ATTEMPTS", "7"},
+          {"WAIT_FOR_TRANSACTIONS", "30"}};
 }
 
 TEST(Options, AllThatAStepReadsGoesThroughTheJournal) {
