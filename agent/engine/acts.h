@@ -1,7 +1,6 @@
 // What the steps do, a function each; the table that puts them in order is steps.cc. Contracts: steps.h.
 #pragma once
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -70,10 +69,8 @@ bool waited(Cutover& cutover, Duration budget, Duration poll, Condition&& reache
 /// when it is used up. An agent that recovers has no such budget.
 Duration left_of_pause(const Cutover& cutover);
 
-/// One question on the critical path.
-inline Duration call_deadline(const Cutover& cutover) {
-  return std::min(cutover.options.call_deadline, left_of_pause(cutover));
-}
+/// For one question on the critical path, within a wait that has its budget.
+Duration call_deadline(const Cutover& cutover);
 
 /// Lets one driver's application go on, and the others in any case: a failure is a warning. Returns it when it has to
 /// be tried again; an application that is gone needs nobody to let it go on.

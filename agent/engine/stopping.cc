@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "agent/engine/alignment.h"
 
@@ -38,13 +39,26 @@ void undo_arm_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
 
 // ---- the write pause
 
+/// nullopt: there is no budget to keep.
+static std::optional<Duration> pause_so_far(const Cutover& cutover) {
+  if (!cutover.writes_stopped || cutover.recovering) return std::nullopt;
+  return cutover.clock.now() - *cutover.writes_stopped;
+}
+
 Duration left_of_pause(const Cutover& cutover) {
   const Options& options = cutover.options;
-  if (!cutover.writes_stopped || cutover.recovering) return options.drain_timeout;
-  const Duration stood = cutover.clock.now() - *cutover.writes_stopped;
-  if (stood < options.max_write_pause) return options.max_write_pause - stood;
+  const auto stood = pause_so_far(cutover);
+  if (!stood) return options.drain_timeout;
+  if (*stood < options.max_write_pause) return options.max_write_pause - *stood;
   throw Error(ErrorCode::pause_exceeded,
-              fmt::format("writes have stood for {}, allowed are {}", human(stood), human(options.max_write_pause)));
+              fmt::format("writes have stood for {}, allowed are {}", human(*stood), human(options.max_write_pause)));
+}
+
+Duration call_deadline(const Cutover& cutover) {
+  const Options& options = cutover.options;
+  const auto stood = pause_so_far(cutover);
+  if (!stood) return options.call_deadline;
+  return std::clamp<Duration>(options.max_write_pause - *stood, std::chrono::milliseconds(10), options.call_deadline);
 }
 
 // ---- stop_traffic
@@ -150,11 +164,18 @@ std::string look_final_verification(Cutover& cutover) {
 static WalEnd end_of_clients(Cutover& cutover) {
   WalEnd end{Lsn(0), Lsn(0), 0, false};
   const auto at_rest = [&] {
-    end = flush(cutover);
-    return end.idle;
+    const WalEnd asked = old_admin(cutover).wal_end(call_deadline(cutover));
+    end = asked;
+    if (!asked.idle || all_flushed(asked)) return asked.idle;
+    old_admin(cutover).flush_wal(call_deadline(cutover));
+    end = old_admin(cutover).wal_end(call_deadline(cutover));
+    return end.idle && (end.flush >= asked.insert || all_flushed(end));
   };
   if (waited(cutover, left_of_pause(cutover), tick, at_rest)) return end;
-  throw Error(ErrorCode::timeout, "a client's transaction is still open on the primary, behind the fence",
+  throw Error(ErrorCode::timeout,
+              end.idle ? fmt::format("WAL up to {} is not on disk, flushed is {}", end.insert.to_string(),
+                                     end.flush.to_string())
+                       : "a client's transaction is still open on the primary, behind the fence",
               "select * from pg_prepared_xacts; select * from pg_stat_activity where backend_xid is not null on the "
               "primary");
 }

@@ -171,6 +171,7 @@ Sample pair_of(bool primary_recovers, bool primary_read_only, bool replica_recov
   state.in_recovery = primary_recovers;
   state.default_read_only = primary_read_only;
   sample.primary.state = state;
+  state.started_at += std::chrono::hours(1);  // two servers
   state.in_recovery = replica_recovers;
   state.default_read_only = false;
   sample.replica.state = state;
