@@ -1,67 +1,86 @@
-# The programs' images: docker build --target exporter|loadgen|agent . (and pgbouncer, which is Debian's with our settings).
-# Built and run on the same Debian: the libraries that the programs are linked with come from the same packages.
+# The images: docker build --target exporter|loadgen|agent|pgbouncer .
+# A layer of its own for the tools, for what the programs share and for each program: a change is compiled where it was made,
+# and ccache keeps what was compiled before. An image holds its program, the libraries that it is linked with, and busybox:
+# for its health check, for the compose stack's scripts, and for a look inside. Nothing in it depends on the platform.
 ARG DEBIAN=12.12-slim
 
-FROM debian:${DEBIAN} AS build
+FROM debian:${DEBIAN} AS tools
 WORKDIR /src
 COPY packages.txt ./
 RUN apt-get update \
  && awk '$1 == "build" { print $2 }' packages.txt | xargs apt-get install --yes --no-install-recommends \
+ && apt-get install --yes --no-install-recommends busybox-static ca-certificates ccache \
  && rm -rf /var/lib/apt/lists/*
-COPY . .
-RUN cmake --preset release -DPGRM_TESTS=OFF \
- && cmake --build --preset release --target exporter loadgen agent \
- && strip build/release/bin/*
-# Which packages hold the libraries: asked, not listed, since their names change from one Debian to the next.
-RUN ldd build/release/bin/* | awk '$2 == "=>" { n = split($3, path, "/"); print "*/" path[n] }' | sort -u \
-  | xargs dpkg-query --search | cut -d: -f1 | sort -u >runtime-packages && test -s runtime-packages
+COPY docker/image /usr/local/bin/
+ENV CCACHE_DIR=/var/cache/ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
 
 
-FROM debian:${DEBIAN} AS runtime
-COPY --from=build /src/runtime-packages /tmp/
+FROM tools AS core
+COPY CMakeLists.txt CMakePresets.json ./
+COPY core core
+RUN --mount=type=cache,id=replica-migration-ccache,target=/var/cache/ccache \
+    mkdir exporter loadgen agent && touch exporter/CMakeLists.txt loadgen/CMakeLists.txt agent/CMakeLists.txt \
+ && cmake --preset release -DPGRM_TESTS=OFF && cmake --build --preset release
+
+
+FROM core AS exporter-image
+COPY exporter exporter
+RUN --mount=type=cache,id=replica-migration-ccache,target=/var/cache/ccache \
+    cmake --preset release && cmake --build --preset release --target exporter \
+ && image exporter 10001 build/release/bin/exporter
+
+FROM core AS loadgen-image
+COPY loadgen loadgen
+RUN --mount=type=cache,id=replica-migration-ccache,target=/var/cache/ccache \
+    cmake --preset release && cmake --build --preset release --target loadgen \
+ && image loadgen 10002 build/release/bin/loadgen
+
+FROM core AS agent-image
+COPY agent agent
+RUN --mount=type=cache,id=replica-migration-ccache,target=/var/cache/ccache \
+    cmake --preset release && cmake --build --preset release --target agent \
+ && image agent 10003 build/release/bin/agent
+
+# Debian's, with our settings.
+FROM tools AS pgbouncer-image
 RUN apt-get update \
- && xargs --arg-file /tmp/runtime-packages apt-get install --yes --no-install-recommends curl ca-certificates \
- && rm -rf /var/lib/apt/lists/* /tmp/runtime-packages
+ && apt-get install --yes --no-install-recommends pgbouncer postgresql-client \
+ && rm -rf /var/lib/apt/lists/* \
+ && image pooler 10004 /usr/sbin/pgbouncer /usr/lib/postgresql/*/bin/psql
 
 
-FROM runtime AS exporter
-RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent exporter
-COPY --from=build /src/build/release/bin/exporter /usr/local/bin/
-USER 10001
+FROM scratch AS exporter
+COPY --from=exporter-image /image /
+USER 10001:10001
 ENV EXPORTER_LISTEN=0.0.0.0:9717
 EXPOSE 9717
 # Ready means: the last observation is fresh.
-HEALTHCHECK --interval=3s --timeout=3s --retries=10 CMD ["curl", "-fsS", "-o", "/dev/null", "http://127.0.0.1:9717/readyz"]
+HEALTHCHECK --interval=3s --timeout=3s --retries=10 CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9717/readyz"]
 ENTRYPOINT ["exporter"]
 
 
-FROM runtime AS loadgen
-RUN useradd --uid 10002 --no-create-home --home-dir /nonexistent loadgen \
- && install -d -o loadgen -g loadgen -m 0700 /var/lib/loadgen
-COPY --from=build /src/build/release/bin/loadgen /usr/local/bin/
-USER 10002
+FROM scratch AS loadgen
+COPY --from=loadgen-image /image /
+COPY --from=loadgen-image --chown=10002:10002 /state /var/lib/loadgen
+USER 10002:10002
 ENV LOADGEN_LISTEN=0.0.0.0:9718
 EXPOSE 9718
 VOLUME /var/lib/loadgen
 ENTRYPOINT ["loadgen"]
 
 
-FROM runtime AS agent
-RUN useradd --uid 10003 --no-create-home --home-dir /nonexistent agent \
- && install -d -o agent -g agent -m 0700 /var/lib/agent
-COPY --from=build /src/build/release/bin/agent /usr/local/bin/
-USER 10003
+FROM scratch AS agent
+COPY --from=agent-image /image /
+COPY --from=agent-image --chown=10003:10003 /state /var/lib/agent
+USER 10003:10003
 ENV STATE_DIR=/var/lib/agent
 VOLUME /var/lib/agent
 ENTRYPOINT ["agent"]
 
 
-FROM debian:${DEBIAN} AS pgbouncer
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends pgbouncer postgresql-client \
- && rm -rf /var/lib/apt/lists/* \
- && useradd --uid 10004 --no-create-home --home-dir /nonexistent pooler
-USER 10004
+FROM scratch AS pgbouncer
+COPY --from=pgbouncer-image /image /
+USER 10004:10004
 EXPOSE 6432
 ENTRYPOINT ["pgbouncer"]
 CMD ["/etc/pgbouncer/pgbouncer.ini"]
