@@ -266,9 +266,10 @@ constexpr std::array server_metrics{
 };
 
 constexpr std::array statistics_metrics{
-    Metric<Statistics>{"pgrm_accepting_connections", gauge,
-                       "Whether every database that is no template lets sessions in", "pg_database.datallowconn",
-                       [](const Statistics& s) { return number(s.accepting_connections); }},
+    Metric<Statistics>{
+        "pgrm_accepting_connections", gauge,
+        "Whether a database lets sessions in: false when all but templates and postgres are closed, as behind a fence",
+        "pg_database.datallowconn", [](const Statistics& s) { return number(s.accepting_connections); }},
     Metric<Statistics>{"pgrm_prepared_transactions", gauge, "Prepared transactions: a fence does not stop their commit",
                        "pg_prepared_xacts", [](const Statistics& s) { return number(s.prepared_transactions); }},
     Metric<Statistics>{"pgrm_oldest_transaction_start_timestamp_seconds", gauge,

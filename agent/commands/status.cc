@@ -16,6 +16,18 @@ namespace {
 /// Between two looks of `status --watch` unless MONITORING_INTERVAL says otherwise.
 constexpr Duration watch_interval = std::chrono::seconds(1);
 
+/// As an ordinary client would find both servers, and whose fence they carry.
+Situation look_closely(Invocation& invocation) {
+  return look_around(invocation.servers, invocation.options.pair, Trying::asking, invocation.options.call_deadline);
+}
+
+void print(const Situation& seen) {
+  std::cout << "  writable now  " << writable_now(seen) << '\n';
+  for (const ServerSeen* const server : {&seen.old_primary, &seen.new_primary}) {
+    std::cout << "    " << describe(*server) << '\n';
+  }
+}
+
 }  // namespace
 
 int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop) {
@@ -35,13 +47,16 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
     const Style style = Style::of_terminal();
     const Lines lines = status_lines(look, history.points(), style);
     if (arguments.json) {
-      std::cout << json_text(status_to_json(look), arguments.watch ? -1 : 2) << std::endl;
+      nlohmann::json told = status_to_json(look);
+      if (!arguments.watch) told.update(situation_to_json(look_closely(invocation)));
+      std::cout << json_text(told, arguments.watch ? -1 : 2) << std::endl;
     } else if (in_place) {
       block.draw(lines, style);
     } else if (arguments.watch) {
       std::cout << status_line(look) << std::endl;
     } else {
       for (const Line& line : lines) std::cout << line.render({0, style.colour, style.unicode}) << '\n';
+      print(look_closely(invocation));
     }
   } while (arguments.watch && std::cout && !clock.sleep_for(interval, stop));
   return blind ? error_row(ErrorCode::unreachable).exit_code : 0;

@@ -57,7 +57,7 @@ struct Statistics {
   int prepared_transactions = 0;
   std::optional<WallTime> oldest_transaction;                   // of other client backends; nullopt: none
   std::optional<WallTime> oldest_idle_in_transaction;           // since when; nullopt: none
-  bool accepting_connections = false;                           // every database that is no template lets sessions in
+  bool accepting_connections = false;                           // not every database of applications is closed
   std::optional<std::int64_t> wal_records, wal_fpi, wal_bytes;  // from 14 on
   std::int64_t archived_segments = 0, failed_segments = 0;
   std::optional<WallTime> last_archived, last_failed;  // nullopt: never

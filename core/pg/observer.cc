@@ -204,7 +204,8 @@ SELECT c.*, a.archived_count, a.failed_count, extract(epoch FROM a.last_archived
                                  sum(confl_deadlock){logical_slot_conflicts})
           FROM pg_stat_database_conflicts) AS conflicts,
        (SELECT count(*) FROM pg_prepared_xacts) AS prepared,
-       NOT EXISTS (SELECT FROM pg_database WHERE NOT datallowconn AND NOT datistemplate) AS accepting,
+       (SELECT coalesce(bool_or(datallowconn), true) FROM pg_database
+         WHERE NOT datistemplate AND datname <> 'postgres') AS accepting,
        CASE WHEN current_setting('archive_mode') = 'always' OR
                  current_setting('archive_mode') = 'on' AND NOT pg_is_in_recovery()
             THEN (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') ELSE 0 END AS ready
