@@ -231,7 +231,7 @@ int to_int(const std::optional<std::int64_t>& value) { return static_cast<int>(v
 // ---------------------------------------------------------------------------------------------------------------------
 // What a session sets for itself before anything else, in one message: whatever its role, its database or the server
 // sets must not change what it sees or cut it short. In this order: a statement_timeout of a millisecond ends with the
-// first of them. client_encoding is set while logging in.
+// first of them.
 
 struct SessionSetting {
   const char* name;
@@ -267,8 +267,10 @@ constexpr std::array session_settings_table{
 std::string session_settings(const std::optional<Duration>& observer_timeout, int version) {
   const auto millis =
       std::chrono::duration_cast<std::chrono::milliseconds>(observer_timeout.value_or(Duration{})).count();
-  // ALTER DATABASE … SET role would have it run as somebody else.
-  std::string script = "SET ROLE NONE; SET standard_conforming_strings = on; ";
+  // The message is one transaction, which has begun with the defaults that it replaces. And ALTER DATABASE … SET role
+  // would have it run as somebody else.
+  std::string script =
+      "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET ROLE NONE; SET standard_conforming_strings = on; ";
   for (const SessionSetting& row : session_settings_table) {
     const char* const value = observer_timeout ? row.watching : row.acting;
     if (value == nullptr || version < row.since) continue;
@@ -277,7 +279,11 @@ std::string session_settings(const std::optional<Duration>& observer_timeout, in
                           fmt::arg("lock", std::max<std::int64_t>(1, millis / 20)));
     script += "; ";
   }
-  return script;
+  // Names come as UTF-8 whatever the database's encoding is. From one without an encoding (SQL_ASCII) they come as they
+  // are: asked for UTF-8, the server refuses every row with a name that is none.
+  return script +
+         "SELECT set_config('client_encoding', "
+         "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
 }
 
 /// A list or an object that the server made of names. A name may be in whatever encoding its creator had: bytes that
@@ -331,7 +337,7 @@ class Budget {
 class ServerNode final : public Node {
  public:
   ServerNode(const Conninfo& server, NodeOptions options)
-      : session_(server.with("client_encoding", "UTF8"), options.application_name),
+      : session_(server, options.application_name),
         observer_(options.observer_timeout ? Observer::For::watching : Observer::For::acting),
         options_(std::move(options)) {}
 

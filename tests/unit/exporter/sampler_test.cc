@@ -43,8 +43,8 @@ struct PairRig {
     };
   }
   std::vector<std::string> reasons() const {
+    const View view = sampler.view();
     std::vector<std::string> names;
-    const View view = sampler.view();  // the reasons live as long as it does
     for (const SyncReason& reason : view.streak().reasons()) names.push_back(reason.name);
     return names;
   }
