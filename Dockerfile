@@ -55,7 +55,8 @@ USER 10001:10001
 ENV EXPORTER_LISTEN=0.0.0.0:9717
 EXPOSE 9717
 # Ready means: the last observation is fresh.
-HEALTHCHECK --interval=3s --timeout=3s --retries=10 CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9717/readyz"]
+HEALTHCHECK --interval=3s --timeout=3s --retries=10 --start-period=5m \
+  CMD ["wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9717/readyz"]
 ENTRYPOINT ["exporter"]
 
 

@@ -28,6 +28,7 @@ def volumes(service):
 
 rule("an init reaps orphans", without(lambda s: s.get("init")))
 rule("a health check is one program, without a shell", without(checked_by_one_program))
+rule("a slow start is no illness", without(lambda s: "test" not in s.get("healthcheck", {}) or s["healthcheck"].get("start_period")))
 rule("a log has an end", without(lambda s: s["logging"]["options"].get("max-size")))
 rule("memory and processes have a limit", without(lambda s: s.get("mem_limit") and s.get("pids_limit")))
 rule("an image has a tag", without(lambda s: ":" in s["image"].rsplit("/", 1)[-1]))
