@@ -52,8 +52,9 @@ struct Known {
   bool fence_looked_at = false;         // after the order to promote, and it held
   std::uint64_t own_writes = 0;         // transactions of ours on the old primary since then
   std::future<void> old_reopens{};      // for reading, begun with the validation
-  bool recovering = false;              // goes on with what an agent that died has begun
-  bool old_is_gone = false;             // a person has said so, and the replica proves that nothing is missing
+  bool seen_promoted = false;  // the replica was a primary when it was last seen, and nobody becomes a standby again
+  bool recovering = false;     // goes on with what an agent that died has begun
+  bool old_is_gone = false;    // a person has said so, and the replica proves that nothing is missing
 };
 
 /// One try of a cutover whose pause was too long.

@@ -72,6 +72,13 @@ std::string run_wait_sync(Cutover& cutover) {
 
 // ---- prepare
 
+/// Somebody may have promoted it since the preflight.
+static void require_standby(Cutover& cutover) {
+  if (new_admin(cutover).in_recovery(cutover.options.call_deadline)) return;
+  throw Error(ErrorCode::preflight_refused, "the replica has left recovery since the preflight",
+              "agent status shows both servers");
+}
+
 /// Writes the configuration as it is and loads it: what cannot be written or loaded is found now, and not behind the
 /// fence.
 static void prove_configuration(Server& server, const std::string& address, Duration deadline) {
@@ -117,10 +124,7 @@ std::string run_prepare(Cutover& cutover) {
   old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
   old_admin(cutover).end_sessions(WallTime{}, {}, {}, deadline);  // no session began so early
   new_admin(cutover).wal_replayed(deadline);
-  if (!new_admin(cutover).in_recovery(deadline)) {
-    throw Error(ErrorCode::preflight_refused, "the replica has left recovery since the preflight",
-                "agent status shows both servers");
-  }
+  require_standby(cutover);
   new_admin(cutover).identity(deadline);
   const FencePlan plan = plan_fence(view, cutover.options, cutover.id);  // refuses now what the fence would refuse
   rehearse_attack(cutover.servers.primary, plan, deadline);
@@ -168,6 +172,7 @@ static std::string why_not_now(Cutover& cutover) {
     return fmt::format("a pause of {} is predicted, allowed are {}", human(cutover.prediction->total()),
                        human(options.max_write_pause));
   }
+  require_standby(cutover);
   return {};
 }
 

@@ -14,6 +14,18 @@ std::optional<bool> as_answer(const WriteProbe& probe) {
   return probe.read_only || probe.shut_out ? std::optional(false) : std::nullopt;
 }
 
+/// What an ordinary client and the catalogs say. Throws Error.
+void look_closer(Server& server, Trying how, Duration deadline, ServerSeen& seen) {
+  seen.fence = fence_in(server.admin->fence_view(deadline).overrides);
+  if (seen.fence.empty()) {
+    seen.armed = fence_in(server.admin->overrides_in_file(deadline).value_or(Overrides()));
+  }
+  const Attack attack{.role = {}, .overrides_read_only = false, .writes = how == Trying::writing};
+  const WriteProbe probe = server.application->attack(attack, deadline).get();
+  seen.takes_writes = as_answer(probe);
+  seen.refusal = probe.refusal;
+}
+
 ServerSeen look_at(Server& server, const Conninfo& at, Trying how, Duration deadline) {
   ServerSeen seen{.address = at.address(), .unseen = {}};
   try {
@@ -22,16 +34,14 @@ ServerSeen look_at(Server& server, const Conninfo& at, Trying how, Duration dead
     seen.system_identifier = identity.system_identifier;
     seen.in_recovery = identity.in_recovery;
     seen.timeline = identity.timeline;
-    seen.fence = fence_in(server.admin->fence_view(deadline).overrides);
-    if (seen.fence.empty()) {
-      seen.armed = fence_in(server.admin->overrides_in_file(deadline).value_or(Overrides()));
-    }
-    const Attack attack{.role = {}, .overrides_read_only = false, .writes = how == Trying::writing};
-    const WriteProbe probe = server.application->attack(attack, deadline).get();
-    seen.takes_writes = as_answer(probe);
-    seen.refusal = probe.refusal;
   } catch (const std::exception& failure) {
     seen.unseen = failure.what();
+    return seen;
+  }
+  try {
+    look_closer(server, how, deadline, seen);
+  } catch (const std::exception& failure) {
+    seen.refusal = failure.what();  // its role is known all the same, and counts
   }
   return seen;
 }

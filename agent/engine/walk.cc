@@ -83,6 +83,7 @@ void conclude(Outcome& outcome, ErrorCode code, const std::string& message, cons
 
 const Situation& look(Cutover& cutover, Trying how = Trying::writing) {
   cutover.situation = look_around(cutover.servers, cutover.options.pair, how, cutover.options.call_deadline);
+  if (cutover.situation->new_primary.promoted()) cutover.seen_promoted = true;
   return *cutover.situation;
 }
 
@@ -125,8 +126,8 @@ void require_lock(Cutover& cutover) {
 
 // ---- looking and deciding
 
-ReplicaSeen seen_as(const ServerSeen& replica) {
-  if (!replica.seen()) return unseen;
+ReplicaSeen seen_as(const ServerSeen& replica, bool promoted_before) {
+  if (!replica.seen()) return promoted_before ? promoted : unseen;
   return replica.in_recovery ? standby : promoted;
 }
 
@@ -143,7 +144,7 @@ bool has_replayed_fence(Cutover& cutover) {
 
 Position position_of(Cutover& cutover, Written written) {
   const Situation& now = look(cutover);
-  Position position{.written = written, .replica = seen_as(now.new_primary)};
+  Position position{.written = written, .replica = seen_as(now.new_primary, cutover.seen_promoted)};
   position.old_seen = now.old_primary.seen();
   const std::string& fence = now.old_primary.fence.empty() ? now.old_primary.armed : now.old_primary.fence;
   position.foreign_fence = !fence.empty() && fence != wedge_of(cutover.id);

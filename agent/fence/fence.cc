@@ -269,7 +269,11 @@ void disarm_fence(Server& server, const FencePlan& plan, Duration deadline) {
     throw Error(ErrorCode::undecided, "the settings there are those of another fence, " + fence_in(written));
   }
   if (restored != written) admin.alter_system(restored, deadline);
-  if (restored != loaded) admin.reload(deadline);
+  // Somebody may have loaded what was written until now.
+  if (restored != written || restored != loaded) admin.reload(deadline);
+  if (!fence_in(admin.fence_view(deadline).overrides).empty()) {
+    throw Error(ErrorCode::undecided, "the settings of a fence are still in force");
+  }
 }
 
 void lift_fence(Server& server, const FencePlan& plan, Duration deadline) {
