@@ -240,7 +240,7 @@ void recall_options(Options& options, const nlohmann::json& journaled, const Set
 
 std::string state_dir_from(const Settings& settings) {
   if (const auto given = settings.optional_text("STATE_DIR")) return absolute(*given);
-  const std::string system = "/var/lib/replica-migration";
+  std::string system = "/var/lib/replica-migration";
   if (access(system.c_str(), W_OK) == 0 || (access(system.c_str(), F_OK) != 0 && access("/var/lib", W_OK) == 0)) {
     return system;
   }

@@ -191,13 +191,20 @@ const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision d
 
 // ---- going back
 
-/// Looks once more, right before something opens. A replica that does not answer was allowed for by the table.
-bool promoted_meanwhile(Cutover& cutover) {
-  try {
-    return !cutover.servers.replica.admin->in_recovery(cutover.options.call_deadline);
-  } catch (const Error&) {
-    return false;
+/// Looks once more, right before something opens. Empty when it may; otherwise why not. A replica that was not seen
+/// before was allowed for by the table; one that was seen and does not answer now has to be looked for first.
+std::string why_not_open(Cutover& cutover) {
+  Node& replica = *cutover.servers.replica.admin;
+  std::string trouble;
+  for (int time = 0; time < 2; ++time) {
+    try {
+      return replica.in_recovery(cutover.options.call_deadline) ? "" : "the replica was promoted meanwhile";
+    } catch (const Error& error) {
+      trouble = error.what();
+      replica.disconnect();
+    }
   }
+  return cutover.situation->new_primary.seen() ? "the replica is not seen any more: " + trouble : "";
 }
 
 /// Undoes in reverse. Returns what could not be undone, empty when all was.
@@ -213,7 +220,7 @@ std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun
   for (auto entry = begun.rbegin(); entry != begun.rend(); ++entry) {
     const Step& step = *entry->step;
     if (step.undo == nullptr) continue;
-    if (promoted_meanwhile(cutover)) return left + "the replica was promoted meanwhile";
+    if (const std::string why = why_not_open(cutover); !why.empty()) return left + why;
     try {
       perform(cutover, outcome, step, "undo", StepResult::undone, [&] {
         step.undo(cutover, entry->before);

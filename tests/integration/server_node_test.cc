@@ -312,6 +312,10 @@ TEST_F(ServerNodeTest, TheGateShutsEverybodyOutOnBothServersAndOpensAgain) {
 TEST_F(ServerNodeTest, AttacksAsTheApplicationAndLeavesNothingBehind) {
   const auto application = agent_on(application_.primary);
   const auto count = [&] { return primary_->wal_end(soon).next_xid; };
+  const Attack harmless{.role = "pgrm_app", .overrides_read_only = false, .writes = false};
+  const std::uint64_t first = count();
+  EXPECT_TRUE(application->attack(harmless, soon).get().accepted);
+  EXPECT_EQ(count(), first) << "it only asks whether it may write";
   EXPECT_TRUE(application->attack({.role = "pgrm_app", .overrides_read_only = false}, soon).get().accepted);
   EXPECT_FALSE(application->probe_present("attack", soon));
   primary_->override_settings(read_only, soon);
@@ -319,8 +323,7 @@ TEST_F(ServerNodeTest, AttacksAsTheApplicationAndLeavesNothingBehind) {
   const WriteProbe plain = application->attack({.role = "pgrm_app", .overrides_read_only = false}, soon).get();
   EXPECT_TRUE(plain.read_only) << plain.refusal;
   EXPECT_EQ(count(), before);
-  const Attack harmless{.role = "pgrm_app", .overrides_read_only = false, .writes = false};
-  EXPECT_TRUE(application->attack(harmless, soon).get().accepted);
+  EXPECT_TRUE(application->attack(harmless, soon).get().read_only);
   EXPECT_TRUE(application->attack({.role = "pgrm_app", .overrides_read_only = true}, soon).get().accepted)
       << "if this is refused some day, the read-only default has become a fence";
   primary_->override_settings({}, soon);
@@ -360,11 +363,14 @@ class HostileSettings {
         reset_(std::move(reset)) {
     for (Session* const session : {&admin_, &replica_}) {
       session->open(soon);
-      session->script("SET statement_timeout = 0; SET default_transaction_isolation = 'read committed'", soon);
-      for (const auto& [name, since, value] : table) {
-        if (session->server_version() < since) continue;
-        session->script("SET " + std::string(name) + " TO DEFAULT", soon);  // this session keeps the harmless one
-      }
+      // What this session sets itself no reload changes.
+      session->script(
+          "SELECT set_config(name, '0', false) FROM pg_settings WHERE name LIKE '%\\_timeout' AND context = 'user'",
+          soon);
+      session->script(
+          "SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off; "
+          "SET search_path = public; SET client_encoding = 'UTF8'; SET extra_float_digits = 1",
+          soon);
     }
     for (const auto& [name, since, value] : table) {
       if (admin_.server_version() < since) continue;
