@@ -35,7 +35,8 @@ std::string look_wait_sync(Cutover& cutover) {
 
 /// Empty when the exporter's word counts; otherwise why not.
 static std::string distrust(const Cutover& cutover, const ExporterState& state) {
-  if (state.age > 2 * state.interval) return fmt::format("its observation is {} old", human(state.age));
+  if (state.age > 2 * (state.interval + cutover.options.thresholds.seconds))
+    return fmt::format("its observation is {} old", human(state.age));
   if (state.primary.system_identifier != cutover.system_identifier) return "it does not see our primary";
   if (state.replica.system_identifier != cutover.system_identifier) return "it does not see our replica";
   return {};
