@@ -363,19 +363,16 @@ class HostileSettings {
         reset_(std::move(reset)) {
     for (Session* const session : {&admin_, &replica_}) {
       session->open(soon);
-      // What this session sets itself no reload changes.
-      session->script(
-          "SELECT set_config(name, '0', false) FROM pg_settings WHERE name LIKE '%\\_timeout' AND context = 'user'",
-          soon);
-      session->script(
-          "SET default_transaction_isolation = 'read committed'; SET default_transaction_deferrable = off; "
-          "SET search_path = public; SET client_encoding = 'UTF8'; SET extra_float_digits = 1",
-          soon);
+      std::string script = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";  // what came before may still be in effect
+      for (const Row& row : table) {
+        if (session->server_version() >= row.since) script += "; SET " + std::string(row.name) + " = " + row.harmless;
+      }
+      session->script(script, soon);
     }
-    for (const auto& [name, since, value] : table) {
-      if (admin_.server_version() < since) continue;
-      names_.emplace_back(name);
-      everywhere(set + name + " = " + value);
+    for (const Row& row : table) {
+      if (admin_.server_version() < row.since) continue;
+      names_.emplace_back(row.name);
+      everywhere(set + row.name + " = " + row.hostile);
     }
     everywhere("SELECT pg_reload_conf()");
     const Lsn end = Lsn::parse(*admin_.script("SELECT pg_current_wal_flush_lsn()::text AS l", soon).one().text("l"));
@@ -387,6 +384,18 @@ class HostileSettings {
   ~HostileSettings() {
     for (const std::string& name : names_) everywhere(reset_ + name);
     everywhere("SELECT pg_reload_conf()");
+    for (const Session* const session : {&admin_, &replica_}) {
+      const auto harmless = [session] {
+        try {
+          Session fresh(session->conninfo(), "as everybody");
+          fresh.open(soon);
+          return fresh.script("SHOW statement_timeout", soon).one().text("statement_timeout") == "0";
+        } catch (const Error&) {
+          return false;
+        }
+      };
+      EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, harmless), WaitEnd::reached);
+    }
   }
   HostileSettings(const HostileSettings&) = delete;
   HostileSettings& operator=(const HostileSettings&) = delete;
@@ -397,18 +406,18 @@ class HostileSettings {
   struct Row {
     const char* name;
     int since;
-    const char* value;
+    const char *hostile, *harmless;
   };
-  static constexpr std::array table{Row{"default_transaction_isolation", 0, "'serializable'"},
-                                    Row{"default_transaction_deferrable", 0, "on"},
-                                    Row{"statement_timeout", 0, "50"},
-                                    Row{"lock_timeout", 0, "1"},
-                                    Row{"idle_in_transaction_session_timeout", 0, "1"},
-                                    Row{"idle_session_timeout", 140000, "1000"},
-                                    Row{"transaction_timeout", 170000, "50"},
-                                    Row{"client_encoding", 0, "'SQL_ASCII'"},
-                                    Row{"search_path", 0, "'nowhere'"},
-                                    Row{"extra_float_digits", 0, "-15"}};
+  static constexpr std::array table{Row{"default_transaction_isolation", 0, "'serializable'", "'read committed'"},
+                                    Row{"default_transaction_deferrable", 0, "on", "off"},
+                                    Row{"statement_timeout", 0, "50", "0"},
+                                    Row{"lock_timeout", 0, "1", "0"},
+                                    Row{"idle_in_transaction_session_timeout", 0, "1", "0"},
+                                    Row{"idle_session_timeout", 140000, "1000", "0"},
+                                    Row{"transaction_timeout", 170000, "50", "0"},
+                                    Row{"client_encoding", 0, "'SQL_ASCII'", "'UTF8'"},
+                                    Row{"search_path", 0, "'nowhere'", "public"},
+                                    Row{"extra_float_digits", 0, "-15", "1"}};
 
   /// Roles and databases are the primary's to change, ALTER SYSTEM and a reload are each server's own.
   void everywhere(const std::string& sql) {
