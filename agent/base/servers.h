@@ -22,6 +22,9 @@ struct Servers {
   std::vector<std::unique_ptr<Node>> siblings{};  // the old primary's other standbys, if they shall follow
 };
 
+/// Whether two names lead to one server, which looks like a pair of the same cluster.
+bool one_server(const ServerState& one, const ServerState& other);
+
 /// `token`: makes the agent's own sessions recognisable (application_name "pgrm-agent/token").
 Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings = {});
 

@@ -54,14 +54,8 @@ Verdict versions(const Facts& facts) {
   return pass(observed);
 }
 
-/// Two names that lead to one server look like a pair of the same cluster.
-bool one_server(const Facts& facts) {
-  return primary_state(facts).system_identifier == replica_state(facts).system_identifier &&
-         primary_state(facts).started_at == replica_state(facts).started_at;
-}
-
 Verdict two_servers(const Facts& facts) {
-  if (one_server(facts)) {
+  if (one_server(primary_state(facts), replica_state(facts))) {
     return fail(fmt::format("{} and {} are one server", facts.sample.primary.address, facts.sample.replica.address),
                 "correct PRIMARY_* or REPLICA_*");
   }
@@ -82,10 +76,9 @@ Verdict roles(const Facts& facts) {
     return fail(fmt::format("{} is a standby, {} is the primary", ours, theirs),
                 "agent cutover --switch-back moves the primary role back");
   }
-  if (!facts.primary.fence.empty()) {
-    return fail(
-        fmt::format("{} is the primary; {} was demoted by the cutover of {}", theirs, ours, facts.primary.fence),
-        "agent rejoin makes the demoted server a standby; nothing is to be cut over");
+  if (const std::string& fence = facts.primary.fence.in_force; !fence.empty()) {
+    return fail(fmt::format("{} is the primary; {} was demoted by the cutover of {}", theirs, ours, fence),
+                "agent rejoin makes the demoted server a standby; nothing is to be cut over");
   }
   return fail(fmt::format("{} and {} are both out of recovery", ours, theirs),
               "stop one of them before anything else: agent status shows which one takes writes");
@@ -95,16 +88,13 @@ Verdict roles(const Facts& facts) {
 Verdict fence_left(const Facts& facts) {
   for (const auto& [node, sample] :
        {std::pair{&facts.primary, &facts.sample.primary}, std::pair{&facts.replica, &facts.sample.replica}}) {
-    if (node->fence.empty() && node->armed.empty()) continue;
-    const std::string whose = node->fence.empty() ? node->armed : node->fence;
-    return fail(fmt::format("{} carries the fence {}{}", sample->address, whose,
-                            node->fence.empty() ? ", which takes effect with its next reload" : ""),
+    if (!node->fence.any()) continue;
+    return fail(fmt::format("{} carries the fence {}{}", sample->address, node->fence.whose(),
+                            node->fence.in_force.empty() ? ", which takes effect with its next reload" : ""),
                 replica_state(facts).in_recovery ? "agent recover, where that cutover has its STATE_DIR"
                                                  : "see the check roles: the other server is the primary");
   }
-  const auto& rights = facts.primary.facts->rights;
-  const auto right = rights.find("pg_file_settings");
-  if (right == rights.end() || !right->second) {
+  if (!has_right(facts.primary, "pg_file_settings")) {
     return warn(
         "no fence is in force; whether one stands in the configuration cannot be seen",
         "grant select on pg_file_settings and execute on pg_show_all_file_settings() to the agent's role, in the "
@@ -359,8 +349,8 @@ Verdict senders(const Facts& facts) {
 
 Verdict not_read_only(const Facts& facts) {
   // That of a fence is none of the user's settings, and not for the user to reset.
-  const bool old_server = primary_state(facts).default_read_only && facts.primary.fence.empty();
-  const bool new_server = replica_state(facts).default_read_only && facts.replica.fence.empty();
+  const bool old_server = primary_state(facts).default_read_only && facts.primary.fence.in_force.empty();
+  const bool new_server = replica_state(facts).default_read_only && facts.replica.fence.in_force.empty();
   if (old_server || new_server) {
     return fail(fmt::format("default_transaction_read_only is on at the {}", old_server && new_server
                                                                                  ? "primary and the replica"
@@ -402,7 +392,7 @@ Verdict wedge(const Facts& facts) {
 
 Verdict synchronous_standbys(const Facts& facts) {
   const std::string names = setting_of(facts.replica, "synchronous_standby_names");
-  if (!names.empty() && facts.replica.fence.empty()) {
+  if (!names.empty() && facts.replica.fence.in_force.empty()) {
     return fail(fmt::format("synchronous_standby_names is \"{}\" on the replica: commits would hang there", names),
                 "alter system reset synchronous_standby_names; select pg_reload_conf() on the replica");
   }
@@ -676,8 +666,7 @@ Verdict logical_slots(const Facts& facts) {
 Verdict rights(const NodeFacts& node, std::initializer_list<std::string_view> needed) {
   std::vector<std::string_view> missing;
   for (const std::string_view right : needed) {
-    const auto found = node.facts->rights.find(right);
-    if (found == node.facts->rights.end() || !found->second) missing.push_back(right);
+    if (!has_right(node, right)) missing.push_back(right);
   }
   if (!node.may_write_probe) missing.emplace_back("INSERT on pgrm.cutover_probe");
   if (!missing.empty()) {

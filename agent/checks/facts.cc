@@ -9,7 +9,6 @@
 #include <filesystem>
 
 #include "agent/base/state_dir.h"
-#include "agent/fence/fence.h"
 #include "core/base/error.h"
 #include "core/replication/lag.h"
 
@@ -26,10 +25,7 @@ NodeFacts ask_node(Server& server, Duration deadline) {
     const FenceView fence = server.admin->fence_view(deadline);
     node.read_only_exceptions = fence.read_only_exceptions;
     node.wedge_exceptions = fence.wedge_exceptions;
-    node.fence = fence_in(fence.overrides);
-    if (node.fence.empty()) {
-      node.armed = fence_in(server.admin->overrides_in_file(deadline).value_or(Overrides()));
-    }
+    node.fence = see_fence(*server.admin, fence, deadline);
     node.may_write_probe = server.application->may_write_probe(deadline);
     if (node.may_write_probe) node.probe_table_problems = server.application->probe_table_problems(deadline);
   } catch (const Error& error) {
@@ -156,14 +152,15 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   return facts;
 }
 
+bool has_right(const NodeFacts& node, std::string_view right) {
+  const auto found = node.facts->rights.find(right);
+  return found != node.facts->rights.end() && found->second;
+}
+
 std::string missing_for_alignment(const Facts& facts) {
-  const auto has = [](const NodeFacts& node, const char* right) {
-    const auto found = node.facts->rights.find(right);
-    return found != node.facts->rights.end() && found->second;
-  };
   std::vector<std::string> missing;
-  if (!has(facts.primary, "pg_switch_wal")) missing.emplace_back("pg_switch_wal");
-  if (!has(facts.replica, "ALTER SYSTEM wal_init_zero")) missing.emplace_back("ALTER SYSTEM wal_init_zero");
+  if (!has_right(facts.primary, "pg_switch_wal")) missing.emplace_back("pg_switch_wal");
+  if (!has_right(facts.replica, "ALTER SYSTEM wal_init_zero")) missing.emplace_back("ALTER SYSTEM wal_init_zero");
   return fmt::format("{}", fmt::join(missing, ", "));
 }
 

@@ -7,6 +7,7 @@
 
 #include "agent/base/servers.h"
 #include "agent/demote/node_control.h"
+#include "agent/fence/fence.h"
 #include "agent/traffic/traffic.h"
 #include "core/http/client.h"
 #include "core/replication/json.h"
@@ -18,7 +19,7 @@ struct NodeFacts {
   std::string who;                   // user@host:port/database
   std::optional<ServerFacts> facts;  // nullopt: see error
   std::vector<std::string> read_only_exceptions, wedge_exceptions;
-  std::string fence, armed;  // whose fence is in force, and whose stands in the configuration only; empty: none
+  FenceSeen fence;
   bool may_write_probe = false;
   std::vector<std::string> probe_table_problems;
   std::string error;
@@ -55,6 +56,9 @@ struct Facts {
 /// cannot be had is a fact too.
 Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, NodeControl& node_control,
                    const Options& options, const Clock& clock);
+
+/// Whether the agent's role has it, by its name in ServerFacts::rights. REQUIRES: node.facts.
+bool has_right(const NodeFacts& node, std::string_view right);
 
 /// Rights that aligning the WAL needs (engine/alignment.h) and the agent's role lacks; empty: none.
 std::string missing_for_alignment(const Facts& facts);

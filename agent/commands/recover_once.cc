@@ -69,8 +69,8 @@ int say(const Arguments& arguments, const Situation& seen, int exit_code, const 
   }
   std::cout << what << '\n';
   if (!hint.empty()) std::cout << "hint: " << hint << '\n';
-  std::cout << fmt::format("\n  writable now           {}\n  {}\n  {}\n", writable_now(seen),
-                           describe(seen.old_primary), describe(seen.new_primary));
+  std::cout << '\n';
+  print(std::cout, seen);
   return exit_code;
 }
 
@@ -84,7 +84,7 @@ int lift_without_journal(Invocation& invocation, const ServerSeen& fenced, const
                 "wait until it has ended");
   }
   FencePlan plan;
-  plan.wedge = fenced.fence.empty() ? fenced.armed : fenced.fence;
+  plan.wedge = fenced.fence.whose();
   const std::string application = invocation.options.pair.primary.get("dbname");
   std::string closed;
   for (const Database& database : server.admin->fence_view(deadline).databases) {
@@ -108,7 +108,7 @@ int lift_without_journal(Invocation& invocation, const ServerSeen& fenced, const
 int without_journal(const Settings& settings, const Arguments& arguments, const Situation& seen,
                     const std::optional<Found>& last) {
   const auto carries = [](const ServerSeen& server) {
-    return server.seen() && !server.in_recovery && (!server.fence.empty() || !server.armed.empty());
+    return server.seen() && !server.in_recovery && server.fence.any();
   };
   const bool swapped = !carries(seen.old_primary) && carries(seen.new_primary);
   const ServerSeen& fenced = swapped ? seen.new_primary : seen.old_primary;
@@ -126,7 +126,7 @@ int without_journal(const Settings& settings, const Arguments& arguments, const 
     return say(
         arguments, seen, undecided_exit,
         fmt::format("{} carries the fence {}, and STATE_DIR ({}) has no journal of that cutover", fenced.address,
-                    fenced.fence.empty() ? fenced.armed : fenced.fence, state_dir_from(settings)),
+                    fenced.fence.whose(), state_dir_from(settings)),
         "agent recover on the host and with the STATE_DIR of that cutover. If they are lost: agent recover --abort "
         "lifts the fence while the other server is seen in recovery");
   }

@@ -21,13 +21,6 @@ Situation look_closely(Invocation& invocation) {
   return look_around(invocation.servers, invocation.options.pair, Trying::asking, invocation.options.call_deadline);
 }
 
-void print(const Situation& seen) {
-  std::cout << "  writable now  " << writable_now(seen) << '\n';
-  for (const ServerSeen* const server : {&seen.old_primary, &seen.new_primary}) {
-    std::cout << "    " << describe(*server) << '\n';
-  }
-}
-
 }  // namespace
 
 int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop) {
@@ -56,7 +49,7 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
       std::cout << status_line(look) << std::endl;
     } else {
       for (const Line& line : lines) std::cout << line.render({0, style.colour, style.unicode}) << '\n';
-      print(look_closely(invocation));
+      print(std::cout, look_closely(invocation));
     }
   } while (arguments.watch && std::cout && !clock.sleep_for(interval, stop));
   return blind ? error_row(ErrorCode::unreachable).exit_code : 0;

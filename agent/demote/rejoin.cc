@@ -177,7 +177,7 @@ Side find_new_primary(const Sample& sample) {
   if (primary && replica && primary->system_identifier != replica->system_identifier) {
     throw refuse("the two servers are not copies of one cluster", "check PRIMARY_* and REPLICA_*");
   }
-  if (primary && replica && primary->started_at == replica->started_at) {
+  if (primary && replica && one_server(*primary, *replica)) {
     throw refuse("PRIMARY_* and REPLICA_* lead to one server", "correct one of them");
   }
   if (primary && replica && takes_writes(*primary) && takes_writes(*replica)) {

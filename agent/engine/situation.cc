@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "agent/fence/fence.h"
+#include <ostream>
+
 #include "core/base/error.h"
 
 namespace pgrm::agent {
@@ -16,10 +17,7 @@ std::optional<bool> as_answer(const WriteProbe& probe) {
 
 /// What an ordinary client and the catalogs say. Throws Error.
 void look_closer(Server& server, Trying how, Duration deadline, ServerSeen& seen) {
-  seen.fence = fence_in(server.admin->fence_view(deadline).overrides);
-  if (seen.fence.empty()) {
-    seen.armed = fence_in(server.admin->overrides_in_file(deadline).value_or(Overrides()));
-  }
+  seen.fence = see_fence(*server.admin, server.admin->fence_view(deadline), deadline);
   const Attack attack{.role = {}, .overrides_read_only = false, .writes = how == Trying::writing};
   const WriteProbe probe = server.application->attack(attack, deadline).get();
   seen.takes_writes = as_answer(probe);
@@ -74,9 +72,14 @@ std::string describe(const ServerSeen& server) {
   } else {
     text += *server.takes_writes ? ", takes writes" : ", takes no writes";
   }
-  if (!server.fence.empty()) text += ", fenced by " + server.fence;
-  if (!server.armed.empty()) text += ", to be fenced by " + server.armed + " with its next reload";
+  if (!server.fence.in_force.empty()) text += ", fenced by " + server.fence.in_force;
+  if (!server.fence.armed.empty()) text += ", to be fenced by " + server.fence.armed + " with its next reload";
   return text;
+}
+
+void print(std::ostream& out, const Situation& situation) {
+  out << fmt::format("  {:<22} {}\n    {}\n    {}\n", "writable now", writable_now(situation),
+                     describe(situation.old_primary), describe(situation.new_primary));
 }
 
 nlohmann::json situation_to_json(const Situation& situation) {
@@ -86,8 +89,8 @@ nlohmann::json situation_to_json(const Situation& situation) {
     if (server->seen()) {
       seen["in_recovery"] = server->in_recovery;
       seen["takes_writes"] = server->takes_writes ? nlohmann::json(*server->takes_writes) : nlohmann::json();
-      seen["fence"] = server->fence;
-      seen["fence_armed"] = server->armed;
+      seen["fence"] = server->fence.in_force;
+      seen["fence_armed"] = server->fence.armed;
     }
     servers.push_back(std::move(seen));
   }

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
 #include "agent/base/servers.h"
+#include "agent/fence/fence.h"
 #include "core/pg/conninfo.h"
 
 namespace pgrm::agent {
@@ -20,8 +22,8 @@ struct ServerSeen {
   std::optional<std::uint32_t> timeline{};
   /// Tried over a new connection, as an ordinary client; nullopt: the answer says nothing about other clients.
   std::optional<bool> takes_writes{};
-  std::string refusal{};         // what it said, when it does not take them
-  std::string fence{}, armed{};  // whose fence is in force, and whose stands in the configuration only; empty: none
+  std::string refusal{};  // what it said, when it does not take them
+  FenceSeen fence{};
 
   bool seen() const { return unseen.empty(); }
   /// Out of recovery; false also when it is not seen.
@@ -45,6 +47,9 @@ Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration d
 
 /// Who takes writes, in words: an address; both; "none"; or "unknown" with the server that cannot be seen.
 std::string writable_now(const Situation& situation);
+
+/// Both of the above and below, as lines for a terminal.
+void print(std::ostream& out, const Situation& situation);
 
 /// One line a server: role, timeline, whether it takes writes or why not, whose fence.
 std::string describe(const ServerSeen& server);

@@ -16,10 +16,9 @@ struct Options;
 struct Step {
   std::string_view name;  // stable: journal, command line, logs, metrics
   std::string_view why;
-  bool mutates = false;       // changes something that undo must restore
-  bool commits = false;       // the one point of no return
-  bool in_dry_run = false;    // only reads, so that a dry run does it for real
-  bool holds_writes = false;  // writes stand while it runs
+  bool mutates = false;     // changes something that undo must restore
+  bool commits = false;     // the one point of no return
+  bool in_dry_run = false;  // only reads, so that a dry run does it for real
   /// What the step would do, said from what is there. Changes nothing. Throws Error.
   std::string (*look)(Cutover&) = nullptr;
   /// What `undo` has to restore, recorded before `run`; nullptr: nothing.

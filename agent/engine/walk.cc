@@ -29,6 +29,9 @@ struct Begun {
   nlohmann::json before;
 };
 
+/// REQUIRES: there is one.
+const Step& step_named(std::string_view name) { return *std::ranges::find(steps(), name, &Step::name); }
+
 void require(bool condition, const char* invariant) {
   if (!condition) throw Error(ErrorCode::internal, std::string("broken invariant: ") + invariant);
 }
@@ -85,6 +88,11 @@ const Situation& look(Cutover& cutover, Trying how = Trying::writing) {
   cutover.situation = look_around(cutover.servers, cutover.options.pair, how, cutover.options.call_deadline);
   if (cutover.situation->new_primary.promoted()) cutover.seen_promoted = true;
   return *cutover.situation;
+}
+
+/// Both servers as they were seen last, in words.
+std::string as_seen(const Cutover& cutover) {
+  return fmt::format("{}; {}", describe(cutover.situation->old_primary), describe(cutover.situation->new_primary));
 }
 
 // ---- the lock
@@ -146,8 +154,8 @@ Position position_of(Cutover& cutover, Written written) {
   const Situation& now = look(cutover);
   Position position{.written = written, .replica = seen_as(now.new_primary, cutover.seen_promoted)};
   position.old_seen = now.old_primary.seen();
-  const std::string& fence = now.old_primary.fence.empty() ? now.old_primary.armed : now.old_primary.fence;
-  position.foreign_fence = !fence.empty() && fence != wedge_of(cutover.id);
+  const FenceSeen& fence = now.old_primary.fence;
+  position.foreign_fence = fence.any() && fence.whose() != wedge_of(cutover.id);
   position.fence_replayed = !position.old_seen && position.replica == standby && has_replayed_fence(cutover);
   return position;
 }
@@ -184,7 +192,7 @@ const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision d
     });
   }
   if (!holder.empty()) cutover.warnings.push_back("the cluster's lock is held by " + holder);
-  spdlog::info("looked: {}; {}", describe(cutover.situation->old_primary), describe(cutover.situation->new_primary));
+  spdlog::info("looked: {}", as_seen(cutover));
   spdlog::info("decided: {}, because {}", to_string(row->action), row->says);
   return *row;
 }
@@ -241,16 +249,16 @@ void fence_old_again(Cutover& cutover, Journal& journal, std::vector<Begun>& beg
   const Duration deadline = cutover.options.call_deadline;
   try {
     require_lock(cutover);
-    const auto armed = std::ranges::find(steps(), "arm_fence", &Step::name);
+    const Step& arm = step_named("arm_fence");
+    const Step& raise = step_named("fence");
     if (!cutover.plan) {
-      nlohmann::json before = armed->before(cutover);
-      journal.begin(armed->name, before);
-      begun.push_back({&*armed, std::move(before)});
+      nlohmann::json before = arm.before(cutover);
+      journal.begin(arm.name, before);
+      begun.push_back({&arm, std::move(before)});
     }
-    const auto raised = std::ranges::find(steps(), "fence", &Step::name);
-    if (std::ranges::none_of(begun, [&](const Begun& entry) { return entry.step == &*raised; })) {
-      journal.begin(raised->name, {});
-      begun.push_back({&*raised, {}});
+    if (std::ranges::find(begun, &raise, &Begun::step) == begun.end()) {
+      journal.begin(raise.name, {});
+      begun.push_back({&raise, {}});
     }
     old.admin->alter_system(cutover.plan->settings(), deadline);
     cutover.fence = raise_fence(old, *cutover.plan, true, cutover.clock, cutover.options.drain_timeout);
@@ -263,11 +271,6 @@ void fence_old_again(Cutover& cutover, Journal& journal, std::vector<Begun>& beg
   }
 }
 
-/// Both servers as they are, for a person who has to decide.
-std::string as_seen(const Cutover& cutover) {
-  return fmt::format("{}; {}", describe(cutover.situation->old_primary), describe(cutover.situation->new_primary));
-}
-
 /// The end of a cutover that does not go forward: back, or no further. `cause`: why.
 void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, const RecoveryRow& row, const Error& cause,
              Outcome& outcome) {
@@ -276,8 +279,7 @@ void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, cons
     if (!cutover.situation->new_primary.seen()) {
       cutover.warnings.push_back(
           fmt::format("{} was not seen before the old primary was opened again: if somebody has promoted it, stop it "
-                      "before it can be "
-                      "reached",
+                      "before it can be reached",
                       cutover.situation->new_primary.address));
     }
     const std::string left = undo_all(cutover, journal, begun, outcome);
@@ -374,6 +376,41 @@ auto first_change() {
   return std::ranges::find_if(steps(), [](const Step& step) { return step.mutates; });
 }
 
+/// One walk through the table, from `first` on.
+template <typename Position>
+void walk(Cutover& cutover, Position first, const OpenJournal& open_journal, std::unique_ptr<Journal>& journal,
+          std::vector<Begun>& begun, Outcome& outcome) {
+  for (auto step = first; step != steps().end(); ++step) {
+    if (step->commits && cutover.options.rehearsal) return end_rehearsal(cutover, *journal, begun, outcome);
+    if (step->mutates && !journal) {
+      require_lock(cutover);
+      journal = open_journal(cutover);
+    }
+    take(cutover, *step, journal.get(), begun, outcome);
+  }
+  require_resumed(cutover, outcome);
+}
+
+/// Whether it failed because writes had to stand for too long.
+bool paused_too_long(const Cutover& cutover, const Error& error) {
+  if (!cutover.writes_stopped || cutover.stop.stop_requested()) return false;
+  const bool over = cutover.clock.now() - *cutover.writes_stopped >= cutover.options.max_write_pause;
+  return error.code() == ErrorCode::pause_exceeded || (over && error.code() == ErrorCode::timeout);
+}
+
+/// What an attempt has found out does not hold for the next one.
+void forget_attempt(Cutover& cutover, const std::string& message) {
+  Attempt attempt{message, std::nullopt};
+  if (cutover.writes_resumed) attempt.paused = *cutover.writes_resumed - *cutover.writes_stopped;
+  cutover.attempts.push_back(std::move(attempt));
+  cutover.progress.says(fmt::format("attempt {} was undone: {}", cutover.attempts.size(), message));
+  cutover.writes_stopped = cutover.writes_resumed = std::nullopt;
+  cutover.fence.reset();
+  cutover.fenced_end.reset();
+  cutover.plan.reset();
+  cutover.wal_init_zero_before.reset();
+}
+
 // ---- recovery
 
 bool settles(const JournalRecord& record) {
@@ -468,8 +505,7 @@ struct Recovery {
       fence_old_again(cutover, journal, begun);
       cutover.warnings.emplace_back(
           "the old primary was open beside the new one: what it has written since it was first fenced is not on the "
-          "new "
-          "one");
+          "new one");
     }
     outcome.promoted = true;
     cutover.progress.promoted();
@@ -502,45 +538,6 @@ std::string_view to_string(StepResult result) {
   constexpr std::string_view names[] = {"done", "failed", "undone", "looked"};
   return names[static_cast<int>(result)];
 }
-
-namespace {
-
-/// One walk through the table, from `first` on.
-template <typename Position>
-void walk(Cutover& cutover, Position first, const OpenJournal& open_journal, std::unique_ptr<Journal>& journal,
-          std::vector<Begun>& begun, Outcome& outcome) {
-  for (auto step = first; step != steps().end(); ++step) {
-    if (step->commits && cutover.options.rehearsal) return end_rehearsal(cutover, *journal, begun, outcome);
-    if (step->mutates && !journal) {
-      require_lock(cutover);
-      journal = open_journal(cutover);
-    }
-    take(cutover, *step, journal.get(), begun, outcome);
-  }
-  require_resumed(cutover, outcome);
-}
-
-/// Whether it failed because writes had to stand for too long.
-bool paused_too_long(const Cutover& cutover, const Error& error) {
-  if (!cutover.writes_stopped || cutover.stop.stop_requested()) return false;
-  const bool over = cutover.clock.now() - *cutover.writes_stopped >= cutover.options.max_write_pause;
-  return error.code() == ErrorCode::pause_exceeded || (over && error.code() == ErrorCode::timeout);
-}
-
-/// What an attempt has found out does not hold for the next one.
-void forget_attempt(Cutover& cutover, const std::string& message) {
-  Attempt attempt{message, std::nullopt};
-  if (cutover.writes_resumed) attempt.paused = *cutover.writes_resumed - *cutover.writes_stopped;
-  cutover.attempts.push_back(std::move(attempt));
-  cutover.progress.says(fmt::format("attempt {} was undone: {}", cutover.attempts.size(), message));
-  cutover.writes_stopped = cutover.writes_resumed = std::nullopt;
-  cutover.fence.reset();
-  cutover.fenced_end.reset();
-  cutover.plan.reset();
-  cutover.wal_init_zero_before.reset();
-}
-
-}  // namespace
 
 Outcome run_cutover(Cutover& cutover, const OpenJournal& open_journal) {
   Outcome outcome;
@@ -619,7 +616,7 @@ Outcome dry_run(Cutover& cutover) {
   } catch (const Error& error) {
     conclude(outcome, error.code(), error.what(), error.hint());
   }
-  cutover.situation = look_around(cutover.servers, cutover.options.pair, Trying::asking, cutover.options.call_deadline);
+  look(cutover, Trying::asking);
   return outcome;
 }
 

@@ -139,6 +139,12 @@ std::string fence_in(const Overrides& settings) {
   return name.starts_with(wedge_prefix) ? name : "";
 }
 
+FenceSeen see_fence(Node& admin, const FenceView& view, Duration deadline) {
+  FenceSeen seen{fence_in(view.overrides), {}};
+  if (seen.in_force.empty()) seen.armed = fence_in(admin.overrides_in_file(deadline).value_or(Overrides()));
+  return seen;
+}
+
 nlohmann::json FencePlan::to_json() const {
   return {{"form", to_string(form)},
           {"default_transaction_read_only", agent::to_json(before.read_only)},

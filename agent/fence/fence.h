@@ -40,6 +40,16 @@ std::string wedge_of(std::string_view cutover);
 /// Whose fence these settings are: the wedge's name, whatever cutover it belongs to; empty when they are no fence's.
 std::string fence_in(const Overrides& settings);
 
+/// Whose fence a server carries, by its settings; empty: none.
+struct FenceSeen {
+  std::string in_force, armed;  // `armed`: in the configuration only, and only looked for when none is in force
+
+  bool any() const { return !in_force.empty() || !armed.empty(); }
+  const std::string& whose() const { return in_force.empty() ? armed : in_force; }
+};
+/// `view`: that server's. Throws what Node throws.
+FenceSeen see_fence(Node& admin, const FenceView& view, Duration deadline);
+
 /// What a fence is going to change, and what lifting it restores. In the journal before anything is changed.
 struct FencePlan {
   FenceForm form = FenceForm::closed;

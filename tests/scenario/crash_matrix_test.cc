@@ -19,9 +19,6 @@ using testing::AnyOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-/// No std::exception: nothing in the engine can catch it, as nothing catches SIGKILL.
-struct Killed {};
-
 /// A call of look_around().
 bool only_looks(const std::string& call) {
   constexpr std::array looks{".identity", ".fence_view", ".overrides_in_file", ".attack"};

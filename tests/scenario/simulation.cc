@@ -10,9 +10,6 @@
 namespace pgrm::agent {
 namespace {
 
-/// No std::exception: nothing in the engine can catch it, as nothing catches SIGKILL.
-struct Killed {};
-
 struct Broken {
   std::string invariant;
 };

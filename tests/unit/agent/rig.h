@@ -90,7 +90,9 @@ class FakeTraffic final : public Traffic {
   bool own_ = false;
 };
 
-/// No std::exception, see recover_test.cc.
+/// No std::exceptions: nothing in the engine can catch them, as nothing catches SIGKILL. Thrown around a call, and
+/// before a record of the journal.
+struct Killed {};
 struct RecordKilled {};
 
 /// Lines in memory. Which one cannot be written, and which one the agent does not live to write, stand in the rig.

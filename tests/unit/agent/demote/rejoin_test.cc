@@ -91,9 +91,6 @@ TEST(Demotion, AStandbyThatDoesNotStreamIsNoSuccess) {
   EXPECT_THAT(outcome.message, HasSubstr("has no WAL receiver"));
 }
 
-/// No std::exception: nobody handles it, as nobody handles SIGKILL.
-struct Killed {};
-
 TEST(Demotion, KilledAtAnyMomentItIsFinishedByRecover) {
   for (const Demotion demotion : {Demotion::stop, Demotion::standby}) {
     DemotedRig whole(demotion);

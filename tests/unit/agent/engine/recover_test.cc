@@ -12,16 +12,18 @@ using testing::AnyOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-/// No std::exception: nothing in the engine can catch it, as nothing catches SIGKILL.
-struct Killed {};
-
-TEST(Recover, LeavesBothFencedWhileTheReplicaCannotBeSeen) {
-  Rig rig;
-  rig.cluster.after = [](const std::string& call) {
+/// The agent dies around its order to promote: `hook` is the cluster's `before` or `after`.
+void die_at_the_order(Rig& rig, std::function<void(const std::string&)>& hook) {
+  hook = [](const std::string& call) {
     if (call == "replica.promote") throw Killed();
   };
   EXPECT_THROW(rig.run(), Killed);
-  rig.cluster.after = nullptr;
+  hook = nullptr;
+}
+
+TEST(Recover, LeavesBothFencedWhileTheReplicaCannotBeSeen) {
+  Rig rig;
+  die_at_the_order(rig, rig.cluster.after);
   rig.cluster.replica.up = false;
   for (const Decision decision : {Decision::by_looking, Decision::complete}) {
     EXPECT_EQ(rig.recover(decision).exit_code, 7);
@@ -49,11 +51,7 @@ TEST(Recover, OnTheWordOfAPersonADeadReplicaIsNoDeadEnd) {
 /// What a recovery claims is what it saw: both servers, in the end.
 TEST(Recover, TellsWhoTakesWritesByLooking) {
   Rig rig;
-  rig.cluster.after = [](const std::string& call) {
-    if (call == "replica.promote") throw Killed();
-  };
-  EXPECT_THROW(rig.run(), Killed);
-  rig.cluster.after = nullptr;
+  die_at_the_order(rig, rig.cluster.after);
   rig.cluster.replica.up = false;
   rig.recover();
   EXPECT_EQ(writable_now(*rig.situation), "unknown; new:5432 cannot be told");
@@ -126,22 +124,14 @@ TEST(Recover, FinishesWhatWasUnfinished) {
 
 TEST(Recover, GoesForwardOnceAPromotionWasOrdered) {
   Rig rig;
-  rig.cluster.before = [](const std::string& call) {
-    if (call == "replica.promote") throw Killed();
-  };
-  EXPECT_THROW(rig.run(), Killed);
-  rig.cluster.before = nullptr;
+  die_at_the_order(rig, rig.cluster.before);
   EXPECT_EQ(rig.recover().exit_code, 0);
   EXPECT_TRUE(rig.cluster.replica.writable());
 }
 
 TEST(Recover, CompletesWithoutTheOldPrimaryOnThePromisedPosition) {
   Rig rig;
-  rig.cluster.before = [](const std::string& call) {
-    if (call == "replica.promote") throw Killed();
-  };
-  EXPECT_THROW(rig.run(), Killed);
-  rig.cluster.before = nullptr;
+  die_at_the_order(rig, rig.cluster.before);
   rig.cluster.primary.up = false;
   EXPECT_EQ(rig.recover().exit_code, 7) << "nobody can see that it is still fenced";
   EXPECT_EQ(rig.recover(Decision::complete).exit_code, 6) << "the old one cannot be demoted";
@@ -153,11 +143,7 @@ TEST(Recover, CompletesWithoutTheOldPrimaryOnThePromisedPosition) {
 
 /// An order to promote that may or may not have been given, and an abort that dies when the old primary is open again.
 void abort_and_die(Rig& rig) {
-  rig.cluster.before = [](const std::string& call) {
-    if (call == "replica.promote") throw Killed();
-  };
-  EXPECT_THROW(rig.run(), Killed);
-  rig.cluster.before = nullptr;
+  die_at_the_order(rig, rig.cluster.before);
   rig.cluster.after = [&](const std::string& call) {
     if (call == "primary.await_reload" && rig.cluster.primary.writable()) throw Killed();
   };
