@@ -101,7 +101,7 @@ void Journal::done(std::string_view step, const std::string& evidence) {
 void Journal::undoing() { append("undoing", nlohmann::json::object(), true); }
 void Journal::undone(std::string_view step) { append("undone", {{"step", step}}, true); }
 void Journal::again() { append("again", nlohmann::json::object(), true); }
-void Journal::promoted_elsewhere() { append("promoted_elsewhere", nlohmann::json::object(), true); }
+void Journal::seen_promoted() { append("seen_promoted", nlohmann::json::object(), true); }
 void Journal::accepted() { append("accepted", nlohmann::json::object(), true); }
 void Journal::end(int exit_code) { append("end", {{"exit_code", exit_code}}, true); }
 

@@ -1,13 +1,12 @@
 // Invariants, whoever else acts on the pair:
 //   1. Nothing is changed before the promotion without the cluster's lock, proved by the session that holds it. A lost
-//   lock
-//      is taken again before anything is undone; while another agent has it, nothing is touched.
+//      lock is taken again before anything is undone; while another agent has it, nothing is touched.
 //   2. The old primary is opened only after the replica was looked at: it is seen in recovery, or it was not seen for
 //      Options::blind_patience and no order to promote is on its way (or a person says that it is gone for good).
 //   3. The new primary is opened only behind a fence on the old one that was looked at after the promotion, or when the
-//   old
-//      one cannot be seen.
-//   4. A step's `begin` is in the journal before the step acts, and `undoing` before anything is lifted.
+//      old one cannot be seen.
+//   4. A step's `begin` is in the journal before the step acts, and `undoing` before anything is lifted. Somebody else's
+//      promotion is, once it was seen, and that a person accepts it.
 //   5. What is told about the servers in the end was looked at in the end.
 #include "agent/engine/walk.h"
 
@@ -172,8 +171,13 @@ Duration length_of(Patience patience, const Options& options) {
   return Duration::zero();
 }
 
+/// What was seen once must outlive this process: the next one may not see the replica.
+void keep_promotion(const Cutover& cutover, Journal& journal) {
+  if (cutover.seen_promoted) journal.seen_promoted();
+}
+
 /// The row of the table that fits, and still does after its patience.
-const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision decision) {
+const RecoveryRow& look_and_decide(Cutover& cutover, Journal& journal, Written written, Decision decision) {
   const std::string holder = lock_holder_elsewhere(cutover);
   const RecoveryRow* row = nullptr;
   const auto decided = [&] {
@@ -191,6 +195,7 @@ const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision d
       return row != first;
     });
   }
+  try_to_record(cutover, [&] { keep_promotion(cutover, journal); });
   if (!holder.empty()) cutover.warnings.push_back("the cluster's lock is held by " + holder);
   spdlog::info("looked: {}", as_seen(cutover));
   spdlog::info("decided: {}, because {}", to_string(row->action), row->says);
@@ -206,7 +211,8 @@ std::string why_not_open(Cutover& cutover) {
   std::string trouble;
   for (int time = 0; time < 2; ++time) {
     try {
-      return replica.in_recovery(cutover.options.call_deadline) ? "" : "the replica was promoted meanwhile";
+      cutover.seen_promoted = !replica.in_recovery(cutover.options.call_deadline);
+      return cutover.seen_promoted ? "the replica was promoted meanwhile" : "";
     } catch (const Error& error) {
       trouble = error.what();
       replica.disconnect();
@@ -271,37 +277,46 @@ void fence_old_again(Cutover& cutover, Journal& journal, std::vector<Begun>& beg
   }
 }
 
-/// The end of a cutover that does not go forward: back, or no further. `cause`: why.
-void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, const RecoveryRow& row, const Error& cause,
-             Outcome& outcome) {
-  if (row.action == Action::undo) {
-    require(!cutover.situation->new_primary.promoted(), "the old primary is not opened beside a new one");
-    if (!cutover.situation->new_primary.seen()) {
-      cutover.warnings.push_back(
-          fmt::format("{} was not seen before the old primary was opened again: if somebody has promoted it, stop it "
-                      "before it can be reached",
-                      cutover.situation->new_primary.address));
-    }
-    const std::string left = undo_all(cutover, journal, begun, outcome);
-    if (left.empty() && cause.code() == ErrorCode::sync_timeout) {
-      return conclude(outcome, ErrorCode::sync_timeout, cause.what(), cause.hint());
-    }
-    if (left.empty())
-      return conclude(outcome, ErrorCode::undone, std::string("undone, because: ") + cause.what(), cause.hint());
-    return conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", cause.what(), left), cause.hint());
-  }
-  std::string hint(row.hint);
-  std::string what = fmt::format("{}: {}", row.says, as_seen(cutover));
+/// The end of a cutover that goes back no further: what stands in the way is told, and what is known is kept.
+void ask_a_person(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, const RecoveryRow& row,
+                  const Error& cause, Outcome& outcome) {
+  std::string hint(row.hint), trouble;
   if (row.action == Action::fence_and_ask) {
-    try_to_record(cutover, [&] { journal.promoted_elsewhere(); });
     try {
       fence_old_again(cutover, journal, begun);
     } catch (const Error& error) {
-      what += fmt::format("; {}", error.what());
+      trouble = fmt::format("; {}", error.what());
       hint = error.hint();
     }
+    look(cutover);
   }
-  conclude(outcome, ErrorCode::undecided, fmt::format("{} ({})", what, cause.what()), hint);
+  conclude(outcome, ErrorCode::undecided, fmt::format("{}: {}{} ({})", row.says, as_seen(cutover), trouble, cause.what()),
+           hint);
+}
+
+/// The end of a cutover that does not go forward: back, or no further. `cause`: why.
+void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, const RecoveryRow& row, const Error& cause,
+             Outcome& outcome) {
+  if (row.action != Action::undo) return ask_a_person(cutover, journal, begun, row, cause, outcome);
+  require(!cutover.situation->new_primary.promoted(), "the old primary is not opened beside a new one");
+  if (!cutover.situation->new_primary.seen()) {
+    cutover.warnings.push_back(
+        fmt::format("{} was not seen before the old primary was opened again: if somebody has promoted it, stop it "
+                    "before it can be reached",
+                    cutover.situation->new_primary.address));
+  }
+  const std::string left = undo_all(cutover, journal, begun, outcome);
+  if (cutover.seen_promoted) {
+    const RecoveryRow& now = look_and_decide(cutover, journal, undoing, Decision::by_looking);
+    return ask_a_person(cutover, journal, begun, now, cause, outcome);
+  }
+  if (!left.empty()) {
+    return conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", cause.what(), left), cause.hint());
+  }
+  if (cause.code() == ErrorCode::sync_timeout) {
+    return conclude(outcome, ErrorCode::sync_timeout, cause.what(), cause.hint());
+  }
+  conclude(outcome, ErrorCode::undone, std::string("undone, because: ") + cause.what(), cause.hint());
 }
 
 /// Decides what a failure means, by how far the cutover had come. `no_way_back`: an order to promote may be on its way.
@@ -315,7 +330,7 @@ void conclude_failure(Cutover& cutover, Journal* journal, std::vector<Begun>& be
     conclude(outcome, ErrorCode::undecided, error.what(), error.hint());
   } else {
     try {
-      go_back(cutover, *journal, begun, look_and_decide(cutover, written, Decision::by_looking), error, outcome);
+      go_back(cutover, *journal, begun, look_and_decide(cutover, *journal, written, Decision::by_looking), error, outcome);
     } catch (const std::exception& failure) {
       conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", error.what(), failure.what()));
     }
@@ -360,7 +375,7 @@ void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begu
 
 /// The end of a rehearsal: everything is as before, or it is an ordinary failure.
 void end_rehearsal(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, Outcome& outcome) {
-  go_back(cutover, journal, begun, look_and_decide(cutover, Written::begun, Decision::by_looking),
+  go_back(cutover, journal, begun, look_and_decide(cutover, journal, Written::begun, Decision::by_looking),
           Error(ErrorCode::undone, "the rehearsal has come to its end"), outcome);
   if (outcome.exit_code != error_row(ErrorCode::undone).exit_code) return;
   outcome.exit_code = 0;
@@ -411,6 +426,15 @@ void forget_attempt(Cutover& cutover, const std::string& message) {
   cutover.wal_init_zero_before.reset();
 }
 
+/// What is told about the servers is what is seen in the end.
+void end(Cutover& cutover, Journal& journal, const Outcome& outcome) {
+  look(cutover);
+  try_to_record(cutover, [&] {
+    if (!outcome.promoted) keep_promotion(cutover, journal);
+    journal.end(outcome.exit_code);
+  });
+}
+
 // ---- recovery
 
 bool settles(const JournalRecord& record) {
@@ -419,15 +443,15 @@ bool settles(const JournalRecord& record) {
          code != error_row(ErrorCode::undecided).exit_code;
 }
 
-/// How far the journal has come. An undo that began after the last order to promote may have opened the old primary.
+/// How far the journal has come. An undo that began after the last order to promote may have opened the old primary. A
+/// promotion that was seen and not ordered counts like an order with such an undo.
 Written written_in(const std::vector<JournalRecord>& records) {
   bool order = false, undo = false;
   for (const JournalRecord& record : records) {
     const bool forward = record.record == "accepted" || (record.record == "begin" && record.step == promotion()->name);
-    const bool elsewhere = record.record == "promoted_elsewhere";
     if (record.record == "again") order = undo = false;
-    if (forward || elsewhere) order = true;
-    if (elsewhere || record.record == "undoing") undo = true;
+    if (record.record == "undoing" || (record.record == "seen_promoted" && !order)) undo = true;
+    if (forward || record.record == "seen_promoted") order = true;
     if (forward) undo = false;
   }
   if (undo) return order ? undoing_after_order : undoing;
@@ -507,6 +531,7 @@ struct Recovery {
           "the old primary was open beside the new one: what it has written since it was first fenced is not on the "
           "new one");
     }
+    if (!order_counts) journal.accepted();
     outcome.promoted = true;
     cutover.progress.promoted();
     walk_from(std::next(promotion()));
@@ -563,8 +588,11 @@ Outcome run_cutover(Cutover& cutover, const OpenJournal& open_journal) {
     outcome = std::move(anew);
     first = std::ranges::find(steps(), "wait_sync", &Step::name);
   }
-  if (journal) try_to_record(cutover, [&] { journal->end(outcome.exit_code); });
-  look(cutover, journal ? Trying::writing : Trying::asking);
+  if (journal) {
+    end(cutover, *journal, outcome);
+  } else {
+    look(cutover, Trying::asking);
+  }
   return outcome;
 }
 
@@ -595,13 +623,12 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
   const Written written = written_in(records);
   Recovery recovery{cutover, journal, begun, outcome, written == ordered};
   try {
-    recovery.act(look_and_decide(cutover, written, decision));
+    recovery.act(look_and_decide(cutover, journal, written, decision));
   } catch (const std::exception& failure) {
     conclude_failure(cutover, &journal, begun, written, as_error(failure),
                      written == ordered && decision != Decision::abort, outcome);
   }
-  try_to_record(cutover, [&] { journal.end(outcome.exit_code); });
-  look(cutover);
+  end(cutover, journal, outcome);
   return outcome;
 }
 

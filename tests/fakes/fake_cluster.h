@@ -43,7 +43,7 @@ class FakeCluster {
     std::vector<Database> databases{{"testdb", "app", true, true}};
     std::vector<Subscription> subscriptions;  // enabled ones
     std::set<std::string> rows;               // of pgrm.cutover_probe
-    std::set<int> writes;                     // of clients
+    std::vector<int> writes;                  // of clients, in order
 
     bool locked = false;               // by another agent
     const Node* lock_owner = nullptr;  // the session of ours that has the lock
@@ -176,8 +176,8 @@ class FakeCluster {
     if (!clients) return;
     for (Server* const server : {&primary, &replica}) {
       if (!server->writable()) continue;
-      server->writes.insert(++last_write_);
-      acknowledged.insert(last_write_);
+      server->writes.push_back(++last_write_);
+      acknowledged.push_back(last_write_);
       if (server == &primary) {
         write(100);
       } else {
@@ -190,9 +190,9 @@ class FakeCluster {
   bool promotion_is_due() const { return promotion_due_.has_value(); }
 
   /// The acknowledged writes that `server` does not have.
-  std::set<int> lost(const Server& server) const {
-    std::set<int> missing;
-    std::ranges::set_difference(acknowledged, server.writes, std::inserter(missing, missing.end()));
+  std::vector<int> lost(const Server& server) const {
+    std::vector<int> missing;
+    std::ranges::set_difference(acknowledged, server.writes, std::back_inserter(missing));
     return missing;
   }
 
@@ -201,7 +201,7 @@ class FakeCluster {
   Server primary, replica;
   bool streams = true;
   bool clients = false;
-  std::set<int> acknowledged;
+  std::vector<int> acknowledged;
   bool ever_two_writable = false;
   std::vector<std::string> calls;  // "primary.allow_connections(testdb,false)", …
   /// Called around every call, with its text; may throw what the caller shall see.

@@ -255,6 +255,7 @@ class World {
       // A person who aborts has looked whether the replica was promoted, and has waited for what may still come.
       const bool may_abort = cluster_.replica.state.in_recovery && !cluster_.promotion_is_due();
       recover(first_, "a person", may_abort && one_in(2) ? Decision::abort : Decision::complete);
+      if (unsettled(first_)) recover(first_, "the guard, after the person", Decision::by_looking);
     }
   }
 

@@ -99,6 +99,41 @@ TEST(Recover, ADatabaseThatWasDroppedMeanwhileHoldsNothingUp) {
   EXPECT_TRUE(rig.cluster.primary.writable());
 }
 
+/// A person promotes the replica, and it cannot be seen any more afterwards: what one agent has seen, the next one knows.
+TEST(Recover, KnowsThePromotionThatAnUndoHasSeen) {
+  Rig rig;
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "replica.attack") rig.cluster.replica.state.in_recovery = false;  // right after the look
+  };
+  rig.traffic->on_fence = [] { throw Error(ErrorCode::query_failed, "hook says no"); };
+  EXPECT_EQ(rig.run().exit_code, 7);
+  rig.cluster.after = nullptr;
+  rig.cluster.replica.up = false;
+  EXPECT_EQ(rig.recover().exit_code, 7);
+  EXPECT_FALSE(rig.cluster.primary.writable());
+}
+
+TEST(Recover, GoesOnlyForwardOnceAPersonHasAcceptedAPromotion) {
+  Rig rig;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.replica.state.in_recovery = false;
+    rig.cluster.replica.state.timeline = 2;
+    throw Killed();
+  };
+  EXPECT_THROW(rig.run(), Killed);
+  rig.cluster.before = [](const std::string& call) {
+    if (call == "replica.write_probe") throw Killed();
+  };
+  EXPECT_THROW(rig.recover(Decision::complete), Killed);
+  rig.cluster.before = nullptr;
+  rig.cluster.replica.up = false;
+  EXPECT_EQ(rig.recover().exit_code, 7);
+  EXPECT_FALSE(rig.cluster.primary.writable());
+  rig.cluster.replica.restart();
+  EXPECT_EQ(rig.recover().exit_code, 0);
+  EXPECT_TRUE(rig.cluster.replica.writable());
+}
+
 TEST(Recover, LeavesTheFenceOfAnotherCutoverAlone) {
   Rig rig;
   rig.traffic->on_fence = [] { throw Killed(); };
