@@ -15,11 +15,13 @@ using namespace pgrm;
 constexpr auto examples = R"(  agent preflight                      is everything ready?
   agent cutover --dry-run              what would happen, without a single write
   agent cutover                        cut over; asks for the database's name first
+  agent cutover --hold                 everything up to the moment before writes stop, then wait for Enter
   agent cutover --yes --json           the same from a script
   agent cutover --demote standby --node-control /etc/pgrm/node
                                        and make the old primary a standby of the new one
   agent cutover --switch-back          the other way round, with the same settings
   agent rejoin --yes                   make the old primary a standby later
+  agent diverged                       what has the old primary committed that the new one lacks?
   agent status --watch                 who is the primary right now, and how far behind is the replica?
   agent recover --dry-run              an agent died: what would be done?
   agent recover                        go back or forward, whichever is safe
@@ -49,12 +51,14 @@ int main(int argc, char** argv) {
   CLI::App* const on_recover = command("recover", "Finish or undo what an agent that died has begun");
   CLI::App* const on_guard = command("guard", "A service that ends what an agent that died has begun: guard --watch");
   CLI::App* const on_rejoin = command("rejoin", "Make the old primary a standby of the new one");
+  CLI::App* const on_diverged = command("diverged", "List what the old primary has committed and the new one lacks");
   CLI::App* const on_report = command("report", "Show the last cutover's report");
   CLI::App* const on_explain = command("explain", "Print the tables of checks, steps, exit codes and metrics");
   on_status->add_flag("--watch", arguments.watch, "go on looking: a live view, or one line a time in a pipe");
   line.add_settings(*on_status, {"MONITORING_INTERVAL"});
   on_guard->add_flag("--watch", arguments.watch, "go on watching STATE_DIR until it is stopped")->required();
-  for (CLI::App* const printing : {on_preflight, on_status, on_cutover, on_recover, on_rejoin, on_report}) {
+  for (CLI::App* const printing :
+       {on_preflight, on_status, on_cutover, on_recover, on_rejoin, on_diverged, on_report}) {
     printing->add_flag("--json", arguments.json, "print JSON instead of a table");
   }
   for (CLI::App* const directed : {on_preflight, on_cutover}) {
@@ -65,11 +69,16 @@ int main(int argc, char** argv) {
     looking->add_flag("--dry-run", arguments.dry_run, "look and say what would be done, change nothing");
   }
   on_cutover->add_flag("--rehearse", arguments.rehearse, "all but the promotion for real, then undo: the true pause");
+  on_cutover->add_option("--hold", arguments.hold, "stay ready until Enter is pressed, or until this file is gone")
+      ->expected(0, 1)
+      ->option_text("[FILE]");
   bool unguarded = false;
   on_cutover->add_flag("--no-guard", unguarded,
                        "do not start the guard that recovers automatically if the agent is killed");
   on_cutover->add_option("--guard", arguments.guard_pipe)->group("");
   for (CLI::App* const asking : {on_cutover, on_rejoin}) asking->add_flag("--yes", arguments.yes, "do not ask");
+  on_rejoin->add_flag("--discard-diverged", arguments.discard_diverged,
+                      "throw away what the old primary has committed and the new one lacks");
   on_cutover->add_flag("--all", arguments.all, "when refused, print the checks that passed too");
   line.add_settings(*on_cutover, {"AGENT_LISTEN"});
   bool abort = false;
@@ -93,6 +102,7 @@ int main(int argc, char** argv) {
     if (on_cutover->parsed()) return agent::cutover(settings, arguments, signals.token(), log_to);
     if (on_recover->parsed()) return agent::recover(settings, arguments, signals.token(), log_to);
     if (on_rejoin->parsed()) return agent::rejoin(settings, arguments, signals.token(), log_to);
+    if (on_diverged->parsed()) return agent::list_diverged(settings, arguments, signals.token());
     if (on_report->parsed()) return agent::report(settings, arguments);
     if (on_explain->parsed()) {
       agent::explain(std::cout);

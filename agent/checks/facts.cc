@@ -56,7 +56,7 @@ void try_logins(NodeFacts& node, Server& server, const NodeFacts& primary, Durat
 
 std::vector<Facts::TrafficFact> ask_node_control(NodeControl& control, const Options& options) {
   std::vector<Facts::TrafficFact> answers;
-  for (const NodeVerb verb : {NodeVerb::stop, NodeVerb::rewind, NodeVerb::start}) {
+  for (const NodeVerb verb : {NodeVerb::stop, NodeVerb::diverged, NodeVerb::rewind, NodeVerb::start}) {
     if (!needs_node_control(options.demotion) || (options.demotion == Demotion::stop && verb != NodeVerb::stop))
       continue;
     answers.push_back({std::string(to_string(verb)), control.problem(verb, std::chrono::seconds(30))});

@@ -21,7 +21,9 @@ struct Arguments {
   bool watch = false;
   bool rehearse = false;
   bool switch_back = false;
+  bool discard_diverged = false;
   bool guarded = true;
+  std::optional<std::string> hold;  // a file that holds the cutover while it is there; "": until Enter
   Decision decision = Decision::by_looking;
   std::optional<int> guard_pipe;          // given to the guard by the agent that starts it
   std::vector<std::string> command_line;  // without the program's name: the guard is started with the same
@@ -40,6 +42,8 @@ int recover(const Settings& settings, const Arguments& arguments, std::stop_toke
 /// With arguments.guard_pipe the guard of the agent that has started this process, see engine/guard.h. With
 /// arguments.watch a service, until `stop`: settles what an agent has left behind in STATE_DIR.
 int guard(const Settings& settings, const Arguments& arguments, const std::stop_token& stop, const LogTo& log_to);
+/// Prints what the old primary has committed and the new one lacks. Exit code 6 when there is anything.
+int list_diverged(const Settings& settings, const Arguments& arguments, std::stop_token stop);
 int rejoin(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 int report(const Settings& settings, const Arguments& arguments);
 

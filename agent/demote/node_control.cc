@@ -33,9 +33,9 @@ class CommandNodeControl final : public NodeControl {
     return "";
   }
 
-  void carry_out(NodeVerb verb, Duration budget) override {
+  std::string carry_out(NodeVerb verb, Duration budget) override {
     if (directory_.empty()) throw Error(ErrorCode::configuration, not_configured, how_to_configure);
-    run_command({command(verb)}, environment(verb), budget);
+    return run_command({command(verb)}, environment(verb), budget);
   }
 
  private:
@@ -54,7 +54,7 @@ class CommandNodeControl final : public NodeControl {
 }  // namespace
 
 std::string_view to_string(NodeVerb verb) {
-  constexpr std::string_view names[] = {"stop", "rewind", "start"};
+  constexpr std::string_view names[] = {"stop", "diverged", "rewind", "start"};
   return names[static_cast<int>(verb)];
 }
 

@@ -14,10 +14,12 @@ namespace pgrm::agent {
 /// Each is an executable of that name in the directory NODE_CONTROL. It must be idempotent, return when the work is
 /// done, exit with 0 only then, and answer the argument --check by saying whether it could, without doing it.
 enum class NodeVerb {
-  stop,    // shut the server down; also right when it is down already
-  rewind,  // make the stopped server's data directory a standby's of the new primary: pg_rewind or a new copy,
-           // standby.signal, primary_conninfo, primary_slot_name
-  start,   // start it; return when it accepts connections
+  stop,      // shut the server down; also right when it is down already
+  diverged,  // print what the server has committed and the new primary does not have, a line each, and nothing else; a
+             // file of a relation as TABLESPACE/DATABASE/FILE. Changes nothing
+  rewind,    // make the stopped server's data directory a standby's of the new primary: pg_rewind or a new copy,
+             // standby.signal, primary_conninfo, primary_slot_name
+  start,     // start it; return when it accepts connections
 };
 
 std::string_view to_string(NodeVerb verb);
@@ -35,8 +37,8 @@ class NodeControl {
   virtual ~NodeControl() = default;
   /// Empty when `verb` is there and says that it could; otherwise why not. Changes nothing.
   virtual std::string problem(NodeVerb verb, Duration budget) = 0;
-  /// Throws Error when it fails or takes longer than `budget`.
-  virtual void carry_out(NodeVerb verb, Duration budget) = 0;
+  /// Returns what the command printed. Throws Error when it fails or takes longer than `budget`.
+  virtual std::string carry_out(NodeVerb verb, Duration budget) = 0;
 };
 
 /// `directory` empty: every verb has a problem, and throws Error(configuration).

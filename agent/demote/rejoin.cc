@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "core/base/error.h"
 #include "core/base/wait.h"
@@ -21,6 +22,51 @@ void shut_down(const Rejoin& rejoin) {
     throw Error(ErrorCode::proof_failed, "the command stop has ended, and the old primary still accepts connections",
                 "stop must return only when the server is down");
   }
+}
+
+/// pg_waldump names files, people know relations. Nothing rests on the names.
+void name_relations(Server& server, std::vector<std::string>& changes, Duration deadline) {
+  std::vector<std::string> files;
+  for (const std::string& change : changes) files.push_back(change.substr(0, change.find(' ')));
+  try {
+    const std::vector<std::string> names = server.application->relation_names(files, deadline);
+    for (std::size_t i = 0; i < names.size() && i < changes.size(); ++i) {
+      changes[i].replace(0, files[i].size(), names[i]);
+    }
+  } catch (const Error&) {  // as files, then
+  }
+}
+
+Error cannot_be_told(const std::string& why, std::string_view state) {
+  return {ErrorCode::unfinished,
+          fmt::format("whether the old primary has writes that the new one lacks cannot be told: {}; {}", why, state),
+          "when they may be thrown away: agent rejoin --discard-diverged"};
+}
+
+/// Before it is stopped.
+void require_that_it_can_be_told(const Rejoin& rejoin) {
+  if (rejoin.discard_diverged || rejoin.nothing_written) return;
+  const std::string problem = rejoin.control.problem(NodeVerb::diverged, rejoin.options.call_deadline);
+  if (!problem.empty()) throw cannot_be_told(problem, "nothing was done to it");
+}
+
+/// Nothing that somebody was told is committed may be destroyed unseen.
+void require_nothing_lost(const Rejoin& rejoin) {
+  if (rejoin.discard_diverged) return;
+  std::vector<std::string> lost;
+  try {
+    lost = diverged(rejoin);
+  } catch (const Error& error) {
+    if (rejoin.nothing_written) return;
+    throw cannot_be_told(error.what(), "it is stopped and kept as it is");
+  }
+  if (lost.empty()) return;
+  const std::size_t all = lost.size();
+  if (all > 5) lost.resize(5);
+  throw Error(ErrorCode::unfinished,
+              fmt::format("the old primary has committed what the new one lacks: {}{}; it is stopped and kept as it is",
+                          fmt::join(lost, ", "), all > lost.size() ? ", …" : ""),
+              "agent diverged lists it; to throw it away: agent rejoin --discard-diverged");
 }
 
 /// Empty when `standby` streams from `primary`, on its timeline; otherwise what is missing.
@@ -111,17 +157,30 @@ std::string stop_old_primary(const Rejoin& rejoin) {
   return "stopped, nobody answers there";
 }
 
+std::vector<std::string> diverged(const Rejoin& rejoin) {
+  std::vector<std::string> changes;
+  std::istringstream printed(rejoin.control.carry_out(NodeVerb::diverged, rejoin.options.node_control_timeout));
+  for (std::string line; std::getline(printed, line);) {
+    if (!line.empty()) changes.push_back(line);
+  }
+  name_relations(rejoin.new_primary, changes, rejoin.options.call_deadline);
+  return changes;
+}
+
 std::string make_standby(const Rejoin& rejoin) {
   const Duration deadline = rejoin.options.call_deadline;
   Node& fresh = *rejoin.new_primary.admin;
   const bool already = why_not_following(*rejoin.old_primary.admin, fresh, deadline).empty();
   if (!already) {
+    require_that_it_can_be_told(rejoin);
     fresh.create_slot(rejoin.options.standby_slot, deadline);
     // First of all: clients whose host list names a closed server first do not get past it, but past one that is down.
     shut_down(rejoin);
     // pg_rewind reads the new timeline from the control file, where only a checkpoint brings it (before 16).
     rejoin.waits("checkpoint on the new primary");
     fresh.checkpoint(rejoin.options.checkpoint_deadline);
+    rejoin.waits("what the old primary has committed is compared with the new one");
+    require_nothing_lost(rejoin);
     rejoin.waits("the old primary's data directory is being rewound");
     rejoin.control.carry_out(NodeVerb::rewind, rejoin.options.node_control_timeout);
     rejoin.waits("the old primary is being started as a standby");

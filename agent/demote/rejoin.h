@@ -24,7 +24,14 @@ struct Rejoin {
   const Clock& clock;
   std::stop_token stop;                           // ends a wait; nothing is undone
   std::function<void(const std::string&)> waits;  // told what is waited for
+  bool nothing_written = false;   // it is certain that the old primary has committed nothing that the new one lacks
+  bool discard_diverged = false;  // a person has seen what it has committed, and gives it up
 };
+
+/// What the old primary has committed and the new one does not have: a sentence a line, with the names of relations;
+/// empty when there is nothing. While the old primary runs, it is what is there so far. Throws what NodeControl throws,
+/// and when it cannot be told.
+std::vector<std::string> diverged(const Rejoin& rejoin);
 
 /// Shuts the old primary down and proves that nobody answers there. Idempotent. Returns the evidence.
 /// Throws Error: proof_failed when it still answers, and what NodeControl throws.
@@ -32,9 +39,9 @@ std::string stop_old_primary(const Rejoin& rejoin);
 
 /// Makes the old primary a standby that streams from the new one through options.standby_slot, rids it of what the
 /// fence has left, and drops the slots that nobody uses there any more. Idempotent: one that streams is left alone.
-/// Returns the evidence. What the old primary wrote after it was fenced is lost. Throws Error: proof_failed when it
-/// came up as a primary (it is stopped again), timeout when it does not stream in time, and what Node and NodeControl
-/// throw.
+/// Returns the evidence. Between stop and rewind it looks what would be lost, and throws Error(unfinished), with the
+/// server stopped and as it is, when that is anything or cannot be told. Throws Error: proof_failed when it came up as
+/// a primary (it is stopped again), timeout when it does not stream in time, and what Node and NodeControl throw.
 std::string make_standby(const Rejoin& rejoin);
 
 /// Points every other standby to `primary`, before the old one writes anything that the new one will never have:

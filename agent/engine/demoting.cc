@@ -16,16 +16,29 @@ std::string look_demote_old(Cutover& cutover) {
   return fmt::format("{}: {}", to_string(cutover.options.demotion), strength_of(cutover.options.demotion));
 }
 
-/// The forms of demotion that SQL alone cannot do.
-static std::string demote_host(Cutover& cutover) {
-  const Rejoin rejoin{cutover.servers.primary,
-                      cutover.servers.replica,
-                      cutover.node_control,
-                      cutover.options,
-                      cutover.clock,
-                      {},  // promoted: only forward
-                      [&cutover](const std::string& what) { cutover.progress.waits(what); }};
+static Rejoin rejoin_of(Cutover& cutover) {
+  return {.old_primary = cutover.servers.primary,
+          .new_primary = cutover.servers.replica,
+          .control = cutover.node_control,
+          .options = cutover.options,
+          .clock = cutover.clock,
+          .stop = {},  // promoted: only forward
+          .waits = [&cutover](const std::string& what) { cutover.progress.waits(what); }};
+}
+
+/// The forms of demotion that SQL alone cannot do. `untouched`: see Rejoin::nothing_written.
+static std::string demote_host(Cutover& cutover, bool untouched) {
+  Rejoin rejoin = rejoin_of(cutover);
+  rejoin.nothing_written = untouched;
   return cutover.options.demotion == Demotion::stop ? stop_old_primary(rejoin) : make_standby(rejoin);
+}
+
+/// Whether the old primary is shut again before it is stopped. Where what it has written can be listed afterwards, it
+/// stays open for reading until then: clients whose host list names it first do not get past a closed server.
+static bool is_shut(Cutover& cutover) {
+  if (cutover.options.demotion == Demotion::closed) return true;
+  return cutover.options.demotion == Demotion::standby &&
+         !cutover.node_control.problem(NodeVerb::diverged, cutover.options.call_deadline).empty();
 }
 
 /// Clients that wait for the new primary go first, for a moment at most: what is left to do keeps nobody waiting, and
@@ -47,42 +60,61 @@ static bool demoted_already(Cutover& cutover) {
   return !old_admin(cutover).accepts_connections(deadline).get() || old_admin(cutover).in_recovery(deadline);
 }
 
-/// What the old primary has written since it was fenced. Only the agent may have.
-static std::string transactions_since_fence(Cutover& cutover) {
-  if (!cutover.fenced_end) return {};
-  const std::uint64_t used =
-      old_admin(cutover).wal_end(cutover.options.call_deadline).next_xid - cutover.fenced_end->next_xid;
-  // An agent that died may have reopened it.
-  const std::uint64_t own = cutover.own_writes + (cutover.recovering ? 1 : 0);
-  if (used > own) {
-    cutover.warnings.push_back(fmt::format(
-        "the old primary has given out {} transaction ids since the fence, and the agent used {}: autovacuum, "
-        "or a client that overrode the read-only default and whose writes are not on the new primary",
-        used, own));
-  }
-  return fmt::format(", {} transaction ids since the fence, the agent's own", used);
+/// Transaction ids that the old primary has given out since it was fenced, and how many of them the agent has used. An
+/// agent that died may have reopened it, which is one more.
+struct Since {
+  std::uint64_t used = 0, own = 0;
+  bool only_own() const { return used <= own; }
+};
+
+static std::optional<Since> since_fence(Cutover& cutover) {
+  if (!cutover.fenced_end) return std::nullopt;
+  const WalEnd now = old_admin(cutover).wal_end(cutover.options.call_deadline);
+  return Since{now.next_xid - cutover.fenced_end->next_xid, cutover.own_writes + (cutover.recovering ? 1 : 0)};
 }
 
-static std::string demote_in_place(Cutover& cutover) {
+static std::string describe(Cutover& cutover, const Since& since) {
+  if (since.only_own()) return fmt::format(", {} transaction ids since the fence, the agent's own", since.used);
+  cutover.warnings.push_back(
+      fmt::format("the old primary has given out {} transaction ids since the fence, and the agent used {}: "
+                  "autovacuum, or a client "
+                  "that overrode the read-only default and whose writes are not on the new primary",
+                  since.used, since.own));
+  return fmt::format(", {} transaction ids since the fence, {} of them the agent's own", since.used, since.own);
+}
+
+/// By SQL alone, and proved. Returns the evidence; `untouched`: it is certain that nobody else has written there.
+static std::string demote_in_place(Cutover& cutover, bool& untouched) {
   const Duration deadline = cutover.options.call_deadline;
-  // What is about to be stopped stays shut: nobody gets in for a moment.
-  const bool closed = cutover.options.demotion != Demotion::read_only;
+  Server& old = cutover.servers.primary;
+  const bool shut = is_shut(cutover);
   FencePlan plan = *cutover.plan;
-  const FenceView view = old_admin(cutover).fence_view(deadline);
-  if (view.overrides != cutover.plan->settings()) {
+  const FenceView view = old.admin->fence_view(deadline);
+  if (view.overrides != plan.settings()) {
     throw Error(ErrorCode::proof_failed, "default_transaction_read_only is no longer on at the old primary",
                 "agent recover raises it again");
   }
   const bool as_wanted = std::ranges::all_of(view.databases, [&](const Database& database) {
-    return std::ranges::find(plan.databases, database.name) == plan.databases.end() || database.open != closed;
+    return std::ranges::find(plan.databases, database.name) == plan.databases.end() || database.open != shut;
   });
   if (!as_wanted) {
-    old_admin(cutover).allow_connections(plan.databases, !closed, deadline).get();
+    old.admin->allow_connections(plan.databases, !shut, deadline).get();
     ++cutover.own_writes;
   }
-  if (!closed) plan.form = FenceForm::read_only;
-  attack_fence(cutover.servers.primary, plan, cutover.id, deadline);
-  return "a write was refused" + transactions_since_fence(cutover);
+  int ended = 0;
+  if (shut) {
+    ended = end_gated_sessions(old, plan, cutover.clock, cutover.options.drain_timeout);
+  } else {
+    plan.form = FenceForm::read_only;
+  }
+  attack_fence(old, plan, cutover.id, deadline);
+  std::string evidence = "a write was refused";
+  if (ended > 0) evidence += fmt::format(", {} sessions that had come back were ended", ended);
+  if (const auto since = since_fence(cutover)) {
+    evidence += describe(cutover, *since);
+    untouched = shut && plan.form == FenceForm::closed && since->only_own();
+  }
+  return evidence;
 }
 
 std::string run_demote_old(Cutover& cutover) {
@@ -94,9 +126,10 @@ std::string run_demote_old(Cutover& cutover) {
                          cutover.options.call_deadline)) {
     cutover.warnings.push_back(std::move(problem));
   }
-  if (demoted_already(cutover)) return demote_host(cutover);
-  const std::string evidence = demote_in_place(cutover);
-  return needs_node_control(cutover.options.demotion) ? evidence + "; " + demote_host(cutover) : evidence;
+  bool untouched = false;
+  if (demoted_already(cutover)) return demote_host(cutover, untouched);
+  const std::string evidence = demote_in_place(cutover, untouched);
+  return needs_node_control(cutover.options.demotion) ? evidence + "; " + demote_host(cutover, untouched) : evidence;
 }
 
 }  // namespace pgrm::agent

@@ -229,7 +229,7 @@ Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Cloc
   const Mono end = clock.now() + budget;
   Node& admin = *server.admin;
   disable_subscriptions(server, plan, budget);
-  admin.allow_connections(gated(plan), false, budget).get();
+  admin.allow_connections(gated(plan), false, budget / 2).get();  // a lock on the catalog is found out early
   Fence fence;
   std::set<int> asked;
   if (closes(plan)) {
@@ -246,6 +246,12 @@ Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Cloc
   end_sessions(admin, plan, since, asked, clock, end);
   fence.sessions_ended = static_cast<int>(asked.size());
   return fence;
+}
+
+int end_gated_sessions(Server& server, const FencePlan& plan, const Clock& clock, Duration budget) {
+  std::set<int> asked;
+  end_sessions(*server.admin, plan, WallTime{}, asked, clock, clock.now() + budget);
+  return static_cast<int>(asked.size());
 }
 
 void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
@@ -292,8 +298,7 @@ void lift_fence(Server& server, const FencePlan& plan, Duration deadline) {
       left.push_back(layer + ": " + failure.what());
     }
   };
-  FenceView view;
-  lift("look", [&] { view = admin.fence_view(deadline); });
+  const FenceView view = admin.fence_view(deadline);
   for (const Database& database : view.databases) {
     if (database.open || std::ranges::find(plan.databases, database.name) == plan.databases.end()) continue;
     lift("database " + database.name, [&] { admin.allow_connections({database.name}, true, deadline).get(); });

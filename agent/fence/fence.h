@@ -93,6 +93,10 @@ void rehearse_attack(Server& server, const FencePlan& plan, Duration deadline);
 /// whatever Node throws.
 Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Clock& clock, Duration budget);
 
+/// Ends the sessions behind a gate that is shut: an owner may have opened it meanwhile. Returns how many there were.
+/// Throws Error(timeout) with those that are still there after `budget`, and what Node throws.
+int end_gated_sessions(Server& server, const FencePlan& plan, const Clock& clock, Duration budget);
+
 /// Looks at every layer, and tries to write over a session from before. Throws Error(proof_failed) for one that does
 /// not hold.
 void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);
@@ -106,7 +110,8 @@ void attack_fence(Server& server, const FencePlan& plan, const std::string& cuto
 
 /// Idempotent, on the old primary, and proves by a write over a new connection that it takes writes again. Layer by
 /// layer, the gate first, database by database: what is not as the fence left it is left alone, and what cannot be
-/// lifted keeps nothing else from being lifted. Throws Error(undecided) that names what is left.
+/// lifted keeps nothing else from being lifted. Throws Error(undecided) that names what is left, and what Node throws
+/// when the server cannot be looked at.
 void lift_fence(Server& server, const FencePlan& plan, Duration deadline);
 
 /// The settings alone, for a fence that was armed and never raised. Only those that are still the plan's.

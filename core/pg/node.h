@@ -66,6 +66,11 @@ struct Statistics {
   std::optional<std::int64_t> restartpoints;  // from 17 on
   Duration checkpoint_write{}, checkpoint_sync{};
   std::map<std::string, std::int64_t, std::less<>> recovery_conflicts;  // by reason, those that the version knows
+  int blocked_sessions = 0;                                             // client backends that wait for a lock
+  std::int64_t xid_age = 0, multixact_age = 0;                          // of the oldest one that a database still needs
+  std::int64_t wal_directory_bytes = 0;
+  std::string fence{};                 // the wedge's name that is in force; empty: none
+  std::optional<std::string> armed{};  // the one that stands in the configuration only; nullopt: no right to look
 };
 
 /// How one statement of a look went.
@@ -266,6 +271,9 @@ class Node {
   /// What ALTER SYSTEM has set wal_init_zero to (whether new WAL segments are filled with zeros), nullopt where it has
   /// not.
   virtual std::optional<std::string> wal_init_zero(Duration deadline) = 0;
+  /// The relations whose files these are, in the same order ("tablespace/database/file", as pg_waldump prints them);
+  /// one that this session's database does not know stays what it is.
+  virtual std::vector<std::string> relation_names(const std::vector<std::string>& files, Duration deadline) = 0;
   /// primary_slot_name, empty when it has none.
   virtual std::string replication_slot(Duration deadline) = 0;
 

@@ -211,6 +211,10 @@ constexpr Statement ask_probe{"pgrm_probe_present",
 // The same text that postgresql/roles.sql asks before it grants anything.
 constexpr Statement ask_probe_table{"pgrm_probe_table", probe_table_sql};
 
+constexpr Statement ask_relation_names{"pgrm_relation_names", R"sql(
+SELECT coalesce((SELECT pg_filenode_relation(part[1]::oid, part[3]::oid)::regclass::text
+                   FROM pg_database AS d WHERE d.datname = current_database() AND d.oid = part[2]::oid), file) AS name
+  FROM unnest($1::text[]) WITH ORDINALITY AS f (file, n), string_to_array(file, '/') AS part ORDER BY n)sql"};
 constexpr Statement ask_replication_slot{"pgrm_replication_slot",
                                          "SELECT current_setting('primary_slot_name') AS name"};
 constexpr Statement ask_primary_conninfo{"pgrm_primary_conninfo",
@@ -614,6 +618,13 @@ class ServerNode final : public Node {
 
   bool probe_present(const std::string& cutover, Duration deadline) override {
     return ask(ask_probe, {cutover}, deadline).one().boolean("present").value();
+  }
+
+  std::vector<std::string> relation_names(const std::vector<std::string>& files, Duration deadline) override {
+    const Rows answer = ask(ask_relation_names, {array_of(files)}, deadline);
+    std::vector<std::string> found;
+    for (std::size_t i = 0; i < answer.size(); ++i) found.push_back(answer[i].text("name").value_or(""));
+    return found;
   }
 
   std::string replication_slot(Duration deadline) override {

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# rejoin-replica.sh [--check]: makes the *stopped* server of PGDATA, a former primary, a standby of the new primary. With
-# pg_rewind where there is one; else, or where it fails, with a new base copy. --check only says whether it could.
-# What the former primary wrote after the new one was promoted is lost. Harmless to run again.
+# rejoin-replica.sh [--check | --diverged]: makes the *stopped* server of PGDATA, a former primary, a standby of the new
+# primary. With pg_rewind where there is one; else, or where it fails, with a new base copy. Harmless to run again.
+# What the former primary has committed and the new one does not have is lost by that. --diverged prints it, a line for
+# each relation and kind of change, and nothing when there is none. --check only says whether it could.
 #
 #   PGDATA                       the former primary's data directory
 #   SOURCE                       conninfo of the new primary as a superuser, or as a role with the rights that pg_rewind's
@@ -113,10 +114,68 @@ become_standby() {
   sync -f "$1"
 }
 
+control_value() { sed -n "s/^$1: *//p" <<<"$control"; }
+lsn_bytes() { printf '%d' $(((16#${1%/*} << 32) + 16#${1#*/})); }
+ask_source() { "$psql" -XqAt -v ON_ERROR_STOP=1 -d "$source" -c "set role none" -c "set search_path = pg_catalog, pg_temp" -c "$1"; }
+
+# The WAL behind the place where the new primary's timeline begins (pg_waldump). A catalog that only the agent's own orders,
+# ANALYZE and autovacuum write to (pg_database, pg_statistic with its TOAST table, pg_statistic_ext_data with its) is no loss.
+diverged() {
+  local tool control old new fork records last
+  # A new copy was interrupted: what was here is gone already.
+  [ -e "$PGDATA/PG_VERSION" ] || return 0
+  for tool in pg_controldata pg_waldump; do
+    have "$tool" || fail "what would be lost cannot be told: there is no $tool in PATH" "install the server's own tools"
+  done
+  control=$(LC_ALL=C pg_controldata "$PGDATA")
+  old=$(control_value "Latest checkpoint's TimeLineID")
+  new=$(ask_source "select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int")
+  [ "$old" != "$new" ] || return 0
+  fork=$(ask_source "select convert_from(pg_read_binary_file('pg_wal/' || lpad(to_hex($new), 8, '0') || '.history'), 'UTF8')" |
+    awk -v old="$old" '$1 == old { print $2; exit }')
+  [ -n "$fork" ] || fail "timeline $new of the new primary does not come from timeline $old" "this server needs a new copy"
+  records=$(mktemp)
+  # It ends with an error in any case: where the WAL ends.
+  pg_waldump --path "$PGDATA/pg_wal" --timeline "$old" --start "$fork" >"$records" 2>/dev/null || true
+  last=$(sed -n 's/.* lsn: \([0-9A-F/]*\),.*/\1/p' "$records" | tail -n 1)
+  if [ -z "$last" ] || [ "$(lsn_bytes "$last")" -lt "$(lsn_bytes "$(control_value "Latest checkpoint location")")" ]; then
+    rm -f -- "$records"
+    fail "what would be lost cannot be told: WAL behind $fork is missing" "keep this server, or give up what it has written"
+  fi
+  awk '
+    function value(pattern, skip) { return match($0, pattern) ? substr($0, RSTART + skip, RLENGTH - skip) : "" }
+    { tx = value("tx: +[0-9]+", 3) + 0; text = substr($0, index($0, "desc: ") + 6); split(text, word, " ") }
+    $2 ~ /^Heap2?$/ && word[1] ~ /^(INSERT|MULTI_INSERT|UPDATE|HOT_UPDATE|DELETE|TRUNCATE)/ {
+      rel = value("rel [0-9]+/[0-9]+/[0-9]+", 4)
+      split(rel, part, "/")
+      if (part[3] ~ /^(1262|2619|2840|3429|3430)$/) next
+      sub(/[+].*/, "", word[1]); sub(/^HOT_/, "", word[1])
+      count = 1
+      if (sub(/^MULTI_/, "", word[1])) count = value("ntuples: [0-9]+", 9) + value("[0-9]+ tuples", 0)
+      changes[tx, (rel == "" ? "several relations" : rel) " " word[1]] += count
+    }
+    $2 == "Transaction" && word[1] ~ /^(COMMIT|PREPARE)/ {
+      done[tx]
+      if (word[1] == "COMMIT_PREPARED") done[word[2] + 0]
+      subs = value("subxacts:( [0-9]+)+", 9)
+      n = split(subs, child, " ")
+      for (i = 1; i <= n; i++) done[child[i] + 0]
+    }
+    END {
+      for (key in changes) { split(key, k, SUBSEP); if (k[1] in done) sum[k[2]] += changes[key] }
+      for (what in sum) print what, sum[what]
+    }' "$records" | sort
+  rm -f -- "$records"
+}
+
 [ -d "$PGDATA" ] || fail "$PGDATA is not there" "set PGDATA to the former primary's data directory"
 how=$(ways)
 if [ "${1:-}" = --check ]; then
   say "could use ${how%, }"
+  exit 0
+fi
+if [ "${1:-}" = --diverged ]; then
+  diverged
   exit 0
 fi
 stopped || fail "the server in $PGDATA runs" "stop it first"

@@ -356,12 +356,15 @@ class FakeNode final : public Node {
       return true;
     });
   }
-  std::vector<ClientSession> end_sessions(std::optional<WallTime> before, const std::vector<std::string>&,
+  std::vector<ClientSession> end_sessions(std::optional<WallTime> before, const std::vector<std::string>& databases,
                                           const std::set<int>&, Duration) override {
     return call("end_sessions", [&] {
-      if (before == WallTime{}) return std::vector<ClientSession>();
-      const std::vector<ClientSession> asked = server().sessions;
-      if (server().obeys_terminate) server().sessions.clear();
+      const auto meant = [&](const ClientSession& session) {
+        return before != WallTime{} || std::ranges::find(databases, session.database) != databases.end();
+      };
+      std::vector<ClientSession> asked;
+      std::ranges::copy_if(server().sessions, std::back_inserter(asked), meant);
+      if (server().obeys_terminate) std::erase_if(server().sessions, meant);
       return asked;
     });
   }
@@ -456,6 +459,9 @@ class FakeNode final : public Node {
   }
   bool probe_present(const std::string& cutover, Duration) override {
     return call("probe_present", [&] { return server().rows.contains(cutover); });
+  }
+  std::vector<std::string> relation_names(const std::vector<std::string>& files, Duration) override {
+    return call("relation_names", [&] { return files; });
   }
   std::string replication_slot(Duration) override {
     return call("replication_slot", [this] { return server().state.receiver ? server().state.receiver->slot : ""; });

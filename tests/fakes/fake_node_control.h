@@ -16,10 +16,11 @@ class FakeNodeControl final : public NodeControl {
   explicit FakeNodeControl(FakeCluster& cluster) : cluster_(cluster) {}
 
   std::string problem(NodeVerb verb, Duration) override {
+    if (verb == NodeVerb::diverged && !cannot_diverged.empty()) return cannot_diverged;
     return trouble.empty() ? "" : std::string(to_string(verb)) + ": " + trouble;
   }
 
-  void carry_out(NodeVerb verb, Duration) override {
+  std::string carry_out(NodeVerb verb, Duration) override {
     orders.emplace_back(to_string(verb));
     const std::string call = "control." + orders.back();
     cluster_.calls.push_back(call);
@@ -29,6 +30,8 @@ class FakeNodeControl final : public NodeControl {
       case NodeVerb::stop:
         if (obeys_stop) cluster_.primary.up = false;
         break;
+      case NodeVerb::diverged:
+        break;
       case NodeVerb::rewind:
         rewound_ = true;
         break;
@@ -37,10 +40,13 @@ class FakeNodeControl final : public NodeControl {
         break;
     }
     if (cluster_.after) cluster_.after(call);
+    return verb == NodeVerb::diverged ? diverged : "";
   }
 
-  std::string trouble;  // what --check says
-  std::string fails;    // the verb that fails
+  std::string trouble;          // what --check says
+  std::string cannot_diverged;  // what it says of the command diverged alone
+  std::string diverged;         // what that prints
+  std::string fails;            // the verb that fails
   bool obeys_stop = true;
   bool leaves_standby_signal = true;
   bool streams = true;

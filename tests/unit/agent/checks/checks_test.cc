@@ -53,7 +53,7 @@ constexpr std::array cases{
     Case{"streaming", Level::fail, [](Rig& rig) { rig.cluster.replica.state.receiver->status = "waiting"; }},
     Case{"streaming", Level::fail, [](Rig& rig) { rig.cluster.primary.state.standbys.front().state = "catchup"; }},
     Case{"exporter_fresh", Level::fail, [](Rig& rig) { rig.exporter.up = false; }},
-    Case{"exporter_fresh", Level::fail, [](Rig& rig) { rig.exporter.age = std::chrono::seconds(5); }},
+    Case{"exporter_fresh", Level::fail, [](Rig& rig) { rig.exporter.age = std::chrono::seconds(6); }},
     Case{"exporter_pair", Level::unknown, [](Rig& rig) { rig.exporter.up = false; }},
     Case{"exporter_pair", Level::fail,
          [](Rig& rig) { rig.exporter.sees = [](Sample& sample) { sample.replica.state->system_identifier = "2"; }; }},

@@ -33,7 +33,7 @@ TEST(Demotion, StandbyFollowsTheNewPrimaryAndKeepsNothingOfTheFence) {
   DemotedRig rig(Demotion::standby);
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
-  EXPECT_THAT(rig.control.orders, ElementsAre("stop", "rewind", "start"));
+  EXPECT_THAT(rig.control.orders, ElementsAre("stop", "diverged", "rewind", "start"));
   EXPECT_TRUE(rig.cluster.primary.state.in_recovery);
   EXPECT_EQ(rig.cluster.primary.written, Overrides{});
   EXPECT_FALSE(rig.cluster.ever_two_writable);
@@ -70,7 +70,7 @@ TEST(Demotion, AServerThatComesUpAsAPrimaryIsStoppedAtOnce) {
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 6);
   EXPECT_THAT(outcome.message, HasSubstr("came up as a primary"));
-  EXPECT_THAT(rig.control.orders, ElementsAre("stop", "rewind", "start", "stop"));
+  EXPECT_THAT(rig.control.orders, ElementsAre("stop", "diverged", "rewind", "start", "stop"));
   EXPECT_FALSE(rig.cluster.primary.up);
 }
 
@@ -121,6 +121,64 @@ TEST(Demotion, KilledAtAnyMomentItIsFinishedByRecover) {
       }
     }
   }
+}
+
+/// Nothing that somebody was told is committed is destroyed unseen.
+TEST(Demotion, WhatOnlyTheOldPrimaryHasIsKept) {
+  DemotedRig rig(Demotion::standby);
+  rig.control.diverged = "1663/16384/16385 INSERT 12\n";
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 6);
+  EXPECT_THAT(outcome.message, HasSubstr("has committed what the new one lacks: 1663/16384/16385 INSERT 12"));
+  EXPECT_THAT(rig.control.orders, ElementsAre("stop", "diverged"));
+  EXPECT_EQ(rig.recover().exit_code, 6) << "and again";
+  EXPECT_THAT(rig.control.orders, testing::Not(Contains("rewind")));
+
+  const Rejoin thrown_away{.old_primary = rig.servers.primary,
+                           .new_primary = rig.servers.replica,
+                           .control = rig.control,
+                           .options = rig.options,
+                           .clock = rig.clock,
+                           .stop = {},
+                           .waits = [](const std::string&) {},
+                           .discard_diverged = true};
+  make_standby(thrown_away);
+  EXPECT_EQ(rig.recover().exit_code, 0);
+}
+
+/// Without pg_waldump, transaction ids are counted behind a gate that is shut.
+TEST(Demotion, WhereItCannotBeListedOnlyAnUntouchedOneIsRewound) {
+  for (const bool untouched : {true, false}) {
+    DemotedRig rig(Demotion::standby);
+    rig.control.cannot_diverged = "there is no pg_waldump";
+    rig.control.fails = "diverged";
+    rig.cluster.after = [&](const std::string& call) {
+      if (call == "replica.promote" && !untouched) ++rig.cluster.primary.next_xid;
+    };
+    const Outcome outcome = rig.run();
+    EXPECT_EQ(outcome.exit_code, untouched ? 0 : 6) << outcome.message;
+    EXPECT_EQ(rig.cluster.primary.state.in_recovery, untouched);
+    EXPECT_EQ(outcome.message.find("cannot be told") == std::string::npos, untouched);
+  }
+}
+
+/// Clients that have come back, because the owner has opened the database, are not left in a server that is called
+/// closed.
+TEST(Demotion, ClosedEndsThoseWhoHaveComeBack) {
+  DemotedRig rig(Demotion::closed);
+  rig.cluster.after = [&](const std::string& call) {
+    if (!call.starts_with("replica.write_probe")) return;
+    rig.cluster.primary.databases.front().open = true;
+    ClientSession back;
+    back.pid = 4711;
+    back.user = "owner";
+    back.database = "testdb";
+    rig.cluster.primary.sessions.push_back(back);
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_THAT(rig.cluster.primary.sessions, IsEmpty());
+  EXPECT_THAT(outcome.steps.back().evidence, HasSubstr("1 sessions that had come back were ended"));
 }
 
 TEST(Demotion, DoesNothingTwice) {
