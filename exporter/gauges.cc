@@ -187,13 +187,20 @@ constexpr std::array watched_sets{
                        }},
 };
 
+constexpr std::array watched_info{
+    Info<Watched>{"pgrm_server_info", "Address, version and cluster of the server, always 1",
+                  "the settings, server_version_num, pg_control_system().system_identifier",
+                  "address, version, system_identifier",
+                  [](const Watched& w) {
+                    const ServerState* const s = w.view.server(w.side);
+                    if (s == nullptr) return std::optional<Labels>();
+                    return std::optional(Labels{{"address", w.sample().address},
+                                                {"version", version_text(s->version)},
+                                                {"system_identifier", s->system_identifier}});
+                  }},
+};
+
 constexpr std::array server_info{
-    Info<ServerState>{"pgrm_server_info", "Version and cluster of the server, always 1",
-                      "server_version_num, pg_control_system().system_identifier", "version, system_identifier",
-                      [](const ServerState& s) {
-                        return std::optional(
-                            Labels{{"version", version_text(s.version)}, {"system_identifier", s.system_identifier}});
-                      }},
     Info<ServerState>{"pgrm_wal_receiver_info", "What a standby's WAL receiver is connected to, always 1",
                       "pg_stat_wal_receiver", "slot, sender_host, sender_port",
                       [](const ServerState& s) {
@@ -317,6 +324,32 @@ constexpr std::array statistics_metrics{
     Metric<Statistics>{"pgrm_checkpoint_sync_seconds_total", counter, "Time that checkpoints spent in fsync",
                        "pg_stat_checkpointer.sync_time, up to 16 pg_stat_bgwriter.checkpoint_sync_time",
                        [](const Statistics& s) { return Number(to_seconds(s.checkpoint_sync)); }},
+    Metric<Statistics>{"pgrm_blocked_sessions", gauge, "Client sessions that wait for a lock",
+                       "pg_stat_activity.wait_event_type",
+                       [](const Statistics& s) { return number(s.blocked_sessions); }},
+    Metric<Statistics>{"pgrm_xid_age", gauge, "Age in transactions of the oldest one that a database still needs",
+                       "age(pg_database.datfrozenxid)", [](const Statistics& s) { return number(s.xid_age); }},
+    Metric<Statistics>{"pgrm_multixact_age", gauge, "The same for multixacts", "mxid_age(pg_database.datminmxid)",
+                       [](const Statistics& s) { return number(s.multixact_age); }},
+    Metric<Statistics>{"pgrm_wal_directory_bytes", gauge, "Size of pg_wal", "pg_ls_waldir()",
+                       [](const Statistics& s) { return number(s.wal_directory_bytes); }},
+    Metric<Statistics>{"pgrm_fence_in_force", gauge, "Whether a cutover's fence is in force",
+                       "synchronous_standby_names in pg_settings",
+                       [](const Statistics& s) { return number(!s.fence.empty()); }},
+    Metric<Statistics>{"pgrm_fence_armed", gauge,
+                       "Whether a fence stands in the configuration and takes effect with the next reload, whoever "
+                       "orders it; no value without the right to look",
+                       "pg_show_all_file_settings()",
+                       [](const Statistics& s) { return s.armed ? number(!s.armed->empty()) : Number(); }},
+};
+
+constexpr std::array statistics_info{
+    Info<Statistics>{"pgrm_fence_info", "Whose fence the server carries, in force or armed: always 1",
+                     "synchronous_standby_names", "fence",
+                     [](const Statistics& s) {
+                       const std::string& fence = s.fence.empty() && s.armed ? *s.armed : s.fence;
+                       return fence.empty() ? std::optional<Labels>() : std::optional(Labels{{"fence", fence}});
+                     }},
 };
 
 constexpr std::array connection_states{"active", "idle", "idle in transaction", "idle in transaction (aborted)",
@@ -602,6 +635,7 @@ void for_each_table(const Subjects& subjects, Visit visit) {
   visit(program_info, "", subjects.program);
   visit(watched_metrics, "node", subjects.watched);
   visit(watched_sets, "node", subjects.watched);
+  visit(watched_info, "node", subjects.watched);
   visit(pair_metrics, "", subjects.pair);
   visit(pair_sets, "", subjects.pair);
   visit(server_info, "node", subjects.servers);
@@ -609,6 +643,7 @@ void for_each_table(const Subjects& subjects, Visit visit) {
   visit(server_sets, "node", subjects.servers);
   visit(statistics_metrics, "node", subjects.statistics);
   visit(statistics_sets, "node", subjects.statistics);
+  visit(statistics_info, "node", subjects.statistics);
   visit(collector_metrics, "node, collector", subjects.collectors);
   visit(standby_metrics, "node, standby", subjects.standbys);
   visit(standby_sets, "node, standby", subjects.standbys);

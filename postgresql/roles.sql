@@ -254,6 +254,6 @@ GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO pgrm_agent;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO pgrm_agent;
 -- A fence that stands in the configuration only, not in effect yet.
 GRANT SELECT ON pg_catalog.pg_file_settings TO pgrm_agent;
-GRANT EXECUTE ON FUNCTION pg_catalog.pg_show_all_file_settings() TO pgrm_agent;
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_show_all_file_settings() TO pgrm_agent, pgrm_monitor;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_switch_wal() TO pgrm_agent;  -- align_wal: a promotion with no WAL segment to copy
 COMMIT;

@@ -208,7 +208,13 @@ SELECT c.*, a.archived_count, a.failed_count, extract(epoch FROM a.last_archived
          WHERE NOT datistemplate AND datname <> 'postgres') AS accepting,
        CASE WHEN current_setting('archive_mode') = 'always' OR
                  current_setting('archive_mode') = 'on' AND NOT pg_is_in_recovery()
-            THEN (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') ELSE 0 END AS ready
+            THEN (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') ELSE 0 END AS ready,
+       (SELECT sum(size)::int8 FROM pg_ls_waldir()) AS wal_directory,
+       d.xid_age, d.multixact_age, f.fence,
+       CASE WHEN has_function_privilege('pg_show_all_file_settings()', 'EXECUTE')
+            THEN coalesce((SELECT max(setting) FROM pg_show_all_file_settings()
+                            WHERE name = 'synchronous_standby_names' AND setting LIKE 'pgrm\_%' AND f.fence = ''), '')
+            END AS armed
   FROM (SELECT json_build_object(
                  'active', count(*) FILTER (WHERE state = 'active'),
                  'idle', count(*) FILTER (WHERE state = 'idle'),
@@ -217,8 +223,13 @@ SELECT c.*, a.archived_count, a.failed_count, extract(epoch FROM a.last_archived
                  'other', count(*) FILTER (WHERE coalesce(state, '') NOT IN
                    ('active', 'idle', 'idle in transaction', 'idle in transaction (aborted)'))) AS connections,
                extract(epoch FROM min(xact_start) FILTER (WHERE pid <> pg_backend_pid())) AS oldest_transaction,
+               count(*) FILTER (WHERE wait_event_type = 'Lock') AS blocked,
                extract(epoch FROM min(state_change) FILTER (WHERE state LIKE 'idle in transaction%')) AS oldest_idle
           FROM pg_stat_activity WHERE backend_type = 'client backend') AS c,
+       (SELECT max(age(datfrozenxid))::int8 AS xid_age, max(mxid_age(datminmxid))::int8 AS multixact_age
+          FROM pg_database) AS d,
+       (SELECT coalesce(max(reset_val) FILTER (WHERE reset_val LIKE 'pgrm\_%'), '') AS fence FROM pg_settings
+         WHERE name = 'synchronous_standby_names') AS f,
        pg_stat_archiver AS a, {checkpointer} AS k, {wal} AS w)sql";
 
 template <class Number>
@@ -255,6 +266,12 @@ void map_statistics(const Rows& rows, ServerState& state) {
       .checkpoint_write = millis("write_time"),
       .checkpoint_sync = millis("sync_time"),
       .recovery_conflicts = numbers<std::int64_t>(row.text("conflicts")),
+      .blocked_sessions = to_int(row.integer("blocked")),
+      .xid_age = count("xid_age"),
+      .multixact_age = count("multixact_age"),
+      .wal_directory_bytes = count("wal_directory"),
+      .fence = row.text("fence").value_or(""),
+      .armed = row.text("armed"),
   };
 }
 

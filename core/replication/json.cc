@@ -82,6 +82,9 @@ Json to_json(const Statistics& statistics) {
   json["archive_ready_segments"] = statistics.archive_ready_segments;
   json["last_archived"] = time_or_null(statistics.last_archived);
   json["last_archive_failure"] = time_or_null(statistics.last_failed);
+  json["blocked_sessions"] = statistics.blocked_sessions;
+  json["fence"] = statistics.fence;
+  json["fence_armed"] = or_null(statistics.armed);
   return json;
 }
 

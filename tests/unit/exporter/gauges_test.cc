@@ -119,6 +119,7 @@ TEST(Gauges, AHealthyPairHasEveryMetric) {
   slot.confirmed_flush = fakes::here;  // logical slots only
   slot.inactive_since = from_unix(1'700'000'000);
   sample.replica.state->statistics->restartpoints = 4;
+  sample.replica.state->statistics->armed = "pgrm_20270115T080000Z_test";  // nobody has a fence otherwise
   for (const auto& family : families(view_of({sample}))) EXPECT_FALSE(family.metric.empty()) << family.name;
 }
 
@@ -152,7 +153,9 @@ TEST(Gauges, ShowWhatWasSeen) {
   EXPECT_EQ(all.at("pgrm_slot_wal_status" + slot + ",wal_status=\"reserved\"}"), 1);
   EXPECT_EQ(all.at("pgrm_in_sync"), 1);
   EXPECT_EQ(all.at("pgrm_sync_checks_consecutive"), 1);
-  EXPECT_EQ(all.at("pgrm_server_info{node=\"primary\",version=\"15.4\",system_identifier=\"7300000000000000001\"}"), 1);
+  EXPECT_EQ(all.at("pgrm_server_info{node=\"primary\",address=\"db1:5432\",version=\"15.4\",system_identifier="
+                   "\"7300000000000000001\"}"),
+            1);
 }
 
 TEST(Gauges, ABrokenQueryTakesOnlyItsOwnSeriesAlong) {
