@@ -212,6 +212,15 @@ constexpr std::array table{
            [](Options& o, const Settings& s) { o.attempts = static_cast<int>(s.integer("CUTOVER_ATTEMPTS", 1, 1000)); },
            [](const Options& o) { return nlohmann::json(o.attempts); },
            [](Options& o, const nlohmann::json& j) { o.attempts = j; }},
+    Option{"WINDOW",
+           [](Options& o, const Settings& s) {
+             if (s.optional_text("WINDOW")) o.window = parse_window(s.text("WINDOW"));
+           },
+           [](const Options& o) { return nlohmann::json(o.window ? o.window->text() : ""); },
+           [](Options& o, const nlohmann::json& j) {
+             const std::string text = j;
+             o.window = text.empty() ? std::nullopt : std::optional(parse_window(text));
+           }},
     Option{
         "WAIT_FOR_TRANSACTIONS",
         [](Options& o, const Settings& s) { o.wait_for_transactions = s.seconds("WAIT_FOR_TRANSACTIONS", 0, 86400); },

@@ -1,6 +1,9 @@
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <functional>
 #include <iostream>
 
 #include "agent/base/state_dir.h"
@@ -15,6 +18,8 @@
 
 namespace pgrm::agent {
 namespace {
+
+namespace fs = std::filesystem;
 
 /// How long the end of a cutover is kept for Prometheus: longer than most scrape intervals, short enough for a script.
 constexpr Duration last_scrape_patience = std::chrono::seconds(20);
@@ -36,6 +41,23 @@ void refuse_unsettled(const std::string& state_dir, const std::string& system_id
 bool needs_recovery(int exit_code) {
   return exit_code == error_row(ErrorCode::unfinished).exit_code ||
          exit_code == error_row(ErrorCode::undecided).exit_code;
+}
+
+/// What --hold waits for, see Means::held_by. Throws Error(usage) for what would hold nothing.
+std::function<std::string()> held_by(const std::string& file) {
+  if (!file.empty()) {
+    if (!fs::exists(file))
+      throw Error(ErrorCode::usage, "--hold " + file + ": there is no such file", "create it first");
+    return [file] { return fs::exists(file) ? "until " + file + " is gone" : std::string(); };
+  }
+  if (isatty(STDIN_FILENO) == 0) {
+    throw Error(ErrorCode::usage, "without a terminal nobody can press Enter", "--hold FILE waits until FILE is gone");
+  }
+  return [entered = false]() mutable {
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    for (char c = 0; !entered && poll(&input, 1, 0) > 0 && read(STDIN_FILENO, &c, 1) == 1;) entered = c == '\n';
+    return entered ? std::string() : "for Enter; Ctrl-C leaves everything as it is";
+  };
 }
 
 int look_only(Invocation& invocation, Cutover& run, std::optional<LiveView>& view, const Arguments& arguments) {
@@ -62,6 +84,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
     lock.emplace(options.state_dir);
   }
   Cutover run = invocation.cutover(std::move(stop));
+  if (arguments.hold && !arguments.dry_run) run.held_by = held_by(*arguments.hold);
   std::string directory;
   std::optional<Guard> guard;
   const OpenJournal open_journal = [&](const Cutover& now) {

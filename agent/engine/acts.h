@@ -18,6 +18,8 @@ std::string look_wait_sync(Cutover& cutover);
 std::string run_wait_sync(Cutover& cutover);
 std::string look_prepare(Cutover& cutover);
 std::string run_prepare(Cutover& cutover);
+std::string look_hold(Cutover& cutover);
+std::string run_hold(Cutover& cutover);
 std::string look_moment(Cutover& cutover);
 std::string run_moment(Cutover& cutover);
 
@@ -71,6 +73,10 @@ Duration left_of_pause(const Cutover& cutover);
 
 /// For one question on the critical path, within a wait that has its budget.
 Duration call_deadline(const Cutover& cutover);
+
+/// For one question of an undo. While the application stands it is short, so that it writes again within the budget of
+/// the pause and a second; what could not be undone by then is tried again once it goes on.
+Duration undo_deadline(const Cutover& cutover);
 
 /// Lets one driver's application go on, and the others in any case: a failure is a warning. Returns it when it has to
 /// be tried again; an application that is gone needs nobody to let it go on.

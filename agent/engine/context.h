@@ -32,6 +32,8 @@ struct Means {
   NodeControl& node_control;
   const Clock& clock;
   std::stop_token stop;  // asks for an undo; after the promotion nothing stops the way forward
+  /// What a person still has to do before writes are stopped; empty: nothing.
+  std::function<std::string()> held_by = [] { return std::string(); };
 };
 
 /// What the steps have found out for the steps after them. A recovery has from the journal what undo and the way
@@ -53,6 +55,7 @@ struct Known {
   std::uint64_t own_writes = 0;         // transactions of ours on the old primary since then
   std::future<void> old_reopens{};      // for reading, begun with the validation
   bool seen_promoted = false;  // the replica was a primary when it was last seen, and nobody becomes a standby again
+  bool released = false;       // nothing holds the cutover any more
   bool recovering = false;     // goes on with what an agent that died has begun
   bool old_is_gone = false;    // a person has said so, and the replica proves that nothing is missing
 };

@@ -48,8 +48,8 @@ class Journal {
   void undone(std::string_view step);
   /// All that was begun is undone, and it begins anew. On disk when it returns.
   void again();
-  /// The replica was seen to be a primary: from here on a replica that is not seen is no reason to open the old primary.
-  /// On disk when it returns.
+  /// The replica was seen to be a primary: from here on a replica that is not seen is no reason to open the old
+  /// primary. On disk when it returns.
   void seen_promoted();
   /// A person has accepted somebody else's promotion: from here on the way is forward. On disk when it returns.
   void accepted();

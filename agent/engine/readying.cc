@@ -1,4 +1,4 @@
-// Before the first change: preflight, wait_sync, prepare.
+// Before writes are stopped: preflight, wait_sync, prepare, hold, moment.
 #include "agent/engine/acts.h"
 
 #include <fmt/format.h>
@@ -35,8 +35,9 @@ std::string look_wait_sync(Cutover& cutover) {
 
 /// Empty when the exporter's word counts; otherwise why not.
 static std::string distrust(const Cutover& cutover, const ExporterState& state) {
-  if (state.age > 2 * (state.interval + cutover.options.thresholds.seconds))
-    return fmt::format("its observation is {} old", human(state.age));
+  if (state.age > state.stale_after) {
+    return fmt::format("its observation is {} old, allowed are {}", human(state.age), human(state.stale_after));
+  }
   if (state.primary.system_identifier != cutover.system_identifier) return "it does not see our primary";
   if (state.replica.system_identifier != cutover.system_identifier) return "it does not see our replica";
   return {};
@@ -141,6 +142,53 @@ std::string run_prepare(Cutover& cutover) {
                      cutover.prediction ? ", a write gap of " + human(cutover.prediction->total()) + " predicted" : "");
 }
 
+// ---- hold
+
+/// A checkpoint, open connections and planned statements are worth that long.
+constexpr Duration prepared_for = std::chrono::minutes(5);
+
+/// As long as it takes.
+constexpr Duration a_year = std::chrono::hours(24 * 365);
+
+static std::string window_text(const Cutover& cutover) {
+  return fmt::format("the window {}, local time", cutover.options.window->text());
+}
+
+/// Throws Error(sync_timeout) outside of the window.
+static void require_window(const Cutover& cutover) {
+  if (!cutover.options.window || cutover.options.window->contains(cutover.clock.wall())) return;
+  throw Error(ErrorCode::sync_timeout, window_text(cutover) + ", has ended", "the same command waits for the next one");
+}
+
+std::string look_hold(Cutover& cutover) {
+  const std::string held = cutover.held_by();
+  if (!held.empty()) return "waits: " + held;
+  return cutover.options.window ? "waits for " + window_text(cutover) : "nothing to wait for";
+}
+
+std::string run_hold(Cutover& cutover) {
+  if (cutover.released) return "released already";
+  const Mono since = cutover.clock.now();
+  bool inside = !cutover.options.window;
+  const auto released = [&] {
+    if (inside) {
+      require_window(cutover);
+    } else {
+      inside = cutover.options.window->contains(cutover.clock.wall());
+    }
+    const std::string held = inside ? cutover.held_by() : "for " + window_text(cutover);
+    if (!held.empty()) cutover.progress.waits("waits: " + held);
+    return held.empty();
+  };
+  waited(cutover, a_year, std::chrono::milliseconds(200), released);
+  cutover.released = true;
+  const Duration took = cutover.clock.now() - since;
+  if (took < std::chrono::seconds(1)) return "nothing to wait for";
+  std::string evidence = "released";
+  if (took > prepared_for) evidence += ", " + run_prepare(cutover);
+  return evidence + ", " + run_wait_sync(cutover);
+}
+
 // ---- moment
 
 /// What a catch-up may take of the whole pause.
@@ -202,6 +250,7 @@ static void wait_for_transactions(Cutover& cutover) {
 std::string run_moment(Cutover& cutover) {
   std::string why;
   const auto now = [&] {
+    require_window(cutover);
     why = why_not_now(cutover);
     if (!why.empty()) cutover.progress.waits(why);
     return why.empty();
@@ -212,6 +261,7 @@ std::string run_moment(Cutover& cutover) {
                 "--max-write-pause allows a longer one");
   }
   wait_for_transactions(cutover);
+  require_window(cutover);
   return "the replica catches up in time";
 }
 

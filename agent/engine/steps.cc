@@ -36,6 +36,7 @@ constexpr std::array table{
          .look = look_prepare,
          .run = run_prepare,
          .patience = patient},
+    Step{.name = "hold", .why = "a person or the time of the day says when", .look = look_hold, .run = run_hold},
     Step{.name = "align_wal",
          .why = "the promotion need not copy a WAL segment",
          .mutates = true,

@@ -131,7 +131,7 @@ struct AgentRig {
   }
 
   Cutover context() {
-    return {Means{options, servers, exporter, drivers, control, clock, stop.get_token()}, Known{.id = id},
+    return {Means{options, servers, exporter, drivers, control, clock, stop.get_token(), held_by}, Known{.id = id},
             Told{.progress = progress}};
   }
 
@@ -200,6 +200,7 @@ struct AgentRig {
   FakeTraffic* traffic;
   Progress progress{nullptr, false, false, clock};
   std::stop_source stop;
+  std::function<std::string()> held_by = [] { return std::string(); };
   std::vector<std::string> journal;
   int journal_fails_at = -1;
   std::optional<std::size_t> killed_at_record;

@@ -41,7 +41,8 @@ Settings::Values unusual() {
           {"PROMOTE_TIMEOUT", "7.5"},
           {"MAX_WRITE_PAUSE", "2.5"},
           {"CUTOVER_ATTEMPTS", "7"},
-          {"WAIT_FOR_TRANSACTIONS", "30"}};
+          {"WAIT_FOR_TRANSACTIONS", "30"},
+          {"WINDOW", "23:30-04:00"}};
 }
 
 TEST(Options, AllThatAStepReadsGoesThroughTheJournal) {

@@ -99,7 +99,8 @@ TEST(Recover, ADatabaseThatWasDroppedMeanwhileHoldsNothingUp) {
   EXPECT_TRUE(rig.cluster.primary.writable());
 }
 
-/// A person promotes the replica, and it cannot be seen any more afterwards: what one agent has seen, the next one knows.
+/// A person promotes the replica, and it cannot be seen any more afterwards: what one agent has seen, the next one
+/// knows.
 TEST(Recover, KnowsThePromotionThatAnUndoHasSeen) {
   Rig rig;
   rig.cluster.after = [&](const std::string& call) {
