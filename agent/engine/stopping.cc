@@ -34,7 +34,7 @@ std::string run_arm_fence(Cutover& cutover) {
 
 /// What undo_fence has done already when there was a fence.
 void undo_arm_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
-  disarm_fence(cutover.servers.primary, *cutover.plan, cutover.options.call_deadline);
+  disarm_fence(cutover.servers.primary, *cutover.plan, undo_deadline(cutover));
 }
 
 // ---- the write pause
@@ -59,6 +59,12 @@ Duration call_deadline(const Cutover& cutover) {
   const auto stood = pause_so_far(cutover);
   if (!stood) return options.call_deadline;
   return std::clamp<Duration>(options.max_write_pause - *stood, std::chrono::milliseconds(10), options.call_deadline);
+}
+
+Duration undo_deadline(const Cutover& cutover) {
+  const bool stands = pause_so_far(cutover) && !cutover.writes_resumed;
+  return stands ? std::min<Duration>(cutover.options.call_deadline, std::chrono::seconds(1))
+                : cutover.options.call_deadline;
 }
 
 // ---- stop_traffic
@@ -132,7 +138,9 @@ static WalEnd flush(Cutover& cutover) {
 std::string run_fence(Cutover& cutover) {
   const bool paused =
       std::ranges::any_of(cutover.traffic, [](const auto& driver) { return driver->holds_application(); });
-  cutover.fence = raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, left_of_pause(cutover));
+  // The other half is for the proof, or for the way back.
+  const Duration budget = left_of_pause(cutover) / 2;
+  cutover.fence = raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, budget);
   // Nobody is left to write: the last of the WAL travels while the fence is proved.
   if (!end_segment(cutover)) flush(cutover);
   // First, because a hook may take its time, and may touch what the fence is made of.
@@ -144,7 +152,7 @@ std::string run_fence(Cutover& cutover) {
 }
 
 void undo_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
-  lift_fence(cutover.servers.primary, *cutover.plan, cutover.options.call_deadline);
+  lift_fence(cutover.servers.primary, *cutover.plan, undo_deadline(cutover));
 }
 
 // ---- final_verification

@@ -5,7 +5,8 @@
 //      Options::blind_patience and no order to promote is on its way (or a person says that it is gone for good).
 //   3. The new primary is opened only behind a fence on the old one that was looked at after the promotion, or when the
 //      old one cannot be seen.
-//   4. A step's `begin` is in the journal before the step acts, and `undoing` before anything is lifted. Somebody else's
+//   4. A step's `begin` is in the journal before the step acts, and `undoing` before anything is lifted. Somebody
+//   else's
 //      promotion is, once it was seen, and that a person accepts it.
 //   5. What is told about the servers in the end was looked at in the end.
 #include "agent/engine/walk.h"
@@ -17,6 +18,7 @@
 #include <iterator>
 #include <utility>
 
+#include "agent/engine/acts.h"
 #include "core/base/error.h"
 #include "core/base/wait.h"
 
@@ -83,10 +85,14 @@ void conclude(Outcome& outcome, ErrorCode code, const std::string& message, cons
   outcome.hint = hint.empty() ? std::string(row.hint) : hint;
 }
 
-const Situation& look(Cutover& cutover, Trying how = Trying::writing) {
-  cutover.situation = look_around(cutover.servers, cutover.options.pair, how, cutover.options.call_deadline);
+const Situation& look(Cutover& cutover, Trying how, Duration deadline) {
+  cutover.situation = look_around(cutover.servers, cutover.options.pair, how, deadline);
   if (cutover.situation->new_primary.promoted()) cutover.seen_promoted = true;
   return *cutover.situation;
+}
+
+const Situation& look(Cutover& cutover, Trying how = Trying::writing) {
+  return look(cutover, how, cutover.options.call_deadline);
 }
 
 /// Both servers as they were seen last, in words.
@@ -150,7 +156,7 @@ bool has_replayed_fence(Cutover& cutover) {
 }
 
 Position position_of(Cutover& cutover, Written written) {
-  const Situation& now = look(cutover);
+  const Situation& now = look(cutover, Trying::writing, undo_deadline(cutover));
   Position position{.written = written, .replica = seen_as(now.new_primary, cutover.seen_promoted)};
   position.old_seen = now.old_primary.seen();
   const FenceSeen& fence = now.old_primary.fence;
@@ -211,7 +217,7 @@ std::string why_not_open(Cutover& cutover) {
   std::string trouble;
   for (int time = 0; time < 2; ++time) {
     try {
-      cutover.seen_promoted = !replica.in_recovery(cutover.options.call_deadline);
+      cutover.seen_promoted = !replica.in_recovery(undo_deadline(cutover));
       return cutover.seen_promoted ? "the replica was promoted meanwhile" : "";
     } catch (const Error& error) {
       trouble = error.what();
@@ -230,20 +236,29 @@ std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun
     if (ordered_to_promote(begun)) return error.what();
     cutover.warnings.push_back(fmt::format("the journal is incomplete: {}", error.what()));
   }
+  std::vector<Begun> to_undo(begun.rbegin(), begun.rend());
+  std::erase_if(to_undo, [](const Begun& entry) { return entry.step->undo == nullptr; });
+  // A second time for what had to be quick while the application stood.
+  const bool stood = cutover.writes_stopped && !cutover.recovering && !cutover.writes_resumed;
   std::string left;
-  for (auto entry = begun.rbegin(); entry != begun.rend(); ++entry) {
-    const Step& step = *entry->step;
-    if (step.undo == nullptr) continue;
-    if (const std::string why = why_not_open(cutover); !why.empty()) return left + why;
-    try {
-      perform(cutover, outcome, step, "undo", StepResult::undone, [&] {
-        step.undo(cutover, entry->before);
-        return std::string("as before");
-      });
-      try_to_record(cutover, [&] { journal.undone(step.name); });
-    } catch (const std::exception& failure) {
-      left += fmt::format("{}: {}; ", step.name, failure.what());
+  for (int round = 0; round < (stood ? 2 : 1) && !to_undo.empty(); ++round) {
+    left.clear();
+    std::vector<Begun> failed;
+    for (const Begun& entry : to_undo) {
+      const Step& step = *entry.step;
+      if (const std::string why = why_not_open(cutover); !why.empty()) return left + why;
+      try {
+        perform(cutover, outcome, step, "undo", StepResult::undone, [&] {
+          step.undo(cutover, entry.before);
+          return std::string("as before");
+        });
+        try_to_record(cutover, [&] { journal.undone(step.name); });
+      } catch (const std::exception& failure) {
+        left += fmt::format("{}: {}; ", step.name, failure.what());
+        failed.push_back(entry);
+      }
     }
+    to_undo = std::move(failed);
   }
   return left;
 }
@@ -290,8 +305,8 @@ void ask_a_person(Cutover& cutover, Journal& journal, std::vector<Begun>& begun,
     }
     look(cutover);
   }
-  conclude(outcome, ErrorCode::undecided, fmt::format("{}: {}{} ({})", row.says, as_seen(cutover), trouble, cause.what()),
-           hint);
+  conclude(outcome, ErrorCode::undecided,
+           fmt::format("{}: {}{} ({})", row.says, as_seen(cutover), trouble, cause.what()), hint);
 }
 
 /// The end of a cutover that does not go forward: back, or no further. `cause`: why.
@@ -330,7 +345,8 @@ void conclude_failure(Cutover& cutover, Journal* journal, std::vector<Begun>& be
     conclude(outcome, ErrorCode::undecided, error.what(), error.hint());
   } else {
     try {
-      go_back(cutover, *journal, begun, look_and_decide(cutover, *journal, written, Decision::by_looking), error, outcome);
+      go_back(cutover, *journal, begun, look_and_decide(cutover, *journal, written, Decision::by_looking), error,
+              outcome);
     } catch (const std::exception& failure) {
       conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", error.what(), failure.what()));
     }
