@@ -4,7 +4,14 @@
 . "$(dirname -- "${BASH_SOURCE[0]}")/expect.sh"
 
 hooks=$LAB_HOME/hooks
-saved=
+saved= major=
+
+# use_version [MAJOR]: of PostgreSQL, from npm, instead of the newest one that is installed.
+use_version() {
+  if [ -z "${1:-}" ]; then return; fi
+  PG_BIN=$("$top/tests/lab/npm_postgres" "$1") || { trap - EXIT; rm -rf "$LAB_HOME"; exit 77; }
+  export PG_BIN
+}
 
 in_sync() { [ "$(metric "$EXPORTER_PORT" pgrm_in_sync)" = 1 ]; }
 port_of() { if [ "$1" = primary ]; then echo "$PRIMARY_PORT"; else echo "$REPLICA_PORT"; fi; }
@@ -30,13 +37,29 @@ expect_printed() {
   expect "$1: writable now, as printed" "$(writable)" "$printed"
 }
 
-# behind_the_fence LINE...: a hook that runs these lines when the fence stands.
-behind_the_fence() {
-  rm -rf "$hooks"
-  mkdir "$hooks"
-  printf '%s\n' '#!/bin/bash' "$@" >"$hooks/post_fence"
-  chmod +x "$hooks/post_fence"
+# hook NAME LINE...: one more hook, which runs these lines.
+hook() {
+  mkdir -p "$hooks"
+  printf '%s\n' '#!/bin/bash' "${@:2}" >"$hooks/$1"
+  chmod +x "$hooks/$1"
 }
+only_hook() {
+  rm -rf "$hooks"
+  hook "$@"
+}
+
+# ends STATUS WRITER WHAT COMMAND...: WRITER (primary, replica, none) is the one that takes writes afterwards, as the prober finds
+# and as the command has printed.
+ends() {
+  local writer=none
+  if [ "$2" != none ]; then writer=127.0.0.1:$(port_of "$2"); fi
+  expect_exit "$1" "${@:3}"
+  expect "$3: who takes writes" "$writer" "$(writable)"
+  expect_printed "$3"
+}
+
+# behind_the_fence LINE...: the only hook runs these lines when the fence stands.
+behind_the_fence() { only_hook post_fence "$@"; }
 
 server_conf() { echo "$SERVER_HOME/server/$1.conf"; }
 
@@ -46,6 +69,10 @@ mend() { sed -i '/^this is no setting/d' "$(server_conf "$1")"; }
 psql_line() {  # NODE DATABASE STATEMENT: a line of shell that runs it as superuser
   printf '%q ' env "PGPASSFILE=$PGPASSFILE" "$PSQL" -XqAt "host=127.0.0.1 port=$(port_of "$1") user=postgres dbname=$2" -c "$3"
 }
+
+sql_line() { psql_line "$1" postgres "$2"; }
+# until_line NODE QUERY: a line that waits until QUERY says t.
+until_line() { printf 'until [ "$(%s)" = t ]; do sleep 0.05; done' "$(sql_line "$1" "$2")"; }
 
 promote_by_hand() {
   sql replica postgres postgres "select pg_promote()" >/dev/null
@@ -80,4 +107,6 @@ first_pair() {
   sql primary pgrm_app testdb "create table written (id bigint generated always as identity)"
   eventually 60 "in sync" in_sync
   save_pair
+  major=${PG_VERSION%%.*}
+  printf '      PostgreSQL %s, ports %s and %s\n' "$PG_VERSION" "$PRIMARY_PORT" "$REPLICA_PORT"
 }
