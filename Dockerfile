@@ -18,6 +18,7 @@ ENV CCACHE_DIR=/var/cache/ccache CMAKE_CXX_COMPILER_LAUNCHER=ccache
 FROM tools AS core
 COPY CMakeLists.txt CMakePresets.json ./
 COPY core core
+COPY postgresql/roles.sql postgresql/
 RUN --mount=type=cache,id=replica-migration-ccache,target=/var/cache/ccache \
     mkdir exporter loadgen agent && touch exporter/CMakeLists.txt loadgen/CMakeLists.txt agent/CMakeLists.txt \
  && cmake --preset release -DPGRM_TESTS=OFF && cmake --build --preset release

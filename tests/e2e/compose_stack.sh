@@ -49,6 +49,25 @@ free_port() {
   printf '%s' "$port"
 }
 
+# Our images around programs that are compiled already, in the folder $1, on the release of Debian that the images are of.
+build_around() {
+  local context=$LAB_HOME/images program
+  mkdir -p "$context/docker"
+  cp -- "$top/packages.txt" "$1"/{exporter,loadgen,agent} "$context"
+  cp -- "$top/docker/image" "$context/docker"
+  # Instead of the layers that compile.
+  awk '/^FROM tools AS core/ { compiles = 1 }
+       /^FROM core AS / { print "FROM tools AS", $4; print "COPY", substr($4, 1, index($4, "-") - 1), "build/release/bin/"; next }
+       compiles && /&& image / { sub(/^ *&&/, "RUN") ; print; next }
+       /^# Debian.s, with/ { compiles = 0 }
+       !compiles' "$top/Dockerfile" >"$context/Dockerfile"
+  {
+    echo services:
+    for program in exporter loadgen agent guard pgbouncer; do printf '  %s: {build: {context: %s}}\n' "$program" "$context"; done
+  } >"$context/override.yml"
+  compose --file "$top/docker-compose.yml" --file "$context/override.yml" --profile '*' build --quiet
+}
+
 # set_env NAME VALUE: in the stack's .env.
 set_env() {
   sed -i "/^$1=/d" "$env_file"
