@@ -65,6 +65,7 @@ Verdict two_servers(const Facts& facts) {
 Verdict roles(const Facts& facts) {
   const std::string& ours = facts.sample.primary.address;
   const std::string& theirs = facts.sample.replica.address;
+  if (one_server(primary_state(facts), replica_state(facts))) return unknown("both names lead to one server");
   const bool old_primary = !primary_state(facts).in_recovery;
   const bool new_primary = !replica_state(facts).in_recovery;
   if (old_primary && !new_primary) return pass("primary takes writes, replica is in recovery");
@@ -227,6 +228,9 @@ Verdict slot(const Facts& facts) {
 Verdict lag(const Facts& facts) {
   const auto reasons = out_of_sync(facts.sample, facts.thresholds);
   const PairLag lag = pair_lag(facts.sample);
+  if (reasons.empty() && facts.sample.catch_up) {
+    return pass(fmt::format("the replica caught up in {}", human(facts.sample.catch_up->took)));
+  }
   if (reasons.empty()) return pass(fmt::format("{} bytes to replay", lag.replay_bytes.value_or(0)));
   if (facts.lag_before && facts.lag_after && *facts.lag_after > *facts.lag_before &&
       *facts.lag_after > facts.thresholds.bytes) {

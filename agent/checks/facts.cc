@@ -10,6 +10,7 @@
 
 #include "agent/base/state_dir.h"
 #include "core/base/error.h"
+#include "core/replication/catch_up.h"
 #include "core/replication/lag.h"
 
 namespace pgrm::agent {
@@ -70,6 +71,8 @@ std::string problem_of_sibling(Node& sibling, const Facts& facts, Duration deadl
     if (!state.in_recovery) return "it is no standby";
     const auto& primary = facts.sample.primary.state;
     if (primary && state.system_identifier != primary->system_identifier) return "it is of another cluster";
+    const auto& replica = facts.sample.replica.state;
+    if (replica && one_server(state, *replica)) return "it is the replica itself";
     const ServerFacts own = sibling.facts(deadline);
     const auto right = own.rights.find("ALTER SYSTEM primary_conninfo");
     if (right == own.rights.end() || !right->second) return "the right to ALTER SYSTEM primary_conninfo is missing";
@@ -146,6 +149,11 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   // Last, so that the lag has had time to grow.
   facts.sample = observe_pair(*servers.primary.admin, *servers.replica.admin, 2, clock, options.call_deadline);
   facts.lag_after = pair_lag(facts.sample).replay_bytes;
+  try {
+    facts.sample.catch_up = catch_up_probe(*servers.primary.admin, *servers.replica.admin, options.thresholds, clock,
+                                           options.call_deadline);
+  } catch (const Error&) {  // the checks of who can be reached say so
+  }
   for (const auto& sibling : servers.siblings) {
     facts.siblings.push_back({sibling->describe(), problem_of_sibling(*sibling, facts, options.call_deadline)});
   }

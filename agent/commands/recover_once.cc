@@ -98,7 +98,10 @@ int lift_without_journal(Invocation& invocation, const ServerSeen& fenced, const
   lift_fence(server, plan, deadline);
   const Situation now =
       look_around(invocation.servers, invocation.options.pair, Trying::asking, invocation.options.call_deadline);
-  std::string what = fmt::format("the fence {} was lifted", plan.wedge);
+  std::string what = fmt::format(
+      "the fence {} was lifted; what default_transaction_read_only and synchronous_standby_names were set to before it "
+      "is not known: they are reset",
+      plan.wedge);
   if (!closed.empty()) what += fmt::format("; still closed: {}", closed);
   return say(arguments, now, error_row(ErrorCode::undone).exit_code, what,
              closed.empty() ? "" : "alter database … allow_connections true, for those that the fence has closed");

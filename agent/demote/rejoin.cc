@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <sstream>
@@ -167,22 +168,41 @@ std::vector<std::string> diverged(const Rejoin& rejoin) {
   return changes;
 }
 
+/// From a server that may run to a data directory that is a standby's.
+static void rewind(const Rejoin& rejoin) {
+  // First of all: clients whose host list names a closed server first do not get past it, but past one that is down.
+  shut_down(rejoin);
+  // pg_rewind reads the new timeline from the control file, where only a checkpoint brings it (before 16).
+  rejoin.waits("checkpoint on the new primary");
+  rejoin.new_primary.admin->checkpoint(rejoin.options.checkpoint_deadline);
+  rejoin.waits("what the old primary has committed is compared with the new one");
+  require_nothing_lost(rejoin);
+  rejoin.waits("the old primary's data directory is being rewound");
+  rejoin.control.carry_out(NodeVerb::rewind, rejoin.options.node_control_timeout);
+}
+
+static void try_to_drop(Node& node, const std::string& slot, Duration deadline) {
+  try {
+    node.drop_slot(slot, deadline);
+  } catch (const Error& error) {
+    spdlog::warn("the slot {} is still there: {}", slot, error.what());
+  }
+}
+
 std::string make_standby(const Rejoin& rejoin) {
   const Duration deadline = rejoin.options.call_deadline;
   Node& fresh = *rejoin.new_primary.admin;
   const bool already = why_not_following(*rejoin.old_primary.admin, fresh, deadline).empty();
   if (!already) {
     require_that_it_can_be_told(rejoin);
-    fresh.create_slot(rejoin.options.standby_slot, deadline);
-    // First of all: clients whose host list names a closed server first do not get past it, but past one that is down.
-    shut_down(rejoin);
-    // pg_rewind reads the new timeline from the control file, where only a checkpoint brings it (before 16).
-    rejoin.waits("checkpoint on the new primary");
-    fresh.checkpoint(rejoin.options.checkpoint_deadline);
-    rejoin.waits("what the old primary has committed is compared with the new one");
-    require_nothing_lost(rejoin);
-    rejoin.waits("the old primary's data directory is being rewound");
-    rejoin.control.carry_out(NodeVerb::rewind, rejoin.options.node_control_timeout);
+    const bool created = fresh.create_slot(rejoin.options.standby_slot, deadline);
+    try {
+      rewind(rejoin);
+    } catch (const Error&) {
+      // Nobody is going to advance it, and it would keep WAL for ever.
+      if (created) try_to_drop(fresh, rejoin.options.standby_slot, deadline);
+      throw;
+    }
     rejoin.waits("the old primary is being started as a standby");
     rejoin.control.carry_out(NodeVerb::start, rejoin.options.node_control_timeout);
     refuse_a_second_primary(rejoin);

@@ -84,9 +84,7 @@ void recall_align_wal(Cutover& cutover, const nlohmann::json& before) {
   cutover.wal_init_zero_before.emplace(value.is_null() ? std::nullopt : std::optional(value.get<std::string>()));
 }
 
-std::string run_align_wal(Cutover& cutover) {
-  // A new agent finds writes stopped: too late to prepare for that.
-  if (cutover.wal_segment == 0 || cutover.recovering) return why_not(cutover);
+static std::string align(Cutover& cutover) {
   new_primary(cutover).set_wal_init_zero("off", cutover.options.call_deadline);
   const double rate = rate_of_the_application(cutover);
   std::int64_t filled = 0;
@@ -103,6 +101,19 @@ std::string run_align_wal(Cutover& cutover) {
   }
   return fmt::format("{:.1f} MB of WAL written, {} kB left in the segment", static_cast<double>(filled) / 1e6,
                      left_in_segment(end, cutover.wal_segment) / 1000);
+}
+
+std::string run_align_wal(Cutover& cutover) {
+  // A new agent finds writes stopped: too late to prepare for that.
+  if (cutover.wal_segment == 0 || cutover.recovering) return why_not(cutover);
+  try {
+    return align(cutover);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::undone) throw;
+    cutover.wal_segment = 0;  // nothing depends on it
+    cutover.warnings.push_back(fmt::format("the WAL was not aligned: {}", error.what()));
+    return "not aligned, the promotion copies a WAL segment: " + std::string(error.what());
+  }
 }
 
 void restore_wal_init_zero(Cutover& cutover) {

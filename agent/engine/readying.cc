@@ -66,7 +66,8 @@ std::string run_wait_sync(Cutover& cutover) {
   };
   if (!waited(cutover, cutover.options.sync_timeout, std::chrono::milliseconds(100), in_sync)) {
     throw Error(ErrorCode::sync_timeout,
-                fmt::format("not in sync within {}: {}", human(cutover.options.sync_timeout), seen));
+                fmt::format("not in sync within {}: {}", human(cutover.options.sync_timeout), seen),
+                "the message says what is measured; agent status --watch and the exporter's page go on saying it");
   }
   return fmt::format("{} consecutive checks in sync, {} bytes behind", state->consecutive,
                      state->lag_bytes.value_or(0));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <ostream>
+#include <vector>
 
 #include "core/base/error.h"
 
@@ -31,6 +32,7 @@ ServerSeen look_at(Server& server, const Conninfo& at, Trying how, Duration dead
     const Identity identity = server.admin->identity(deadline);
     seen.system_identifier = identity.system_identifier;
     seen.in_recovery = identity.in_recovery;
+    seen.started_at = identity.started_at;
     seen.timeline = identity.timeline;
   } catch (const std::exception& failure) {
     seen.unseen = failure.what();
@@ -46,13 +48,22 @@ ServerSeen look_at(Server& server, const Conninfo& at, Trying how, Duration dead
 
 }  // namespace
 
+bool is_one_server(const Situation& situation) {
+  const ServerSeen& one = situation.old_primary;
+  const ServerSeen& other = situation.new_primary;
+  return one.seen() && other.seen() && one.system_identifier == other.system_identifier &&
+         one.started_at == other.started_at;
+}
+
 Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline) {
   return {look_at(servers.primary, pair.primary, how, deadline), look_at(servers.replica, pair.replica, how, deadline)};
 }
 
 std::string writable_now(const Situation& situation) {
   std::string writable, unknown;
-  for (const ServerSeen* const server : {&situation.old_primary, &situation.new_primary}) {
+  std::vector<const ServerSeen*> servers{&situation.old_primary, &situation.new_primary};
+  if (is_one_server(situation)) servers.pop_back();
+  for (const ServerSeen* const server : servers) {
     if (server->seen() && server->takes_writes == true) {
       writable += (writable.empty() ? "" : " and ") + server->address;
     } else if (!server->seen() || !server->takes_writes) {
@@ -80,6 +91,7 @@ std::string describe(const ServerSeen& server) {
 void print(std::ostream& out, const Situation& situation) {
   out << fmt::format("  {:<22} {}\n    {}\n    {}\n", "writable now", writable_now(situation),
                      describe(situation.old_primary), describe(situation.new_primary));
+  if (is_one_server(situation)) out << "    both names lead to one server\n";
 }
 
 nlohmann::json situation_to_json(const Situation& situation) {

@@ -19,6 +19,7 @@ struct ServerSeen {
   std::string unseen;   // why it cannot be seen; empty: it was seen, and the rest is known
   std::string system_identifier{};
   bool in_recovery = false;
+  WallTime started_at{};
   std::optional<std::uint32_t> timeline{};
   /// Tried over a new connection, as an ordinary client; nullopt: the answer says nothing about other clients.
   std::optional<bool> takes_writes{};
@@ -44,6 +45,9 @@ enum class Trying {
 /// Asks both servers over new connections; `deadline` for each question. Never throws Error: a server that does not
 /// answer is a part of the situation.
 Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline);
+
+/// Whether both names lead to one server.
+bool is_one_server(const Situation& situation);
 
 /// Who takes writes, in words: an address; both; "none"; or "unknown" with the server that cannot be seen.
 std::string writable_now(const Situation& situation);

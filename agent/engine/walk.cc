@@ -328,7 +328,7 @@ void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, cons
   if (!left.empty()) {
     return conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", cause.what(), left), cause.hint());
   }
-  if (cause.code() == ErrorCode::sync_timeout) {
+  if (cause.code() == ErrorCode::sync_timeout && cutover.attempts.empty()) {  // writes were never stopped
     return conclude(outcome, ErrorCode::sync_timeout, cause.what(), cause.hint());
   }
   conclude(outcome, ErrorCode::undone, std::string("undone, because: ") + cause.what(), cause.hint());

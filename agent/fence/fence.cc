@@ -280,9 +280,11 @@ void disarm_fence(Server& server, const FencePlan& plan, Duration deadline) {
   if (written.standby_names != plan.wedge && !fence_in(written).empty()) {
     throw Error(ErrorCode::undecided, "the settings there are those of another fence, " + fence_in(written));
   }
-  if (restored != written) admin.alter_system(restored, deadline);
-  // Somebody may have loaded what was written until now.
-  if (restored != written || restored != loaded) admin.reload(deadline);
+  // Somebody may have loaded what was written until now; and a file that cannot be read shows nothing of what is in it.
+  if (restored != written || restored != loaded) {
+    admin.alter_system(restored, deadline);
+    admin.reload(deadline);
+  }
   if (!fence_in(admin.fence_view(deadline).overrides).empty()) {
     throw Error(ErrorCode::undecided, "the settings of a fence are still in force");
   }

@@ -6,8 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <initializer_list>
+#include <map>
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "core/base/error.h"
 
@@ -36,18 +40,80 @@ void refuse_ambiguous(const Conninfo& server, const std::string& variable) {
     throw Error(ErrorCode::configuration,
                 fmt::format("{} has target_session_attrs={}, allowed is any", variable, wanted), one_server);
   }
-  if (const char* const everywhere = std::getenv("PGHOSTADDR"); everywhere != nullptr && *everywhere != '\0') {
+  for (const auto& [variable_of_libpq, hint] :
+       {std::pair{"PGHOSTADDR", "unset PGHOSTADDR"},
+        std::pair{"PGSERVICE", "unset PGSERVICE; PRIMARY_DSN and REPLICA_DSN may say service=…"}}) {
+    const char* const everywhere = std::getenv(variable_of_libpq);
+    if (everywhere == nullptr || *everywhere == '\0') continue;
     throw Error(ErrorCode::configuration,
-                fmt::format("PGHOSTADDR is set to {}: it leads both servers to one address", everywhere),
-                "unset PGHOSTADDR");
+                fmt::format("{} is set to {}: it leads both servers to one address", variable_of_libpq, everywhere),
+                hint);
   }
+}
+
+/// Environment variables of libpq for as long as it lives. REQUIRES: one thread.
+class Environment {
+ public:
+  Environment(std::initializer_list<std::pair<std::string, std::string>> values) {
+    for (const auto& [name, value] : values) {
+      const char* const was = std::getenv(name.c_str());
+      before_.emplace_back(name, was == nullptr ? std::nullopt : std::optional<std::string>(was));
+      setenv(name.c_str(), value.c_str(), 1);
+    }
+  }
+  Environment(const Environment&) = delete;
+  Environment& operator=(const Environment&) = delete;
+  ~Environment() {
+    for (const auto& [name, value] : before_) {
+      if (value) {
+        setenv(name.c_str(), value->c_str(), 1);
+      } else {
+        unsetenv(name.c_str());
+      }
+    }
+  }
+
+ private:
+  std::vector<std::pair<std::string, std::optional<std::string>>> before_;
+};
+
+/// What libpq would add to a connection by itself.
+std::map<std::string, std::string> defaults_of_libpq(const std::string& service) {
+  // What stands for "not given" where the environment or the system has a default.
+  const Environment environment{{"PGSERVICE", service}, {"PGUSER", "?"}, {"PGDATABASE", "?"}};
+  const std::unique_ptr<PQconninfoOption, decltype(&PQconninfoFree)> options(PQconndefaults(), &PQconninfoFree);
+  std::map<std::string, std::string> values;
+  for (const PQconninfoOption* option = options.get(); option != nullptr && option->keyword != nullptr; ++option) {
+    if (option->val != nullptr) values[option->keyword] = option->val;
+  }
+  values.erase("service");
+  return values;
+}
+
+/// With what the service file says in place of its name: what is checked and shown must be what libpq uses.
+Conninfo expand_service(Conninfo server, const std::string& variable) {
+  const std::string service = server.get("service");
+  if (service.empty()) return server;
+  server = server.without("service");
+  const auto plain = defaults_of_libpq(""), with_service = defaults_of_libpq(service);
+  if (plain == with_service) {  // of one that is not there, libpq says nothing here
+    throw Error(ErrorCode::configuration,
+                fmt::format("{} names the service {}, of which no service file says anything", variable, service),
+                "PGSERVICEFILE names the file, otherwise it is ~/.pg_service.conf");
+  }
+  for (const auto& [keyword, value] : with_service) {
+    const auto otherwise = plain.find(keyword);
+    const bool own = otherwise == plain.end() || otherwise->second != value;
+    if (own && server.get(keyword).empty()) server = server.with(keyword, value);
+  }
+  return server;
 }
 
 Conninfo server_from(const Settings& settings, const std::string& side) {
   Conninfo server = Conninfo::parse("");
   const std::string dsn_variable = side + "_DSN";
   if (const auto dsn = settings.optional_text(dsn_variable)) {
-    server = Conninfo::parse(*dsn);
+    server = expand_service(Conninfo::parse(*dsn), dsn_variable);
     if (settings.given_as_flag(dsn_variable) && server.has_password()) {
       throw Error(
           ErrorCode::usage,
@@ -60,7 +126,8 @@ Conninfo server_from(const Settings& settings, const std::string& side) {
                  .with("port", std::to_string(settings.integer(side + "_PORT", 1, 65535)));
   }
   refuse_ambiguous(server, settings.optional_text(dsn_variable) ? dsn_variable : side + "_HOST");
-  server = server.with("target_session_attrs", "any");  // whatever PGTARGETSESSIONATTRS says
+  // Whatever PGTARGETSESSIONATTRS and PGOPTIONS say.
+  server = server.with("target_session_attrs", "any").with("options", server.get("options"));
   if (server.get("user").empty()) server = server.with("user", settings.text("POSTGRES_USER"));
   if (server.get("dbname").empty()) server = server.with("dbname", settings.text("POSTGRES_DB"));
   if (const Secret password = settings.secret("POSTGRES_PASSWORD");
@@ -91,6 +158,12 @@ Conninfo Conninfo::parse(const std::string& text) {
 Conninfo Conninfo::with(const std::string& keyword, std::string value) const {
   Conninfo changed = *this;
   changed.values_[keyword] = std::move(value);
+  return changed;
+}
+
+Conninfo Conninfo::without(std::string_view keyword) const {
+  Conninfo changed = *this;
+  changed.values_.erase(std::string(keyword));
   return changed;
 }
 

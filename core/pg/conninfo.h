@@ -18,6 +18,7 @@ class Conninfo {
   static Conninfo parse(const std::string& text);
 
   Conninfo with(const std::string& keyword, std::string value) const;
+  Conninfo without(std::string_view keyword) const;
   /// The value of `keyword`, empty when not set.
   std::string get(std::string_view keyword) const;
   /// A password of any kind: the server's or that of the client's key.
@@ -45,8 +46,9 @@ struct Pair {
   Conninfo replica;
 };
 
-/// From PRIMARY_*, REPLICA_* and POSTGRES_*. Database: POSTGRES_DB unless a DSN names one. Throws Error(usage) for a
-/// password on the command line, Error(configuration) for any other bad value.
+/// From PRIMARY_*, REPLICA_* and POSTGRES_*; a service of libpq's is replaced by what its file says. Database:
+/// POSTGRES_DB unless a DSN names one. Throws Error(usage) for a password on the command line, Error(configuration) for
+/// any other bad value.
 Pair pair_from(const Settings& settings);
 
 /// Whether a server accepts connections there, asked without logging in. At most `deadline`, 2 s at the least.

@@ -201,6 +201,7 @@ struct Identity {
   std::string system_identifier;
   std::optional<std::uint32_t> timeline;  // nullopt in recovery
   bool in_recovery = false;
+  WallTime started_at{};  // two names of one server have the same
 };
 
 struct WalEnd {
@@ -345,8 +346,8 @@ class Node {
   virtual std::vector<std::string> probe_table_problems(Duration deadline) = 0;
   /// Whether that row is there.
   virtual bool probe_present(const std::string& cutover, Duration deadline) = 0;
-  /// Creates a physical slot that keeps WAL from now on, unless there is a slot of that name.
-  virtual void create_slot(const std::string& name, Duration deadline) = 0;
+  /// Creates a physical slot that keeps WAL from now on, unless there is a slot of that name. Whether it did.
+  virtual bool create_slot(const std::string& name, Duration deadline) = 0;
   /// Drops a slot; harmless when it is not there.
   virtual void drop_slot(const std::string& name, Duration deadline) = 0;
   /// Makes a standby stream from `primary`'s host and port; everything else in primary_conninfo stays.

@@ -117,6 +117,7 @@ constexpr Statement ask_wal_flushed{
 constexpr Statement ask_wal_replayed{"pgrm_wal_replayed", "SELECT pg_last_wal_replay_lsn() AS replayed"};
 constexpr Statement ask_identity{"pgrm_identity", R"sql(
 SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier, r AS in_recovery,
+       extract(epoch FROM pg_postmaster_start_time()) AS started_at,
        CASE WHEN NOT r THEN ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline
   FROM (SELECT pg_is_in_recovery() AS r) AS role)sql"};
 // The value of postgresql.auto.conf is the one in effect unless the server was started with the setting on its command
@@ -444,7 +445,8 @@ class ServerNode final : public Node {
   Identity identity(Duration deadline) override {
     const Rows answer = ask(ask_identity, {}, deadline);
     const auto row = answer.one();
-    Identity identity{row.text("system_identifier").value_or(""), std::nullopt, row.boolean("in_recovery").value()};
+    Identity identity{row.text("system_identifier").value_or(""), std::nullopt, row.boolean("in_recovery").value(),
+                      row.time("started_at").value_or(WallTime{})};
     if (const auto timeline = row.integer("timeline")) identity.timeline = static_cast<std::uint32_t>(*timeline);
     return identity;
   }
@@ -631,7 +633,9 @@ class ServerNode final : public Node {
     return ask(ask_replication_slot, {}, deadline).one().text("name").value_or("");
   }
 
-  void create_slot(const std::string& name, Duration deadline) override { ask(order_create_slot, {name}, deadline); }
+  bool create_slot(const std::string& name, Duration deadline) override {
+    return ask(order_create_slot, {name}, deadline).size() > 0;
+  }
   void drop_slot(const std::string& name, Duration deadline) override { ask(order_drop_slot, {name}, deadline); }
 
   void follow(const Conninfo& primary, Duration deadline) override {

@@ -293,7 +293,8 @@ class FakeNode final : public Node {
   Identity identity(Duration) override {
     return call("identity", [this] {
       const ServerState& state = server().state;
-      return Identity{state.system_identifier, state.in_recovery ? std::nullopt : state.timeline, state.in_recovery};
+      return Identity{state.system_identifier, state.in_recovery ? std::nullopt : state.timeline, state.in_recovery,
+                      state.started_at};
     });
   }
   FenceView fence_view(Duration) override {
@@ -466,10 +467,10 @@ class FakeNode final : public Node {
   std::string replication_slot(Duration) override {
     return call("replication_slot", [this] { return server().state.receiver ? server().state.receiver->slot : ""; });
   }
-  void create_slot(const std::string& name, Duration) override {
-    call("create_slot(" + name + ")", [&] {
+  bool create_slot(const std::string& name, Duration) override {
+    return call("create_slot(" + name + ")", [&] {
       auto& slots = server().state.slots;
-      if (std::ranges::find(slots, name, &Slot::name) != slots.end()) return true;
+      if (std::ranges::find(slots, name, &Slot::name) != slots.end()) return false;
       Slot slot;
       slot.name = name;
       slot.type = "physical";

@@ -15,7 +15,7 @@ struct Broken {
 };
 
 /// Calls of a cutover that nothing happens to, until it changes something.
-constexpr int first_change = 62;
+constexpr int first_change = 64;
 
 class World {
  public:

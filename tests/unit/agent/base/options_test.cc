@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 
 #include "core/base/error.h"
 
@@ -114,9 +115,28 @@ TEST(Options, AServerIsOneServer) {
     EXPECT_THROW(options({{"PRIMARY_DSN", dsn}}), Error) << dsn;
   }
   EXPECT_EQ(options({}).pair.primary.get("target_session_attrs"), "any") << "whatever PGTARGETSESSIONATTRS says";
-  setenv("PGHOSTADDR", "10.0.0.1", 1);
-  EXPECT_THROW(options({}), Error);
-  unsetenv("PGHOSTADDR");
+  EXPECT_NE(options({}).pair.primary.text().reveal().find("options=''"), std::string::npos) << "nor PGOPTIONS";
+  for (const char* const variable : {"PGHOSTADDR", "PGSERVICE"}) {
+    setenv(variable, "10.0.0.1", 1);
+    EXPECT_THROW(options({}), Error) << variable;
+    unsetenv(variable);
+  }
+}
+
+/// A service is what its file says, checked like anything else.
+TEST(Options, AServiceIsLookedUp) {
+  const std::string file = testing::TempDir() + "pg_service.conf";
+  std::ofstream(file) << "[one]\nhost=db1\nport=5444\nsslmode=require\n[two]\nhost=db1,db2\n";
+  setenv("PGSERVICEFILE", file.c_str(), 1);
+  const Conninfo server = options({{"PRIMARY_DSN", "service=one"}}).pair.primary;
+  EXPECT_EQ(server.address(), "db1:5444");
+  EXPECT_EQ(server.get("sslmode"), "require");
+  EXPECT_EQ(server.get("service"), "");
+  EXPECT_EQ(server.get("dbname"), options({}).pair.primary.get("dbname")) << "the file names none";
+  for (const char* const dsn : {"service=two", "service=three"}) {
+    EXPECT_THROW(options({{"PRIMARY_DSN", dsn}}), Error) << dsn;
+  }
+  unsetenv("PGSERVICEFILE");
 }
 
 }  // namespace

@@ -57,6 +57,8 @@ TEST(Demotion, ACommandThatFailsLeavesThePromotionAndIsSaid) {
     EXPECT_EQ(outcome.exit_code, 6) << verb;
     EXPECT_TRUE(outcome.promoted) << verb;
     EXPECT_THAT(outcome.message, HasSubstr(std::string(verb) + " exited with 1"));
+    const bool rewound = std::string(verb) == "start";
+    EXPECT_EQ(rig.cluster.replica.state.slots.empty(), !rewound) << "a slot that nobody advances keeps WAL for ever";
     rig.control.fails.clear();
     EXPECT_EQ(rig.recover().exit_code, 0) << verb;
     EXPECT_TRUE(rig.cluster.primary.state.in_recovery) << verb;

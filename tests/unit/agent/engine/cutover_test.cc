@@ -170,6 +170,7 @@ TEST(Cutover, UndoesWhenTheReplicaDiesBehindTheFence) {
 
 TEST(Cutover, UndoesWhenAByteIsMissing) {
   Rig rig;
+  rig.options.attempts = 1;
   rig.traffic->on_fence = [&] {
     rig.cluster.streams = false;
     rig.cluster.write(1);
@@ -179,6 +180,19 @@ TEST(Cutover, UndoesWhenAByteIsMissing) {
   EXPECT_THAT(outcome.message, HasSubstr("has not replayed"));
   EXPECT_THAT(rig.cluster.calls, Not(Contains("replica.promote")));
   expect_safe(rig, outcome, "a byte is missing");
+}
+
+/// Exit code 4 says that writes were never stopped.
+TEST(Cutover, ASecondAttemptThatFindsNoMomentIsUndone) {
+  Rig rig;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.streams = false;
+    rig.cluster.write(1);
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.message, HasSubstr("no moment for a short pause"));
+  expect_safe(rig, outcome, "no moment for a second attempt");
 }
 
 TEST(Cutover, AcceptsAnInsertPositionBehindAPageHeader) {
