@@ -70,6 +70,7 @@ std::vector<Conninfo> servers(const Settings& settings, std::string_view variabl
                       setting(variable).flag),
           fmt::format("set {} in the environment, or use ~/.pgpass", password));
     }
+    refuse_ambiguous(server, std::string(variable));
     for (const auto& [keyword, value] : defaults) {
       if (server.get(keyword).empty()) server = server.with(keyword, value);
     }

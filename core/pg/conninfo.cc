@@ -27,30 +27,6 @@ std::string quoted_value(std::string_view value) {
   return text + "'";
 }
 
-/// A conninfo that leads to one server today may lead to the other one tomorrow: after a promotion, for one.
-void refuse_ambiguous(const Conninfo& server, const std::string& variable) {
-  const char* const one_server = "name one server by host and port: the other one has a variable of its own";
-  for (const char* const keyword : {"host", "hostaddr", "port"}) {
-    if (server.get(keyword).find(',') == std::string::npos) continue;
-    throw Error(ErrorCode::configuration,
-                fmt::format("{} names several servers, {}={}", variable, keyword, server.get(keyword)), one_server);
-  }
-  const std::string wanted = server.get("target_session_attrs");
-  if (!wanted.empty() && wanted != "any") {
-    throw Error(ErrorCode::configuration,
-                fmt::format("{} has target_session_attrs={}, allowed is any", variable, wanted), one_server);
-  }
-  for (const auto& [variable_of_libpq, hint] :
-       {std::pair{"PGHOSTADDR", "unset PGHOSTADDR"},
-        std::pair{"PGSERVICE", "unset PGSERVICE; PRIMARY_DSN and REPLICA_DSN may say service=…"}}) {
-    const char* const everywhere = std::getenv(variable_of_libpq);
-    if (everywhere == nullptr || *everywhere == '\0') continue;
-    throw Error(ErrorCode::configuration,
-                fmt::format("{} is set to {}: it leads both servers to one address", variable_of_libpq, everywhere),
-                hint);
-  }
-}
-
 /// Environment variables of libpq for as long as it lives. REQUIRES: one thread.
 class Environment {
  public:
@@ -138,6 +114,29 @@ Conninfo server_from(const Settings& settings, const std::string& side) {
 }
 
 }  // namespace
+
+void refuse_ambiguous(const Conninfo& server, const std::string& variable) {
+  const char* const one_server = "name one server by host and port: the other one has a variable of its own";
+  for (const char* const keyword : {"host", "hostaddr", "port"}) {
+    if (server.get(keyword).find(',') == std::string::npos) continue;
+    throw Error(ErrorCode::configuration,
+                fmt::format("{} names several servers, {}={}", variable, keyword, server.get(keyword)), one_server);
+  }
+  const std::string wanted = server.get("target_session_attrs");
+  if (!wanted.empty() && wanted != "any") {
+    throw Error(ErrorCode::configuration,
+                fmt::format("{} has target_session_attrs={}, allowed is any", variable, wanted), one_server);
+  }
+  for (const auto& [variable_of_libpq, hint] :
+       {std::pair{"PGHOSTADDR", "unset PGHOSTADDR"},
+        std::pair{"PGSERVICE", "unset PGSERVICE; PRIMARY_DSN and REPLICA_DSN may say service=…"}}) {
+    const char* const everywhere = std::getenv(variable_of_libpq);
+    if (everywhere == nullptr || *everywhere == '\0') continue;
+    throw Error(ErrorCode::configuration,
+                fmt::format("{} is set to {}: it leads both servers to one address", variable_of_libpq, everywhere),
+                hint);
+  }
+}
 
 Conninfo Conninfo::parse(const std::string& text) {
   char* message = nullptr;

@@ -51,6 +51,10 @@ struct Pair {
 /// any other bad value.
 Pair pair_from(const Settings& settings);
 
+/// A conninfo that leads to one server today may lead to the other one tomorrow: after a promotion, for one. Throws
+/// Error(configuration) for several hosts, target_session_attrs, PGHOSTADDR and PGSERVICE. `variable` is named.
+void refuse_ambiguous(const Conninfo& server, const std::string& variable);
+
 /// Whether a server accepts connections there, asked without logging in. At most `deadline`, 2 s at the least.
 bool ping(const Conninfo& server, Duration deadline);
 
