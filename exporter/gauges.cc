@@ -344,11 +344,14 @@ constexpr std::array statistics_metrics{
 };
 
 constexpr std::array statistics_info{
-    Info<Statistics>{"pgrm_fence_info", "Whose fence the server carries, in force or armed: always 1",
+    Info<Statistics>{"pgrm_fence_info",
+                     "Whose fence the server carries, in force or armed; none, or unknown without the right to look: "
+                     "always 1",
                      "synchronous_standby_names", "fence",
                      [](const Statistics& s) {
-                       const std::string& fence = s.fence.empty() && s.armed ? *s.armed : s.fence;
-                       return fence.empty() ? std::optional<Labels>() : std::optional(Labels{{"fence", fence}});
+                       if (!s.fence.empty()) return std::optional(Labels{{"fence", s.fence}});
+                       if (!s.armed) return std::optional(Labels{{"fence", "unknown"}});
+                       return std::optional(Labels{{"fence", s.armed->empty() ? "none" : *s.armed}});
                      }},
 };
 

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <csignal>
 #include <list>
@@ -128,6 +129,12 @@ class Server::State {
       eventfd_write(wake_, 1);
       acceptor_.join();
     }
+    stopping_ = true;
+    shut_idle();
+    // An answer that is on its way arrives: it may be the last that is ever told.
+    for (const Mono end = in(std::chrono::seconds(1)); answers_any() && std::chrono::steady_clock::now() < end;) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
     std::list<Connection> last;
     {
       const std::lock_guard lock(mutex_);
@@ -168,6 +175,7 @@ class Server::State {
     bool idle = false;   // between two requests
     bool ended = false;  // shut by us, or done
     bool done = false;
+    bool answered = false;  // nothing more will be written
     Mono since{};
     std::jthread thread;  // last: it uses all of the above
   };
@@ -254,6 +262,26 @@ class Server::State {
     connection.since = std::chrono::steady_clock::now();
   }
 
+  /// All that it was asked for is on its way: nobody waits for what is left.
+  void set_answered(Connection& connection) {
+    const std::lock_guard lock(mutex_);
+    connection.answered = true;
+  }
+
+  void shut_idle() {
+    const std::lock_guard lock(mutex_);
+    for (const Connection& connection : connections_) {
+      if (connection.idle) connection.stream->shut();
+    }
+  }
+
+  bool answers_any() {
+    const std::lock_guard lock(mutex_);
+    return std::ranges::any_of(connections_, [](const Connection& connection) {
+      return !connection.idle && !connection.answered && !connection.ended;
+    });
+  }
+
   static Mono in(Duration duration) { return std::chrono::steady_clock::now() + duration; }
 
   void serve(Connection& connection, bool loopback) {
@@ -267,7 +295,8 @@ class Server::State {
       if (!stream.accept_tls(config->tls(), in(limits_.handshake))) return;
     }
     std::string buffer;
-    while (serve_one(connection, loopback, buffer)) continue;
+    while (!stopping_ && serve_one(connection, loopback, buffer)) continue;
+    set_answered(connection);
     stream.close_politely(in(std::chrono::seconds(1)));
   }
 
@@ -378,6 +407,7 @@ class Server::State {
   int wake_ = -1;
   mutable std::mutex mutex_;
   std::shared_ptr<const WebConfig> config_ = std::make_shared<const WebConfig>();
+  std::atomic<bool> stopping_ = false;
   std::list<Connection> connections_;
   std::jthread acceptor_;
 };

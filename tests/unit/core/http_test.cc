@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <atomic>
 #include <csignal>
 #include <deque>
 #include <nlohmann/json.hpp>
@@ -228,6 +229,23 @@ TEST(HttpServer, EndsAtOnceWhateverItsClientsDo) {
   slow.say("GET / HT");
   server.reset();
   EXPECT_EQ(idle.rest(), "");
+}
+
+/// The last scrape of a program that ends.
+TEST(HttpServer, AnAnswerThatIsOnItsWayArrives) {
+  std::atomic<bool> asked = false;
+  auto server = std::make_unique<Server>("127.0.0.1:0");
+  server->get("/last", [&asked](const Request&) {
+    asked = true;
+    system_clock().sleep_for(std::chrono::milliseconds(100), {});
+    return Response{200, "the end", "text/plain"};
+  });
+  server->start();
+  RawClient client(server->port());
+  ASSERT_TRUE(client.say("GET /last HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  while (!asked) std::this_thread::yield();
+  server.reset();
+  EXPECT_NE(client.rest().find("the end"), std::string::npos);
 }
 
 TEST_F(Http, ATakenPortIsAConfigurationError) {
