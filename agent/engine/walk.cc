@@ -217,14 +217,40 @@ std::string why_not_open(Cutover& cutover) {
   std::string trouble;
   for (int time = 0; time < 2; ++time) {
     try {
-      cutover.seen_promoted = !replica.in_recovery(undo_deadline(cutover));
-      return cutover.seen_promoted ? "the replica was promoted meanwhile" : "";
+      if (replica.in_recovery(undo_deadline(cutover))) return "";
+      cutover.seen_promoted = true;
+      return "the replica was promoted meanwhile";
     } catch (const Error& error) {
       trouble = error.what();
       replica.disconnect();
     }
   }
   return cutover.situation->new_primary.seen() ? "the replica is not seen any more: " + trouble : "";
+}
+
+/// Undoes them one by one, as long as the old primary may open. Returns those that are left; `why` says why.
+std::vector<Begun> undo_each(Cutover& cutover, Journal& journal, const std::vector<Begun>& entries, Outcome& outcome,
+                             std::string& why) {
+  std::vector<Begun> left;
+  for (auto entry = entries.begin(); entry != entries.end(); ++entry) {
+    if (const std::string closed = why_not_open(cutover); !closed.empty()) {
+      why += closed;
+      left.insert(left.end(), entry, entries.end());
+      return left;
+    }
+    const Step& step = *entry->step;
+    try {
+      perform(cutover, outcome, step, "undo", StepResult::undone, [&] {
+        step.undo(cutover, entry->before);
+        return std::string("as before");
+      });
+      try_to_record(cutover, [&] { journal.undone(step.name); });
+    } catch (const std::exception& failure) {
+      why += fmt::format("{}: {}; ", step.name, failure.what());
+      left.push_back(*entry);
+    }
+  }
+  return left;
 }
 
 /// Undoes in reverse. Returns what could not be undone, empty when all was.
@@ -236,31 +262,16 @@ std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun
     if (ordered_to_promote(begun)) return error.what();
     cutover.warnings.push_back(fmt::format("the journal is incomplete: {}", error.what()));
   }
-  std::vector<Begun> to_undo(begun.rbegin(), begun.rend());
-  std::erase_if(to_undo, [](const Begun& entry) { return entry.step->undo == nullptr; });
-  // A second time for what had to be quick while the application stood.
+  std::vector<Begun> left(begun.rbegin(), begun.rend());
+  std::erase_if(left, [](const Begun& entry) { return entry.step->undo == nullptr; });
+  std::string why;
   const bool stood = cutover.writes_stopped && !cutover.recovering && !cutover.writes_resumed;
-  std::string left;
-  for (int round = 0; round < (stood ? 2 : 1) && !to_undo.empty(); ++round) {
-    left.clear();
-    std::vector<Begun> failed;
-    for (const Begun& entry : to_undo) {
-      const Step& step = *entry.step;
-      if (const std::string why = why_not_open(cutover); !why.empty()) return left + why;
-      try {
-        perform(cutover, outcome, step, "undo", StepResult::undone, [&] {
-          step.undo(cutover, entry.before);
-          return std::string("as before");
-        });
-        try_to_record(cutover, [&] { journal.undone(step.name); });
-      } catch (const std::exception& failure) {
-        left += fmt::format("{}: {}; ", step.name, failure.what());
-        failed.push_back(entry);
-      }
-    }
-    to_undo = std::move(failed);
-  }
-  return left;
+  left = undo_each(cutover, journal, left, outcome, why);
+  if (left.empty() || !stood || cutover.seen_promoted) return why;
+  // What had to be quick while the application stood.
+  why.clear();
+  undo_each(cutover, journal, left, outcome, why);
+  return why;
 }
 
 /// The old primary may take writes that the new one will not have: no client may get in any more. Throws
