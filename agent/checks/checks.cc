@@ -81,6 +81,10 @@ Verdict roles(const Facts& facts) {
     return fail(fmt::format("{} is the primary; {} was demoted by the cutover of {}", theirs, ours, fence),
                 "agent rejoin makes the demoted server a standby; nothing is to be cut over");
   }
+  if (const std::string& fence = facts.replica.fence.in_force; !fence.empty()) {
+    return fail(fmt::format("{} is the primary; {} was demoted by the cutover of {}", ours, theirs, fence),
+                "first: agent rejoin makes the demoted server a standby");
+  }
   return fail(fmt::format("{} and {} are both out of recovery", ours, theirs),
               "stop one of them before anything else: agent status shows which one takes writes");
 }

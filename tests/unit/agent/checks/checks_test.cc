@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "tests/unit/agent/rig.h"
@@ -235,6 +236,21 @@ TEST(ChecksTable, EveryCheckHasACaseAndANameOfItsOwn) {
   for (const Check& check : checks()) {
     EXPECT_TRUE(names.insert(check.name).second) << check.name;
     EXPECT_TRUE(tested.contains(check.name)) << check.name;
+  }
+}
+
+/// After a cutover, in both directions: who is the primary is named, and nothing is hinted that lifts the fence.
+TEST(ChecksTable, ADemotedServerIsNamedAsSuch) {
+  for (const Side demoted : {Side::primary, Side::replica}) {
+    Rig rig;
+    rig.cluster.replica.state.in_recovery = false;
+    rig.cluster[demoted].override = {.read_only = "on", .standby_names = "pgrm_20270115T080000Z_test"};
+    const Facts facts = gather_facts(rig.servers, rig.exporter, rig.drivers, rig.control, rig.options, rig.clock);
+    const auto findings = judge(facts);
+    const auto roles = std::ranges::find_if(findings, [](const Finding& f) { return f.check->name == "roles"; });
+    const std::string primary = demoted == Side::primary ? "new:5432" : "old:5432";
+    EXPECT_THAT(roles->verdict.reason, testing::HasSubstr(primary + " is the primary"));
+    EXPECT_THAT(roles->verdict.hint, testing::HasSubstr("agent rejoin"));
   }
 }
 
