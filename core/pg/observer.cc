@@ -228,8 +228,8 @@ SELECT c.*, a.archived_count, a.failed_count, extract(epoch FROM a.last_archived
           FROM pg_stat_activity WHERE backend_type = 'client backend') AS c,
        (SELECT max(age(datfrozenxid))::int8 AS xid_age, max(mxid_age(datminmxid))::int8 AS multixact_age
           FROM pg_database) AS d,
-       (SELECT coalesce(max(reset_val) FILTER (WHERE reset_val LIKE 'pgrm\_%'), '') AS fence FROM pg_settings
-         WHERE name = 'synchronous_standby_names') AS f,
+       (SELECT CASE WHEN n LIKE 'pgrm\_%' THEN n ELSE '' END AS fence
+          FROM current_setting('synchronous_standby_names') AS n) AS f,
        pg_stat_archiver AS a, {checkpointer} AS k, {wal} AS w)sql";
 
 template <class Number>
