@@ -334,8 +334,7 @@ constexpr std::array statistics_metrics{
     Metric<Statistics>{"pgrm_wal_directory_bytes", gauge, "Size of pg_wal", "pg_ls_waldir()",
                        [](const Statistics& s) { return number(s.wal_directory_bytes); }},
     Metric<Statistics>{"pgrm_fence_in_force", gauge, "Whether a cutover's fence is in force",
-                       "synchronous_standby_names",
-                       [](const Statistics& s) { return number(!s.fence.empty()); }},
+                       "synchronous_standby_names", [](const Statistics& s) { return number(!s.fence.empty()); }},
     Metric<Statistics>{"pgrm_fence_armed", gauge,
                        "Whether a fence stands in the configuration and takes effect with the next reload, whoever "
                        "orders it; no value without the right to look",
