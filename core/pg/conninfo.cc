@@ -89,7 +89,7 @@ Conninfo server_from(const Settings& settings, const std::string& side) {
   Conninfo server = Conninfo::parse("");
   const std::string dsn_variable = side + "_DSN";
   if (const auto dsn = settings.optional_text(dsn_variable)) {
-    server = expand_service(Conninfo::parse(*dsn), dsn_variable);
+    server = Conninfo::parse(*dsn);
     if (settings.given_as_flag(dsn_variable) && server.has_password()) {
       throw Error(
           ErrorCode::usage,
@@ -97,6 +97,7 @@ Conninfo server_from(const Settings& settings, const std::string& side) {
                       setting(dsn_variable).flag),
           fmt::format("set {} or POSTGRES_PASSWORD_FILE in the environment, or use ~/.pgpass", dsn_variable));
     }
+    server = expand_service(server, dsn_variable);
   } else {
     server = server.with("host", settings.text(side + "_HOST"))
                  .with("port", std::to_string(settings.integer(side + "_PORT", 1, 65535)));

@@ -126,12 +126,13 @@ TEST(Options, AServerIsOneServer) {
 /// A service is what its file says, checked like anything else.
 TEST(Options, AServiceIsLookedUp) {
   const std::string file = testing::TempDir() + "pg_service.conf";
-  std::ofstream(file) << "[one]\nhost=db1\nport=5444\nsslmode=require\n[two]\nhost=db1,db2\n";
+  std::ofstream(file) << "[one]\nhost=db1\nport=5444\nsslmode=require\npassword=of_the_file\n[two]\nhost=db1,db2\n";
   setenv("PGSERVICEFILE", file.c_str(), 1);
   const Conninfo server = options({{"PRIMARY_DSN", "service=one"}}).pair.primary;
   EXPECT_EQ(server.address(), "db1:5444");
   EXPECT_EQ(server.get("sslmode"), "require");
   EXPECT_EQ(server.get("service"), "");
+  EXPECT_EQ(server.get("password"), "of_the_file");
   EXPECT_EQ(server.get("dbname"), options({}).pair.primary.get("dbname")) << "the file names none";
   for (const char* const dsn : {"service=two", "service=three"}) {
     EXPECT_THROW(options({{"PRIMARY_DSN", dsn}}), Error) << dsn;
