@@ -4,10 +4,6 @@
 
 namespace pgrm::agent {
 
-bool one_server(const ServerState& one, const ServerState& other) {
-  return one.system_identifier == other.system_identifier && one.started_at == other.started_at;
-}
-
 Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings) {
   const NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
   const auto admin = [&](const Conninfo& server) {

@@ -22,8 +22,11 @@ struct Servers {
   std::vector<std::unique_ptr<Node>> siblings{};  // the old primary's other standbys, if they shall follow
 };
 
-/// Whether two names lead to one server, which looks like a pair of the same cluster.
-bool one_server(const ServerState& one, const ServerState& other);
+/// Whether two names lead to one server, which looks like a pair of the same cluster. By what was seen over either.
+template <typename Seen>
+bool one_server(const Seen& one, const Seen& other) {
+  return one.system_identifier == other.system_identifier && one.started_at == other.started_at;
+}
 
 /// `token`: makes the agent's own sessions recognisable (application_name "pgrm-agent/token").
 Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings = {});

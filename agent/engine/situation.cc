@@ -51,8 +51,7 @@ ServerSeen look_at(Server& server, const Conninfo& at, Trying how, Duration dead
 bool is_one_server(const Situation& situation) {
   const ServerSeen& one = situation.old_primary;
   const ServerSeen& other = situation.new_primary;
-  return one.seen() && other.seen() && one.system_identifier == other.system_identifier &&
-         one.started_at == other.started_at;
+  return one.seen() && other.seen() && one_server(one, other);
 }
 
 Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline) {

@@ -23,6 +23,7 @@
 
 #include "core/base/error.h"
 #include "core/base/json_text.h"
+#include "core/base/wait.h"
 #include "core/http/message.h"
 #include "core/http/stream.h"
 #include "core/http/web_config.h"
@@ -132,9 +133,8 @@ class Server::State {
     stopping_ = true;
     shut_idle();
     // An answer that is on its way arrives: it may be the last that is ever told.
-    for (const Mono end = in(std::chrono::seconds(1)); answers_any() && std::chrono::steady_clock::now() < end;) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+    wait_until(system_clock(), std::chrono::seconds(1), std::chrono::milliseconds(1), {},
+               [this] { return !answers_any(); });
     std::list<Connection> last;
     {
       const std::lock_guard lock(mutex_);

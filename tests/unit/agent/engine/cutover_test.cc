@@ -168,13 +168,18 @@ TEST(Cutover, UndoesWhenTheReplicaDiesBehindTheFence) {
   expect_safe(rig, outcome, "replica died behind the fence");
 }
 
-TEST(Cutover, UndoesWhenAByteIsMissing) {
-  Rig rig;
-  rig.options.attempts = 1;
-  rig.traffic->on_fence = [&] {
+/// One byte is written behind the fence that the replica never gets.
+void lose_a_byte(Rig& rig) {
+  rig.traffic->on_fence = [&rig] {
     rig.cluster.streams = false;
     rig.cluster.write(1);
   };
+}
+
+TEST(Cutover, UndoesWhenAByteIsMissing) {
+  Rig rig;
+  rig.options.attempts = 1;
+  lose_a_byte(rig);
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_THAT(outcome.message, HasSubstr("has not replayed"));
@@ -185,10 +190,7 @@ TEST(Cutover, UndoesWhenAByteIsMissing) {
 /// Exit code 4 says that writes were never stopped.
 TEST(Cutover, ASecondAttemptThatFindsNoMomentIsUndone) {
   Rig rig;
-  rig.traffic->on_fence = [&] {
-    rig.cluster.streams = false;
-    rig.cluster.write(1);
-  };
+  lose_a_byte(rig);
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_THAT(outcome.message, HasSubstr("no moment for a short pause"));
