@@ -327,19 +327,22 @@ constexpr std::array statistics_metrics{
     Metric<Statistics>{"pgrm_blocked_sessions", gauge, "Client sessions that wait for a lock",
                        "pg_stat_activity.wait_event_type",
                        [](const Statistics& s) { return number(s.blocked_sessions); }},
-    Metric<Statistics>{"pgrm_xid_age", gauge, "Age in transactions of the oldest one that a database still needs",
-                       "age(pg_database.datfrozenxid)", [](const Statistics& s) { return number(s.xid_age); }},
-    Metric<Statistics>{"pgrm_multixact_age", gauge, "The same for multixacts", "mxid_age(pg_database.datminmxid)",
-                       [](const Statistics& s) { return number(s.multixact_age); }},
-    Metric<Statistics>{"pgrm_wal_directory_bytes", gauge, "Size of pg_wal", "pg_ls_waldir()",
-                       [](const Statistics& s) { return number(s.wal_directory_bytes); }},
+    Metric<Statistics>{"pgrm_xid_age", gauge,
+                       "Age in transactions of the oldest one that a database still needs, up to a minute old",
+                       "age(pg_database.datfrozenxid)", [](const Statistics& s) { return number(s.upkeep.xid_age); }},
+    Metric<Statistics>{"pgrm_multixact_age", gauge, "The same for multixacts, up to a minute old",
+                       "mxid_age(pg_database.datminmxid)",
+                       [](const Statistics& s) { return number(s.upkeep.multixact_age); }},
+    Metric<Statistics>{"pgrm_wal_directory_bytes", gauge, "Size of pg_wal, up to a minute old", "pg_ls_waldir()",
+                       [](const Statistics& s) { return number(s.upkeep.wal_directory_bytes); }},
     Metric<Statistics>{"pgrm_fence_in_force", gauge, "Whether a cutover's fence is in force",
                        "synchronous_standby_names", [](const Statistics& s) { return number(!s.fence.empty()); }},
-    Metric<Statistics>{"pgrm_fence_armed", gauge,
-                       "Whether a fence stands in the configuration and takes effect with the next reload, whoever "
-                       "orders it; no value without the right to look",
-                       "pg_show_all_file_settings()",
-                       [](const Statistics& s) { return s.armed ? number(!s.armed->empty()) : Number(); }},
+    Metric<Statistics>{
+        "pgrm_fence_armed", gauge,
+        "Whether a fence stands in the configuration and takes effect with the next reload, whoever "
+        "orders it, up to a minute old; no value without the right to look",
+        "pg_show_all_file_settings()",
+        [](const Statistics& s) { return s.upkeep.armed ? number(!s.upkeep.armed->empty()) : Number(); }},
 };
 
 constexpr std::array statistics_info{
@@ -349,8 +352,8 @@ constexpr std::array statistics_info{
                      "synchronous_standby_names", "fence",
                      [](const Statistics& s) {
                        if (!s.fence.empty()) return std::optional(Labels{{"fence", s.fence}});
-                       if (!s.armed) return std::optional(Labels{{"fence", "unknown"}});
-                       return std::optional(Labels{{"fence", s.armed->empty() ? "none" : *s.armed}});
+                       if (!s.upkeep.armed) return std::optional(Labels{{"fence", "unknown"}});
+                       return std::optional(Labels{{"fence", s.upkeep.armed->empty() ? "none" : *s.upkeep.armed}});
                      }},
 };
 

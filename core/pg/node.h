@@ -51,6 +51,13 @@ struct WalReceiver {
   std::optional<WallTime> last_message_sent, last_message_received;
 };
 
+/// What changes slowly and costs more to ask than all the rest: up to a minute old. nullopt: not known.
+struct Upkeep {
+  std::optional<std::int64_t> xid_age, multixact_age;  // of the oldest one that a database still needs
+  std::optional<std::int64_t> wal_directory_bytes;
+  std::optional<std::string> armed;  // the wedge that stands in the configuration only; empty: none
+};
+
 /// What nobody judges the pair by, but what shows trouble coming. Counters start anew with the server's statistics.
 struct Statistics {
   std::map<std::string, int, std::less<>> connections;  // client backends by pg_stat_activity.state, own one included
@@ -67,10 +74,8 @@ struct Statistics {
   Duration checkpoint_write{}, checkpoint_sync{};
   std::map<std::string, std::int64_t, std::less<>> recovery_conflicts;  // by reason, those that the version knows
   int blocked_sessions = 0;                                             // client backends that wait for a lock
-  std::int64_t xid_age = 0, multixact_age = 0;                          // of the oldest one that a database still needs
-  std::int64_t wal_directory_bytes = 0;
-  std::string fence{};                 // the wedge's name that is in force; empty: none
-  std::optional<std::string> armed{};  // the one that stands in the configuration only; nullopt: no right to look
+  std::string fence{};                                                  // the wedge's name in force; empty: none
+  Upkeep upkeep{};
 };
 
 /// How one statement of a look went.
@@ -86,7 +91,7 @@ struct OpenTransaction {
   WallTime since{};
 };
 
-/// One look at one server, taken in at most three statements. Unknown is nullopt.
+/// One look at one server, taken in at most three statements, and a fourth once a minute. Unknown is nullopt.
 struct ServerState {
   int version = 0;  // server_version_num
   std::string system_identifier;

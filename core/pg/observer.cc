@@ -205,16 +205,11 @@ SELECT c.*, a.archived_count, a.failed_count, extract(epoch FROM a.last_archived
           FROM pg_stat_database_conflicts) AS conflicts,
        (SELECT count(*) FROM pg_prepared_xacts) AS prepared,
        (SELECT coalesce(bool_or(datallowconn), true) FROM pg_database
-         WHERE NOT datistemplate AND datname <> 'postgres') AS accepting,
+         WHERE datname NOT IN ('template0', 'template1', 'postgres')) AS accepting,
        CASE WHEN current_setting('archive_mode') = 'always' OR
                  current_setting('archive_mode') = 'on' AND NOT pg_is_in_recovery()
             THEN (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') ELSE 0 END AS ready,
-       (SELECT sum(size)::int8 FROM pg_ls_waldir()) AS wal_directory,
-       d.xid_age, d.multixact_age, f.fence,
-       CASE WHEN has_function_privilege('pg_show_all_file_settings()', 'EXECUTE')
-            THEN coalesce((SELECT max(setting) FROM pg_show_all_file_settings()
-                            WHERE name = 'synchronous_standby_names' AND setting LIKE 'pgrm\_%' AND f.fence = ''), '')
-            END AS armed
+       f.fence
   FROM (SELECT json_build_object(
                  'active', count(*) FILTER (WHERE state = 'active'),
                  'idle', count(*) FILTER (WHERE state = 'idle'),
@@ -226,8 +221,6 @@ SELECT c.*, a.archived_count, a.failed_count, extract(epoch FROM a.last_archived
                count(*) FILTER (WHERE wait_event_type = 'Lock') AS blocked,
                extract(epoch FROM min(state_change) FILTER (WHERE state LIKE 'idle in transaction%')) AS oldest_idle
           FROM pg_stat_activity WHERE backend_type = 'client backend') AS c,
-       (SELECT max(age(datfrozenxid))::int8 AS xid_age, max(mxid_age(datminmxid))::int8 AS multixact_age
-          FROM pg_database) AS d,
        (SELECT CASE WHEN n LIKE 'pgrm\_%' THEN n ELSE '' END AS fence
           FROM current_setting('synchronous_standby_names') AS n) AS f,
        pg_stat_archiver AS a, {checkpointer} AS k, {wal} AS w)sql";
@@ -267,10 +260,25 @@ void map_statistics(const Rows& rows, ServerState& state) {
       .checkpoint_sync = millis("sync_time"),
       .recovery_conflicts = numbers<std::int64_t>(row.text("conflicts")),
       .blocked_sessions = to_int(row.integer("blocked")),
-      .xid_age = count("xid_age"),
-      .multixact_age = count("multixact_age"),
-      .wal_directory_bytes = count("wal_directory"),
       .fence = row.text("fence").value_or(""),
+  };
+}
+
+constexpr std::string_view upkeep_sql = R"sql(
+SELECT (SELECT sum(size)::int8 FROM pg_ls_waldir()) AS wal_directory, d.xid_age, d.multixact_age,
+       CASE WHEN has_function_privilege('pg_show_all_file_settings()', 'EXECUTE')
+            THEN coalesce((SELECT max(setting) FROM pg_show_all_file_settings()
+                            WHERE name = 'synchronous_standby_names' AND setting LIKE 'pgrm\_%'), '') END AS armed
+  FROM (SELECT max(age(datfrozenxid))::int8 AS xid_age, max(mxid_age(datminmxid))::int8 AS multixact_age
+          FROM pg_database) AS d)sql";
+
+void map_upkeep(const Rows& rows, ServerState& state) {
+  if (!state.statistics) return;
+  const auto row = rows.one();
+  state.statistics->upkeep = {
+      .xid_age = row.integer("xid_age"),
+      .multixact_age = row.integer("multixact_age"),
+      .wal_directory_bytes = row.integer("wal_directory"),
       .armed = row.text("armed"),
   };
 }
@@ -281,12 +289,14 @@ struct Part {
   std::string_view sql;
   void (*map)(const Rows&, ServerState&);
   bool decides;  // a cutover is decided by it
+  bool seldom;   // asked once a minute
 };
 
 constexpr std::array parts{
-    Part{"server", "pgrm_observe_server", server_sql, map_server, true},
-    Part{"replication", "pgrm_observe_replication", replication_sql, map_replication, true},
-    Part{"statistics", "pgrm_observe_statistics", statistics_sql, map_statistics, false},
+    Part{"server", "pgrm_observe_server", server_sql, map_server, true, false},
+    Part{"replication", "pgrm_observe_replication", replication_sql, map_replication, true, false},
+    Part{"statistics", "pgrm_observe_statistics", statistics_sql, map_statistics, false, false},
+    Part{"upkeep", "pgrm_observe_upkeep", upkeep_sql, map_upkeep, false, true},
 };
 
 std::string for_version(std::string_view sql, int version) {
@@ -308,12 +318,14 @@ void Observer::write_statements(int version) {
 }
 
 ServerState Observer::look(Session& session, Duration deadline) {
-  const Mono end = system_clock().now() + deadline;
+  const Mono begun = system_clock().now(), end = begun + deadline;
   write_statements(session.server_version());
+  const bool upkeep_is_due = begun >= upkeep_due_;
   ServerState state;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const Part& part = parts[i];
     if (purpose_ == For::acting && !part.decides) continue;
+    if (part.seldom && !upkeep_is_due) continue;
     const Mono start = system_clock().now();
     Collector& collector = state.collectors.emplace_back(Collector{part.name, {}, {}});
     try {
@@ -326,7 +338,23 @@ ServerState Observer::look(Session& session, Duration deadline) {
     collector.took = system_clock().now() - start;
   }
   state.replication_known = state.collectors[1].error.empty();
+  if (purpose_ == For::watching) remember_upkeep(state, upkeep_is_due, begun);
   return state;
+}
+
+void Observer::remember_upkeep(ServerState& state, bool asked, Mono at) {
+  if (asked) {
+    upkeep_collector_ = state.collectors.back();
+    if (state.statistics) {
+      upkeep_ = state.statistics->upkeep;
+      upkeep_due_ = at + std::chrono::minutes(1);
+    }
+  } else {
+    state.collectors.push_back(upkeep_collector_);
+    if (state.statistics) state.statistics->upkeep = upkeep_;
+  }
+  // What is in force stands in the configuration as well.
+  if (state.statistics && upkeep_.armed && !state.statistics->fence.empty()) state.statistics->upkeep.armed = "";
 }
 
 }  // namespace pgrm

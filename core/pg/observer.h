@@ -24,10 +24,14 @@ class Observer {
 
  private:
   void write_statements(int version);
+  void remember_upkeep(ServerState& state, bool asked, Mono at);
 
   For purpose_;
   int version_ = 0;                      // that statements_ are for
   std::vector<std::string> statements_;  // SQL of the collectors, in their order
+  Upkeep upkeep_;                        // as it was last told
+  Collector upkeep_collector_;
+  Mono upkeep_due_{};
 };
 
 }  // namespace pgrm

@@ -84,7 +84,7 @@ Json to_json(const Statistics& statistics) {
   json["last_archive_failure"] = time_or_null(statistics.last_failed);
   json["blocked_sessions"] = statistics.blocked_sessions;
   json["fence"] = statistics.fence;
-  json["fence_armed"] = or_null(statistics.armed);
+  json["fence_armed"] = or_null(statistics.upkeep.armed);
   return json;
 }
 

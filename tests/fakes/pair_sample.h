@@ -33,7 +33,8 @@ inline Statistics statistics() {
           .restartpoints = std::nullopt,
           .checkpoint_write = std::chrono::milliseconds(1500),
           .checkpoint_sync = std::chrono::milliseconds(20),
-          .recovery_conflicts = {{"tablespace", 0}, {"lock", 0}, {"snapshot", 0}, {"bufferpin", 0}, {"deadlock", 0}}};
+          .recovery_conflicts = {{"tablespace", 0}, {"lock", 0}, {"snapshot", 0}, {"bufferpin", 0}, {"deadlock", 0}},
+          .upkeep = {.xid_age = 1000, .multixact_age = 1, .wal_directory_bytes = 32 << 20, .armed = std::nullopt}};
 }
 
 inline ServerState server_state() {
@@ -47,7 +48,7 @@ inline ServerState server_state() {
   state.connections = 7;
   state.connections_limit = 100;
   state.statistics = statistics();
-  for (const char* const name : {"server", "replication", "statistics"}) {
+  for (const char* const name : {"server", "replication", "statistics", "upkeep"}) {
     state.collectors.push_back({name, std::chrono::microseconds(700), {}});
   }
   return state;

@@ -119,7 +119,7 @@ TEST(Gauges, AHealthyPairHasEveryMetric) {
   slot.confirmed_flush = fakes::here;  // logical slots only
   slot.inactive_since = from_unix(1'700'000'000);
   sample.replica.state->statistics->restartpoints = 4;
-  sample.replica.state->statistics->armed = "pgrm_20270115T080000Z_test";  // nobody has a fence otherwise
+  sample.replica.state->statistics->upkeep.armed = "pgrm_20270115T080000Z_test";  // nobody has a fence otherwise
   for (const auto& family : families(view_of({sample}))) EXPECT_FALSE(family.metric.empty()) << family.name;
 }
 
