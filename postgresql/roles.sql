@@ -217,6 +217,7 @@ GRANT pg_signal_backend TO pgrm_agent;  -- fence: ends the sessions that are lef
   GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only, synchronous_standby_names TO pgrm_agent;  -- fence, wedge
   GRANT ALTER SYSTEM ON PARAMETER wal_init_zero TO pgrm_agent;  -- align_wal, on the future primary
   GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO pgrm_agent;  -- other standbys follow the new primary
+  GRANT SET ON PARAMETER pgrm.cutover TO pgrm_agent;               -- the marker: which cutover is under way, and where
 \else
   ALTER ROLE pgrm_agent SUPERUSER;
   \warn 'NOTICE:  pgrm_agent is a superuser: PostgreSQL' :server_version 'cannot grant ALTER SYSTEM or CHECKPOINT to anybody else (15 and later can)'

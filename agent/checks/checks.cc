@@ -89,6 +89,13 @@ Verdict roles(const Facts& facts) {
               "stop one of them before anything else: agent status shows which one takes writes");
 }
 
+Verdict cutover_under_way(const Facts& facts) {
+  if (!replica_state(facts).in_recovery) return unknown("see the check roles");
+  if (facts.primary.markers.empty()) return pass("no agent has left one behind");
+  return fail(fmt::format("cutover {} has not come to its end", fmt::join(facts.primary.markers, "; ")),
+              "agent recover there; if that host is lost: agent recover --abort here");
+}
+
 /// What an earlier cutover has left must not be mistaken for somebody's settings.
 Verdict fence_left(const Facts& facts) {
   for (const auto& [node, sample] :
@@ -790,6 +797,8 @@ constexpr std::array table{
     Check{"identity", "exporter_pair", "the exporter watches the same two servers", both | exporter, exporter_pair},
     Check{"identity", "clocks", "times of both servers can be compared", both, clocks},
     Check{"identity", "single_agent", "no second cutover runs", primary, single_agent},
+    Check{"identity", "cutover_under_way", "an agent on another host may have died in the middle of one", both,
+          cutover_under_way},
     Check{"replication", "slot", "the primary keeps the WAL that the standby still needs", both, slot},
     Check{"replication", "lag", "the standby keeps up", both, lag},
     Check{"replication", "replay_running", "a paused replay never reaches the end of WAL", replica, replay_running},

@@ -27,6 +27,7 @@ NodeFacts ask_node(Server& server, Duration deadline) {
     node.read_only_exceptions = fence.read_only_exceptions;
     node.wedge_exceptions = fence.wedge_exceptions;
     node.fence = see_fence(*server.admin, fence, deadline);
+    node.markers = fence.markers;
     node.may_write_probe = server.application->may_write_probe(deadline);
     if (node.may_write_probe) node.probe_table_problems = server.application->probe_table_problems(deadline);
   } catch (const Error& error) {

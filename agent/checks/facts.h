@@ -20,6 +20,7 @@ struct NodeFacts {
   std::optional<ServerFacts> facts;  // nullopt: see error
   std::vector<std::string> read_only_exceptions, wedge_exceptions;
   FenceSeen fence;
+  std::vector<std::string> markers;
   bool may_write_probe = false;
   std::vector<std::string> probe_table_problems;
   std::string error;

@@ -8,6 +8,7 @@
 #include "agent/base/state_dir.h"
 #include "agent/commands/invocation.h"
 #include "agent/engine/journal.h"
+#include "agent/engine/marker.h"
 #include "agent/view/report.h"
 #include "core/base/error.h"
 #include "core/base/json_text.h"
@@ -74,15 +75,18 @@ int say(const Arguments& arguments, const Situation& seen, int exit_code, const 
   return exit_code;
 }
 
+void take_lock(Invocation& invocation) {
+  const Duration deadline = invocation.options.call_deadline;
+  if (invocation.servers.lock->try_lock(deadline)) return;
+  throw Error(ErrorCode::undecided, invocation.servers.lock->lock_holder(deadline) + " holds the lock of this cluster",
+              "wait until it has ended");
+}
+
 /// Lifts a fence of which there is no journal, on the word of a person.
 int lift_without_journal(Invocation& invocation, const ServerSeen& fenced, const Arguments& arguments) {
   Server& server = invocation.servers.primary;
   const Duration deadline = invocation.options.call_deadline;
-  if (!invocation.servers.lock->try_lock(deadline)) {
-    throw Error(ErrorCode::undecided,
-                invocation.servers.lock->lock_holder(deadline) + " holds the lock of this cluster",
-                "wait until it has ended");
-  }
+  take_lock(invocation);
   FencePlan plan;
   plan.wedge = fenced.fence.whose();
   const std::string application = invocation.options.pair.primary.get("dbname");
@@ -96,6 +100,7 @@ int lift_without_journal(Invocation& invocation, const ServerSeen& fenced, const
     }
   }
   lift_fence(server, plan, deadline);
+  if (!fenced.markers.empty()) server.admin->set_marker(std::nullopt, deadline);
   const Situation now =
       look_around(invocation.servers, invocation.options.pair, Trying::asking, invocation.options.call_deadline);
   std::string what = fmt::format(
@@ -105,6 +110,25 @@ int lift_without_journal(Invocation& invocation, const ServerSeen& fenced, const
   if (!closed.empty()) what += fmt::format("; still closed: {}", closed);
   return say(arguments, now, error_row(ErrorCode::undone).exit_code, what,
              closed.empty() ? "" : "alter database … allow_connections true, for those that the fence has closed");
+}
+
+/// The cutover that a server says is under way; empty: none. A demoted server keeps the marker that it was demoted
+/// with.
+std::string marker_on(const ServerSeen& server) {
+  return server.takes_writes == true && !server.markers.empty() ? server.markers.front() : "";
+}
+
+/// Takes away the marker of a cutover that is settled, or that is lost, on the word of a person.
+int take_marker_away(const Settings& settings, const Arguments& arguments, const Situation& seen, bool swapped) {
+  const ServerSeen& marked = swapped ? seen.new_primary : seen.old_primary;
+  const std::string what = fmt::format("the marker of cutover {} on {}", marker_on(marked), marked.address);
+  if (arguments.dry_run) return say(arguments, seen, 0, "would take away " + what);
+  Arguments directed = arguments;
+  directed.switch_back = swapped;
+  Invocation invocation(options_of(settings, directed), directed, new_cutover_id(pgrm::system_clock().wall()));
+  take_lock(invocation);
+  invocation.servers.primary.admin->set_marker(std::nullopt, invocation.options.call_deadline);
+  return say(arguments, seen, 0, what + " was taken away: it has left nothing else behind");
 }
 
 /// There is no journal of a cutover that has not come to its end: what is seen decides.
@@ -128,10 +152,24 @@ int without_journal(const Settings& settings, const Arguments& arguments, const 
     }
     return say(
         arguments, seen, undecided_exit,
-        fmt::format("{} carries the fence {}, and STATE_DIR ({}) has no journal of that cutover", fenced.address,
-                    fenced.fence.whose(), state_dir_from(settings)),
+        fmt::format("{} carries the fence {}, and STATE_DIR ({}) has no journal of that cutover{}", fenced.address,
+                    fenced.fence.whose(), state_dir_from(settings),
+                    fenced.markers.empty() ? "" : ", which says: " + fenced.markers.front()),
         "agent recover on the host and with the STATE_DIR of that cutover. If they are lost: agent recover --abort "
         "lifts the fence while the other server is seen in recovery");
+  }
+  const bool marked_swapped = marker_on(seen.old_primary).empty();
+  const std::string marker = marker_on(marked_swapped ? seen.new_primary : seen.old_primary);
+  if (!marker.empty()) {
+    const bool settled_here = last && is_marker_of(marker, last->about().at("id"));
+    if (settled_here || arguments.decision == Decision::abort) {
+      return take_marker_away(settings, arguments, seen, marked_swapped);
+    }
+    return say(arguments, seen, undecided_exit,
+               fmt::format("cutover {} has not come to its end, and STATE_DIR here ({}) has no journal of it", marker,
+                           state_dir_from(settings)),
+               "agent recover there; if that host is lost and the servers below are as they should be: agent recover "
+               "--abort takes the marker away");
   }
   if (!last && (!seen.old_primary.seen() || !seen.new_primary.seen())) {
     return say(arguments, seen, undecided_exit,

@@ -133,11 +133,7 @@ void undo_align_wal(Cutover& cutover, const nlohmann::json&) {
 
 bool end_segment(Cutover& cutover) {
   if (cutover.wal_segment == 0) return false;
-  const Lsn end = old_primary(cutover).wal_end(cutover.options.call_deadline).insert;
-  const std::int64_t left = left_in_segment(end, cutover.wal_segment);
-  if (left == 0 || left > worth_giving_up(cutover.wal_segment)) return false;
-  old_primary(cutover).switch_wal(cutover.options.call_deadline);
-  return true;
+  return old_primary(cutover).switch_wal(worth_giving_up(cutover.wal_segment), cutover.options.call_deadline);
 }
 
 }  // namespace pgrm::agent

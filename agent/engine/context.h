@@ -49,11 +49,12 @@ struct Known {
   std::optional<std::optional<std::string>> wal_init_zero_before{};
   std::optional<FencePlan> plan{};  // of the fence, once it is planned
   std::optional<Fence> fence{};
-  std::future<bool> replica_accepts{};  // connections: asked while the fence is proved
-  std::optional<WalEnd> fenced_end{};   // of the old primary: fully replayed on the new one
-  bool fence_looked_at = false;         // after the order to promote, and it held
-  std::uint64_t own_writes = 0;         // transactions of ours on the old primary since then
-  std::future<void> old_reopens{};      // for reading, begun with the validation
+  std::future<bool> replica_accepts{};    // connections: asked while the fence is proved
+  std::optional<Identity> promoted_as{};  // of the new primary, once this agent has seen it promoted
+  std::optional<WalEnd> fenced_end{};     // of the old primary: fully replayed on the new one
+  bool fence_looked_at = false;           // after the order to promote, and it held
+  std::uint64_t own_writes = 0;           // transactions of ours on the old primary since then
+  std::future<void> old_reopens{};        // for reading, begun with the validation
   bool seen_promoted = false;  // the replica was a primary when it was last seen, and nobody becomes a standby again
   bool released = false;       // nothing holds the cutover any more
   bool recovering = false;     // goes on with what an agent that died has begun

@@ -47,7 +47,7 @@ static void let_clients_in(Cutover& cutover) {
   const std::string application = cutover.options.pair.primary.get("dbname");
   const int ended = cutover.fence ? cutover.fence->sessions_ended : 1;
   const auto all_are_in = [&] {
-    const auto sessions = new_admin(cutover).client_sessions(std::nullopt, {}, cutover.options.call_deadline);
+    const auto sessions = new_admin(cutover).client_sessions(cutover.options.call_deadline);
     return std::ranges::count(sessions, application, &ClientSession::database) >= ended;
   };
   wait_until(cutover.clock, std::chrono::milliseconds(100), std::chrono::milliseconds(10), {}, all_are_in);

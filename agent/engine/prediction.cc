@@ -96,7 +96,7 @@ Measured measure(Cutover& cutover) {
   for (const auto& driver : cutover.traffic) {
     measured.traffic_round_trip += median_of(cutover.clock, 3, [&] { driver->problem(); });
   }
-  measured.sessions = static_cast<int>(old_primary.client_sessions(std::nullopt, {}, deadline).size());
+  measured.sessions = static_cast<int>(old_primary.client_sessions(deadline).size());
   measured.oldest_transaction = old_primary.facts(deadline).oldest_transaction;
   const auto after = new_primary.wal_replayed(deadline);
   const double elapsed = to_seconds(cutover.clock.now() - since);

@@ -77,7 +77,9 @@ std::string run_promote(Cutover& cutover) {
   const auto promoted = [&] {
     look_at_fence_once(cutover);
     try {
-      return !new_admin(cutover).in_recovery(deadline);
+      const Identity now = new_admin(cutover).identity(deadline);
+      if (!now.in_recovery) cutover.promoted_as = now;
+      return !now.in_recovery;
     } catch (const std::exception& failure) {
       trouble = failure.what();
       return false;
@@ -102,11 +104,11 @@ static WriteProbe probe_new_primary(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   Server& server = cutover.servers.replica;
   try {
-    return server.application->write_probe(cutover.id, deadline);
+    return server.application->write_probe(cutover.id, deadline).get();
   } catch (const Error& error) {
     if (!cutover.recovering || !cutover.plan || error.code() != ErrorCode::unreachable) throw;
     lift_replicated_fence(server, *cutover.plan, deadline);
-    return server.application->write_probe(cutover.id, deadline);
+    return server.application->write_probe(cutover.id, deadline).get();
   }
 }
 
@@ -122,7 +124,8 @@ std::string run_validate(Cutover& cutover) {
   if (!cutover.fence_looked_at) keep_old_fenced(cutover);
   if (cutover.servers.siblings.empty()) reopen_old(cutover);  // else `open` does it, once they follow somebody else
   const Duration deadline = cutover.options.call_deadline;
-  const Identity identity = new_admin(cutover).identity(deadline);
+  // An agent that has promoted it itself has just seen it.
+  const Identity identity = cutover.promoted_as ? *cutover.promoted_as : new_admin(cutover).identity(deadline);
   if (identity.system_identifier != cutover.system_identifier) {
     throw Error(ErrorCode::proof_failed, fmt::format("the new primary's system identifier is {}, expected {}",
                                                      identity.system_identifier, cutover.system_identifier));

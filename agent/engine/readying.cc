@@ -124,8 +124,7 @@ std::string run_prepare(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   old_admin(cutover).wal_end(deadline);
   const FenceView view = old_admin(cutover).fence_view(deadline);
-  old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
-  old_admin(cutover).end_sessions(WallTime{}, {}, {}, deadline);  // no session began so early
+  old_admin(cutover).end_sessions(Began::in_databases, {}, {}, deadline);  // none
   new_admin(cutover).wal_replayed(deadline);
   require_standby(cutover);
   new_admin(cutover).identity(deadline);
@@ -206,6 +205,19 @@ std::string look_moment(Cutover& cutover) {
   return text;
 }
 
+/// A lock that somebody holds on a database would hold up its closing, behind the stopped application.
+static std::string why_not_closed(Cutover& cutover) {
+  const FenceView view = old_admin(cutover).fence_view(cutover.options.call_deadline);
+  try {
+    old_admin(cutover).try_to_close(plan_fence(view, cutover.options, cutover.id).databases,
+                                    catch_up_share(cutover.options));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::query_failed && error.code() != ErrorCode::timeout) throw;
+    return fmt::format("the databases could not be closed now: {}", error.what());
+  }
+  return {};
+}
+
 /// Empty when writes may be stopped now; otherwise why not.
 static std::string why_not_now(Cutover& cutover) {
   const Options& options = cutover.options;
@@ -226,7 +238,7 @@ static std::string why_not_now(Cutover& cutover) {
                        human(options.max_write_pause));
   }
   require_standby(cutover);
-  return {};
+  return why_not_closed(cutover);
 }
 
 static void wait_for_transactions(Cutover& cutover) {

@@ -18,7 +18,9 @@ std::optional<bool> as_answer(const WriteProbe& probe) {
 
 /// What an ordinary client and the catalogs say. Throws Error.
 void look_closer(Server& server, Trying how, Duration deadline, ServerSeen& seen) {
-  seen.fence = see_fence(*server.admin, server.admin->fence_view(deadline), deadline);
+  const FenceView view = server.admin->fence_view(deadline);
+  seen.markers = view.markers;
+  seen.fence = see_fence(*server.admin, view, deadline);
   const Attack attack{.role = {}, .overrides_read_only = false, .writes = how == Trying::writing};
   const WriteProbe probe = server.application->attack(attack, deadline).get();
   seen.takes_writes = as_answer(probe);

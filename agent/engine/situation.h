@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agent/base/servers.h"
 #include "agent/fence/fence.h"
@@ -25,6 +26,7 @@ struct ServerSeen {
   std::optional<bool> takes_writes{};
   std::string refusal{};  // what it said, when it does not take them
   FenceSeen fence{};
+  std::vector<std::string> markers{};  // of cutovers that have not come to their end, see marker.h
 
   bool seen() const { return unseen.empty(); }
   /// Out of recovery; false also when it is not seen.

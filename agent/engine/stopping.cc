@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "agent/engine/alignment.h"
+#include "agent/engine/marker.h"
 
 namespace pgrm::agent {
 
@@ -28,6 +29,7 @@ nlohmann::json before_arm_fence(Cutover& cutover) {
 void recall_arm_fence(Cutover& cutover, const nlohmann::json& before) { cutover.plan = FencePlan::from_json(before); }
 
 std::string run_arm_fence(Cutover& cutover) {
+  leave_marker(cutover);
   old_admin(cutover).alter_system(cutover.plan->settings(), cutover.options.call_deadline);
   return "in the configuration, not in effect yet";
 }
@@ -110,7 +112,7 @@ std::string look_fence(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   const FenceView view = old_admin(cutover).fence_view(deadline);
   const FencePlan plan = plan_fence(view, cutover.options, cutover.id);
-  const auto sessions = old_admin(cutover).client_sessions(std::nullopt, {}, deadline);
+  const auto sessions = old_admin(cutover).client_sessions(deadline);
   std::string text = fmt::format("makes {} read-only, ends {} client sessions", cutover.options.pair.primary.address(),
                                  sessions.size());
   if (!plan.databases.empty()) text += fmt::format(", closes {}", fmt::join(plan.databases, ", "));

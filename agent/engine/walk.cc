@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "agent/engine/acts.h"
+#include "agent/engine/marker.h"
 #include "core/base/error.h"
 #include "core/base/wait.h"
 
@@ -453,6 +454,12 @@ void forget_attempt(Cutover& cutover, const std::string& message) {
   cutover.wal_init_zero_before.reset();
 }
 
+/// Whether nothing is left to do for a recovery.
+bool is_settled(int exit_code) {
+  return exit_code != error_row(ErrorCode::unfinished).exit_code &&
+         exit_code != error_row(ErrorCode::undecided).exit_code;
+}
+
 /// What is told about the servers is what is seen in the end.
 void end(Cutover& cutover, Journal& journal, const Outcome& outcome) {
   look(cutover);
@@ -460,14 +467,13 @@ void end(Cutover& cutover, Journal& journal, const Outcome& outcome) {
     if (!outcome.promoted) keep_promotion(cutover, journal);
     journal.end(outcome.exit_code);
   });
+  if (is_settled(outcome.exit_code)) take_marker_away(cutover);
 }
 
 // ---- recovery
 
 bool settles(const JournalRecord& record) {
-  const int code = record.fields.value("exit_code", 0);
-  return record.record == "end" && code != error_row(ErrorCode::unfinished).exit_code &&
-         code != error_row(ErrorCode::undecided).exit_code;
+  return record.record == "end" && is_settled(record.fields.value("exit_code", 0));
 }
 
 /// How far the journal has come. An undo that began after the last order to promote may have opened the old primary. A

@@ -40,28 +40,29 @@ std::vector<std::string> gated(const FencePlan& plan) {
   return closes(plan) ? plan.databases : std::vector<std::string>();
 }
 
-/// Asks those who began before `since` (all, without it), or are behind a shut gate, to end. Returns who was still
-/// there: pg_terminate_backend() only asks, what counts is that nobody is left. `asked` collects them.
-std::vector<ClientSession> ask_to_end(Node& admin, const FencePlan& plan, std::optional<WallTime> since,
-                                      std::set<int>& asked, Duration deadline) {
-  std::vector<ClientSession> left = admin.end_sessions(since, gated(plan), asked, deadline);
-  for (const ClientSession& session : left) asked.insert(session.pid);
-  return left;
-}
-
-void end_sessions(Node& admin, const FencePlan& plan, WallTime since, std::set<int>& asked, const Clock& clock,
-                  Mono end) {
-  std::vector<ClientSession> left;
+/// Ends every session that is behind a shut gate and, once the server has reloaded as `ordered`, every one from before
+/// that. pg_terminate_backend() only asks: what counts is that none is left. Returns how many there were.
+int end_sessions(Node& admin, const FencePlan& plan, const std::optional<Reload>& ordered, const Clock& clock,
+                 Mono end) {
+  std::set<int> asked;
+  EndingSessions sessions;
+  const auto reloaded = [&] { return !ordered || sessions.loaded != ordered->loaded_before; };
   const auto nobody_left = [&] {
     const Duration deadline = std::max<Duration>(end - clock.now(), std::chrono::seconds(1));
-    left = ask_to_end(admin, plan, since, asked, deadline);
-    return left.empty();
+    sessions = admin.end_sessions(ordered ? Began::before_reload : Began::in_databases, gated(plan), asked, deadline);
+    for (const ClientSession& session : sessions.left) asked.insert(session.pid);
+    return reloaded() && sessions.left.empty();
   };
-  if (wait_until(clock, end - clock.now(), std::chrono::milliseconds(1), {}, nobody_left) != WaitEnd::reached) {
-    throw Error(ErrorCode::timeout,
-                fmt::format("{} sessions from before the fence are still there: {}", left.size(), describe(left)),
-                "end them by hand, or find out what they wait for: pg_stat_activity on the primary");
+  if (wait_until(clock, end - clock.now(), std::chrono::milliseconds(1), {}, nobody_left) == WaitEnd::reached) {
+    return static_cast<int>(asked.size());
   }
+  if (!reloaded()) {
+    throw Error(ErrorCode::timeout, admin.describe() + " has not reloaded its configuration in time");
+  }
+  throw Error(ErrorCode::timeout,
+              fmt::format("{} sessions from before the fence are still there: {}", sessions.left.size(),
+                          describe(sessions.left)),
+              "end them by hand, or find out what they wait for: pg_stat_activity on the primary");
 }
 
 /// Throws Error(proof_failed) for whatever of the plan is not so, or no longer.
@@ -103,9 +104,9 @@ void judge_attack(std::future<WriteProbe> attacked, const FencePlan& plan) {
         closes(plan) ? "over a new connection that asks for READ WRITE" : "over a new connection");
 }
 
-void attack_over_open_session(Node& application, const FencePlan& plan, const std::string& cutover, Duration deadline) {
+void judge_open_session(std::future<WriteProbe> probed, const FencePlan& plan) {
   try {
-    const WriteProbe probe = application.write_probe(cutover, deadline);
+    const WriteProbe probe = probed.get();
     judge(probe, probe.read_only, "over an open session");
   } catch (const Error& error) {
     // A new agent has no session from before the gate was shut, and gets none. The attack over a new connection says
@@ -231,32 +232,29 @@ Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Cloc
   disable_subscriptions(server, plan, budget);
   admin.allow_connections(gated(plan), false, budget / 2).get();  // a lock on the catalog is found out early
   Fence fence;
-  std::set<int> asked;
   if (closes(plan)) {
     // A new client is sent against the fence as soon as it must hold, while the rest goes on.
     fence.attacked = attack(*server.application, plan, budget);
     if (!paused) fence.attacked.wait();
   }
   const Reload reload = admin.order_reload(budget);
-  // Nobody gets in any more: sessions end while the server reloads, and need not reload themselves. Whoever has come
-  // to a database that no gate shuts until then is found by the time at which he began.
-  if (closes(plan)) ask_to_end(admin, plan, std::nullopt, asked, budget);
-  const WallTime since = admin.await_reload(reload, budget);
-  if (!closes(plan)) fence.attacked = attack(*server.application, plan, budget);
-  end_sessions(admin, plan, since, asked, clock, end);
-  fence.sessions_ended = static_cast<int>(asked.size());
+  // Behind a shut gate sessions end while the server reloads. Without one they would come back too early.
+  if (!closes(plan)) {
+    admin.await_reload(reload, budget);
+    fence.attacked = attack(*server.application, plan, budget);
+  }
+  fence.sessions_ended = end_sessions(admin, plan, reload, clock, end);
   return fence;
 }
 
 int end_gated_sessions(Server& server, const FencePlan& plan, const Clock& clock, Duration budget) {
-  std::set<int> asked;
-  end_sessions(*server.admin, plan, WallTime{}, asked, clock, clock.now() + budget);
-  return static_cast<int>(asked.size());
+  return end_sessions(*server.admin, plan, std::nullopt, clock, clock.now() + budget);
 }
 
 void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
+  auto probed = server.application->write_probe(cutover, deadline);
   verify_layers(server.admin->fence_view(deadline), plan);
-  attack_over_open_session(*server.application, plan, cutover, deadline);
+  judge_open_session(std::move(probed), plan);
 }
 
 void require_repulsed(Fence& fence, const FencePlan& plan) {
@@ -264,7 +262,7 @@ void require_repulsed(Fence& fence, const FencePlan& plan) {
 }
 
 void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
-  attack_over_open_session(*server.application, plan, cutover, deadline);
+  judge_open_session(server.application->write_probe(cutover, deadline), plan);
   judge_attack(attack(*server.application, plan, deadline), plan);
 }
 

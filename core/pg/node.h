@@ -121,7 +121,7 @@ struct ServerState {
   std::vector<Collector> collectors;     // the statements, in their order
 };
 
-/// A database that clients use: neither a template nor the one that the asking session is in.
+/// A database that clients may use: all but template0, template1 and the one that the asking session is in.
 struct Database {
   std::string name, owner;
   bool open = true;        // pg_database.datallowconn
@@ -191,6 +191,7 @@ struct FenceView {
   std::vector<std::string> read_only_exceptions;
   /// Likewise, whose commits do not wait for a standby (synchronous_commit off or local).
   std::vector<std::string> wedge_exceptions;
+  std::vector<std::string> markers;  // see set_marker()
 };
 
 /// A session that can write and is not the agent's own: a client's, a walsender's that is bound to a database, a
@@ -199,6 +200,16 @@ struct ClientSession {
   int pid = 0;
   std::string user, database, application_name, state;
   bool superuser = false;
+};
+
+/// Client sessions that are meant: all of them; those that began before the configuration was last reloaded; or none
+/// but those in the databases that are named beside it (which always belong to them, whenever they began).
+enum class Began : std::uint8_t { whenever, before_reload, in_databases };
+
+/// Client sessions that were asked to end.
+struct EndingSessions {
+  std::vector<ClientSession> left;  // were still there
+  std::string loaded;               // pg_conf_load_time() as this statement saw it
 };
 
 /// Which history a server is on.
@@ -268,11 +279,8 @@ class Node {
   /// Whether the server accepts connections right now, asked without logging in (PQping). A session may outlive a
   /// server that was killed; this does not. Begins at once, beside whatever else the node is asked.
   [[nodiscard]] virtual std::future<bool> accepts_connections(Duration deadline) = 0;
-  /// Client sessions that began before `before` (server's clock; nullopt: all), and those in one of `databases`
-  /// whenever they began, but not this process' own. Once a database is closed, whoever is or still gets in there is
-  /// among them.
-  virtual std::vector<ClientSession> client_sessions(std::optional<WallTime> before,
-                                                     const std::vector<std::string>& databases, Duration deadline) = 0;
+  /// All client sessions but this process' own.
+  virtual std::vector<ClientSession> client_sessions(Duration deadline) = 0;
 
   /// What ALTER SYSTEM has set wal_init_zero to (whether new WAL segments are filled with zeros), nullopt where it has
   /// not.
@@ -290,8 +298,8 @@ class Node {
   virtual void alter_system(const Overrides& values, Duration deadline) = 0;
   /// Tells the server to reload its configuration, which takes it a moment: see await_reload().
   virtual Reload order_reload(Duration deadline) = 0;
-  /// Waits until new sessions have the configuration. Returns the server's time at which that was certain.
-  virtual WallTime await_reload(const Reload& ordered, Duration deadline) = 0;
+  /// Waits until new sessions have the configuration.
+  virtual void await_reload(const Reload& ordered, Duration deadline) = 0;
   /// Both, with `deadline` for each.
   void reload(Duration deadline) { await_reload(order_reload(deadline), deadline); }
   /// All of it, with `deadline` for each.
@@ -303,15 +311,20 @@ class Node {
   /// none. Begins at once; the node takes no other call until `get()`, which throws Error.
   [[nodiscard]] virtual std::future<void> allow_connections(const std::vector<std::string>& databases, bool allow,
                                                             Duration deadline) = 0;
+  /// Has the server close these databases and take it back before anybody sees it: finds out whether a lock or a right
+  /// stands in the way of allow_connections(). Uses a transaction id.
+  virtual void try_to_close(const std::vector<std::string>& databases, Duration deadline) = 0;
+  /// ALTER ROLE … SET (or RESET) pgrm.cutover for this session's role: words about a cutover, in a shared catalog.
+  virtual void set_marker(const std::optional<std::string>& words, Duration deadline) = 0;
   /// ALTER SUBSCRIPTION … ENABLE or DISABLE, in one transaction, in this session's database. A worker that runs may
   /// take a moment to end: see client_sessions().
   virtual void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) = 0;
-  /// Asks these client sessions to end, but for those who were `asked` already (their pids), and returns all of them:
-  /// they may still be there afterwards, look again. Those of superusers only a superuser may end; for others they are
-  /// left alone.
-  virtual std::vector<ClientSession> end_sessions(std::optional<WallTime> before,
-                                                  const std::vector<std::string>& databases, const std::set<int>& asked,
-                                                  Duration deadline) = 0;
+  /// Asks client sessions to end that `began` then or are in one of `databases`, but not this process' own, and none
+  /// that was `asked` already (their pids). Returns all of them: they may still be there afterwards, look again. Once a
+  /// database is closed, every backend that is in it, or is still being let in, is among them. Those of superusers only
+  /// a superuser may end; for others they are left alone.
+  virtual EndingSessions end_sessions(Began began, const std::vector<std::string>& databases,
+                                      const std::set<int>& asked, Duration deadline) = 0;
   virtual void checkpoint(Duration deadline) = 0;
   /// Brings all WAL written so far to disk, and so on its way to the standby, at the price of one transaction id:
   /// without it, what was committed asynchronously waits for the WAL writer (wal_writer_delay). REQUIRES a primary.
@@ -319,9 +332,9 @@ class Node {
   /// Writes about `bytes` of WAL that say nothing (pg_logical_emit_message, of no transaction), and does not flush it.
   /// REQUIRES a primary.
   virtual void fill_wal(std::int64_t bytes, Duration deadline) = 0;
-  /// Ends the present WAL segment and flushes everything (pg_switch_wal), at the price of no transaction id; the rest
-  /// of the segment reaches the standby as zeros. REQUIRES a primary.
-  virtual void switch_wal(Duration deadline) = 0;
+  /// Ends the present WAL segment and flushes everything (pg_switch_wal), at the price of no transaction id, if at most
+  /// `most` bytes of it are left: they reach the standby as zeros. Whether it did. REQUIRES a primary.
+  virtual bool switch_wal(std::int64_t most, Duration deadline) = 0;
   /// ALTER SYSTEM SET (or RESET for nullopt) wal_init_zero, and a reload.
   virtual void set_wal_init_zero(const std::optional<std::string>& value, Duration deadline) = 0;
   /// pg_promote(wait => false): returns as soon as the postmaster was told; false when it could not be told. After
@@ -339,8 +352,9 @@ class Node {
   /// there.
   virtual void end_predecessors(Duration deadline) = 0;
   /// Tries to write a row into pgrm.cutover_probe, as any client would. An accepted write is committed; a refusal by
-  /// the server is an answer, not an exception.
-  virtual WriteProbe write_probe(const std::string& cutover, Duration deadline) = 0;
+  /// the server is an answer, not an exception. Begins at once; the node takes no other call until `get()`, which
+  /// throws Error.
+  [[nodiscard]] virtual std::future<WriteProbe> write_probe(const std::string& cutover, Duration deadline) = 0;
   /// The same over a connection of its own, opened for it and closed afterwards, while this session is free for other
   /// calls. Nothing is left behind: an accepted write is rolled back. `get()` throws Error for what is no answer.
   virtual std::future<WriteProbe> attack(const Attack& how, Duration deadline) = 0;

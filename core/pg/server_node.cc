@@ -135,46 +135,53 @@ SELECT (SELECT reset_val FROM altered WHERE name = 'default_transaction_read_onl
        (SELECT coalesce(json_agg(json_build_object('name', d.datname, 'owner', o.rolname, 'open', d.datallowconn,
                                                    'may_alter', pg_has_role(d.datdba, 'USAGE')) ORDER BY d.datname), '[]')
           FROM pg_database AS d JOIN pg_roles AS o ON o.oid = d.datdba
-         WHERE NOT d.datistemplate AND d.datname <> current_database()) AS databases,
+         WHERE d.datname NOT IN ('template0', 'template1', current_database())) AS databases,
        (SELECT coalesce(json_agg(json_build_object('name', s.subname, 'database', d.datname,
                                                    'may_alter', pg_has_role(s.subowner, 'USAGE')) ORDER BY s.subname), '[]')
           FROM pg_subscription AS s JOIN pg_database AS d ON d.oid = s.subdbid WHERE s.subenabled) AS subscriptions,
        to_json(ARRAY(SELECT gid FROM pg_prepared_xacts ORDER BY 1)) AS prepared,
        to_json(ARRAY(SELECT who FROM own WHERE setting ~ '^(default_)?transaction_read_only=' ORDER BY 1)) AS exceptions,
        to_json(ARRAY(SELECT who FROM own WHERE setting ~* '^synchronous_commit=(off|local|false|no|0)$' ORDER BY 1))
-         AS wedge_exceptions)sql"};
+         AS wedge_exceptions,
+       to_json(ARRAY(SELECT substr(setting, length('pgrm.cutover=') + 1) FROM own
+                      WHERE starts_with(setting, 'pgrm.cutover=') ORDER BY 1)) AS markers)sql"};
 constexpr Statement ask_overrides_in_file{"pgrm_overrides_in_file", R"sql(
 SELECT max(setting) FILTER (WHERE name = 'default_transaction_read_only') AS read_only,
        max(setting) FILTER (WHERE name = 'synchronous_standby_names') AS standby_names
   FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf')sql"};
-constexpr Statement ask_config_loaded{"pgrm_config_loaded", R"sql(
-SELECT pg_conf_load_time()::text AS loaded, extract(epoch FROM clock_timestamp()) AS now)sql"};
+constexpr Statement ask_config_loaded{"pgrm_config_loaded", "SELECT pg_conf_load_time()::text AS loaded"};
 // The session itself reloads between two statements, never within one.
 constexpr Statement order_config_reload{"pgrm_reload",
                                         "SELECT pg_conf_load_time()::text AS loaded, pg_reload_conf() AS done"};
-// Who is being let in holds a lock on the database until he shows in pg_stat_activity (InitPostgres), and looks whether
-// it is open only behind that lock: after the gate is shut, one look at both misses nobody. Only a superuser may end a
-// superuser's session: for others such a one is left alone, and who waits for it sees that it stays. One that is ending
-// is like that, too, from 16 on: it has no role any more, and asking it again is an error.
+// A backend that is logging in holds a lock on its database until it appears in pg_stat_activity (InitPostgres), and
+// only behind that lock does it look whether the database is open: after the gate is shut, one look at both misses
+// nobody. Only a superuser may end a superuser's session: for other roles it is left alone, and they see that it stays.
+// From 16 on a session that is ending has no role any more, and asking it again is an error: it is left alone as well.
+//
+// The postmaster reloads before it tells its children: every backend that began after this session has reloaded has the
+// new configuration, too. The first row is always there, for `loaded`.
 constexpr Statement ask_client_sessions{"pgrm_client_sessions", R"sql(
+SELECT NULL AS pid, NULL AS "user", NULL AS database, NULL AS application_name, NULL AS state, NULL AS superuser,
+       NULL AS asked_to_end, pg_conf_load_time()::text AS loaded
+UNION ALL
 SELECT a.pid, coalesce(a.usename, '') AS "user", coalesce(a.datname, '') AS database, a.application_name,
        coalesce(a.state, a.backend_type) AS state, coalesce(r.rolsuper, false) AS superuser,
        CASE WHEN a.pid <> ALL ($3::int[]) AND a.usesysid IS NOT NULL AND
                  (NOT coalesce(r.rolsuper, false) OR
                                (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
-            THEN pg_terminate_backend(a.pid) END AS asked_to_end
+            THEN pg_terminate_backend(a.pid) END, NULL
   FROM pg_stat_activity AS a LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
  WHERE (a.backend_type = 'client backend' OR a.backend_type = 'walsender' AND a.datname IS NOT NULL
         OR a.backend_type LIKE 'logical replication %worker')
    AND a.application_name <> current_setting('application_name')
-   AND ($1::float8 IS NULL OR a.backend_start < to_timestamp($1::float8) OR a.datname = ANY ($2::text[]))
+   AND ($1 = 'whenever' OR $1 = 'before reload' AND a.backend_start < pg_conf_load_time() OR a.datname = ANY ($2::text[]))
 UNION ALL
-SELECT l.pid, '', d.datname, '', 'being let in', false, NULL
+SELECT l.pid, '', d.datname, '', 'being let in', false, NULL, NULL
   FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.objid
  WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.mode = 'RowExclusiveLock'
    AND d.datname = ANY ($2::text[])
    AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = l.pid)
- ORDER BY 1)sql"};
+ ORDER BY pid NULLS FIRST)sql"};
 // A transactional message writes WAL, and its commit flushes; no table is touched, so a read-only default does not
 // matter.
 constexpr Statement order_flush{"pgrm_flush", R"sql(
@@ -183,7 +190,10 @@ SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(
 constexpr std::int64_t largest_message = 1 << 20;
 constexpr Statement order_fill{"pgrm_fill", R"sql(
 SELECT count(pg_logical_emit_message(false, 'pgrm', repeat('0', $2::int))) FROM generate_series(1, $1::int))sql"};
-constexpr Statement order_switch{"pgrm_switch", "SELECT pg_switch_wal() AS at"};
+constexpr Statement order_switch{"pgrm_switch", R"sql(
+SELECT CASE WHEN l.bytes > 0 AND l.bytes <= $1::int8 THEN pg_switch_wal() END AS at
+  FROM pg_size_bytes(current_setting('wal_segment_size')) AS segment (bytes),
+       LATERAL (SELECT mod(segment.bytes - mod(pg_current_wal_insert_lsn() - '0/0', segment.bytes), segment.bytes)) AS l (bytes))sql"};
 constexpr Statement ask_wal_init_zero{"pgrm_wal_init_zero", R"sql(
 SELECT (SELECT reset_val FROM pg_settings WHERE name = 'wal_init_zero' AND sourcefile LIKE '%postgresql.auto.conf') AS value)sql"};
 constexpr Statement order_promote{"pgrm_promote", "SELECT pg_promote(wait => false) AS done"};
@@ -459,7 +469,8 @@ class ServerNode final : public Node {
             .subscriptions = subscriptions(row.text("subscriptions")),
             .prepared_transactions = names(row.text("prepared")),
             .read_only_exceptions = names(row.text("exceptions")),
-            .wedge_exceptions = names(row.text("wedge_exceptions"))};
+            .wedge_exceptions = names(row.text("wedge_exceptions")),
+            .markers = names(row.text("markers"))};
   }
 
   std::optional<Overrides> overrides_in_file(Duration deadline) override {
@@ -476,9 +487,8 @@ class ServerNode final : public Node {
     return std::async(std::launch::async, ping, session_.conninfo(), deadline);
   }
 
-  std::vector<ClientSession> client_sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
-                                             Duration deadline) override {
-    return sessions(before, in, std::nullopt, deadline);
+  std::vector<ClientSession> client_sessions(Duration deadline) override {
+    return sessions(Began::whenever, {}, std::nullopt, deadline).left;
   }
 
   void prepare_orders(Duration deadline) override {
@@ -507,12 +517,12 @@ class ServerNode final : public Node {
     return {ask(order_config_reload, {}, deadline).one().text("loaded").value_or("")};
   }
 
-  WallTime await_reload(const Reload& ordered, Duration deadline) override {
+  void await_reload(const Reload& ordered, Duration deadline) override {
     const Budget budget(deadline);
     // The postmaster reloads before it tells its children: once this session has reloaded, every new one has it too.
     for (;;) {
       const Rows answer = ask(ask_config_loaded, {}, budget.left());
-      if (answer.one().text("loaded") != ordered.loaded_before) return answer.one().time("now").value();
+      if (answer.one().text("loaded") != ordered.loaded_before) return;
       if (budget.over()) {
         throw Error(ErrorCode::timeout, describe() + " has not reloaded its configuration in time");
       }
@@ -522,17 +532,44 @@ class ServerNode final : public Node {
 
   std::future<void> allow_connections(const std::vector<std::string>& names, bool allow, Duration deadline) override {
     return std::async(std::launch::async, [this, names, allow, deadline] {
-      write(names, "ALTER DATABASE {} ALLOW_CONNECTIONS {}", allow ? "true" : "false", deadline);
+      if (names.empty()) return;
+      const Budget budget(deadline);
+      open(budget.left());
+      write(for_each(names, "ALTER DATABASE {} ALLOW_CONNECTIONS {}", allow ? "true" : "false"), budget.left());
     });
   }
 
-  void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) override {
-    write(names, "ALTER SUBSCRIPTION {} {}", enable ? "ENABLE" : "DISABLE", deadline);
+  void try_to_close(const std::vector<std::string>& names, Duration deadline) override {
+    if (names.empty()) return;
+    const Budget budget(deadline);
+    open(budget.left());
+    try {
+      const auto orders = for_each(names, "ALTER DATABASE {} ALLOW_CONNECTIONS {}", "false");
+      session_.script(fmt::format("BEGIN; {}; ROLLBACK", transaction_of(orders, budget.left())), budget.left());
+    } catch (const SqlError&) {
+      session_.script("ROLLBACK", budget.left());
+      throw;
+    }
   }
 
-  std::vector<ClientSession> end_sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
-                                          const std::set<int>& asked, Duration deadline) override {
-    return sessions(before, in, fmt::format("{{{}}}", fmt::join(asked, ",")), deadline);
+  void set_marker(const std::optional<std::string>& words, Duration deadline) override {
+    const Budget budget(deadline);
+    open(budget.left());
+    write({words ? "ALTER ROLE CURRENT_USER SET pgrm.cutover = " + session_.quote_literal(*words)
+                 : "ALTER ROLE CURRENT_USER RESET pgrm.cutover"},
+          budget.left());
+  }
+
+  void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) override {
+    if (names.empty()) return;
+    const Budget budget(deadline);
+    open(budget.left());
+    write(for_each(names, "ALTER SUBSCRIPTION {} {}", enable ? "ENABLE" : "DISABLE"), budget.left());
+  }
+
+  EndingSessions end_sessions(Began began, const std::vector<std::string>& in, const std::set<int>& asked,
+                              Duration deadline) override {
+    return sessions(began, in, fmt::format("{{{}}}", fmt::join(asked, ",")), deadline);
   }
 
   void checkpoint(Duration deadline) override {
@@ -549,7 +586,9 @@ class ServerNode final : public Node {
     if (rest > 0) ask(order_fill, {"1", std::to_string(rest)}, budget.left());
   }
 
-  void switch_wal(Duration deadline) override { ask(order_switch, {}, deadline); }
+  bool switch_wal(std::int64_t most, Duration deadline) override {
+    return ask(order_switch, {std::to_string(most)}, deadline).one().lsn("at").has_value();
+  }
 
   std::optional<std::string> wal_init_zero(Duration deadline) override {
     return ask(ask_wal_init_zero, {}, deadline).one().text("value");
@@ -593,16 +632,18 @@ class ServerNode final : public Node {
     return answer.size() == 0 ? "" : answer[0].text("holder").value_or("");
   }
 
-  WriteProbe write_probe(const std::string& cutover, Duration deadline) override {
-    WriteProbe probe;
-    try {
-      ask(order_probe, {cutover}, deadline);
-      probe.accepted = true;
-    } catch (const SqlError& refusal) {
-      probe.read_only = refusal.code() == ErrorCode::read_only;
-      probe.refusal = refusal.what();
-    }
-    return probe;
+  std::future<WriteProbe> write_probe(const std::string& cutover, Duration deadline) override {
+    return std::async(std::launch::async, [this, cutover, deadline] {
+      WriteProbe probe;
+      try {
+        ask(order_probe, {cutover}, deadline);
+        probe.accepted = true;
+      } catch (const SqlError& refusal) {
+        probe.read_only = refusal.code() == ErrorCode::read_only;
+        probe.refusal = refusal.what();
+      }
+      return probe;
+    });
   }
 
   std::future<WriteProbe> attack(const Attack& how, Duration deadline) override {
@@ -652,16 +693,16 @@ class ServerNode final : public Node {
 
  private:
   /// `asked`: the array of those who have been asked to end already; nullopt: nobody is asked.
-  std::vector<ClientSession> sessions(std::optional<WallTime> before, const std::vector<std::string>& in,
-                                      const Value& asked, Duration deadline) {
-    const Value start = before ? Value(fmt::format("{:.6f}", to_unix(*before))) : std::nullopt;
-    const Rows answer = ask(ask_client_sessions, {start, array_of(in), asked}, deadline);
-    std::vector<ClientSession> sessions;
-    for (std::size_t i = 0; i < answer.size(); ++i) {
+  EndingSessions sessions(Began began, const std::vector<std::string>& in, const Value& asked, Duration deadline) {
+    static constexpr std::array words{"whenever", "before reload", "in databases"};
+    const Rows answer =
+        ask(ask_client_sessions, {words[static_cast<std::size_t>(began)], array_of(in), asked}, deadline);
+    EndingSessions sessions{{}, answer[0].text("loaded").value_or("")};
+    for (std::size_t i = 1; i < answer.size(); ++i) {
       const auto row = answer[i];
-      sessions.push_back({to_int(row.integer("pid")), row.text("user").value_or(""), row.text("database").value_or(""),
-                          row.text("application_name").value_or(""), row.text("state").value_or(""),
-                          row.boolean("superuser").value_or(false)});
+      sessions.left.push_back({to_int(row.integer("pid")), row.text("user").value_or(""),
+                               row.text("database").value_or(""), row.text("application_name").value_or(""),
+                               row.text("state").value_or(""), row.boolean("superuser").value_or(false)});
     }
     return sessions;
   }
@@ -693,21 +734,31 @@ class ServerNode final : public Node {
 
   /// `pattern` once for each name, in the one transaction that a message with several statements is. It writes behind a
   /// read-only default, and its commit waits for no standby.
-  void write(const std::vector<std::string>& names, fmt::string_view pattern, std::string_view how, Duration deadline) {
-    if (names.empty()) return;
+  void write(const std::vector<std::string>& orders, Duration deadline) {
+    if (orders.empty()) return;
     const Budget budget(deadline);
     open(budget.left());
+    session_.script(transaction_of(orders, budget.left()), budget.left());
+  }
+
+  static std::string transaction_of(const std::vector<std::string>& orders, Duration deadline) {
     // The server gives up before this side does: an order that waits for a lock must not be carried out later.
     const auto patience =
-        std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(budget.left()).count() * 4 / 5);
-    std::string sql = fmt::format(
+        std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(deadline).count() * 4 / 5);
+    return fmt::format(
         "SET TRANSACTION READ WRITE; SET LOCAL synchronous_commit = local; SET LOCAL lock_timeout = {0}; "
-        "SET LOCAL statement_timeout = {0}",
-        patience);
+        "SET LOCAL statement_timeout = {0}; {1}",
+        patience, fmt::join(orders, "; "));
+  }
+
+  /// The same order for each name. REQUIRES: an open session.
+  std::vector<std::string> for_each(const std::vector<std::string>& names, fmt::string_view pattern,
+                                    std::string_view how) const {
+    std::vector<std::string> orders;
     for (const std::string& name : names) {
-      sql += "; " + fmt::format(fmt::runtime(pattern), session_.quote_identifier(name), how);
+      orders.push_back(fmt::format(fmt::runtime(pattern), session_.quote_identifier(name), how));
     }
-    session_.script(sql, budget.left());
+    return orders;
   }
 
   Rows ask(const Statement& statement, const Params& params, Duration deadline) {

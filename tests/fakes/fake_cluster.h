@@ -43,6 +43,7 @@ class FakeCluster {
     std::vector<Database> databases{{"testdb", "app", true, true}};
     std::vector<Subscription> subscriptions;  // enabled ones
     std::set<std::string> rows;               // of pgrm.cutover_probe
+    std::vector<std::string> markers;         // of cutovers
     std::vector<int> writes;                  // of clients, in order
 
     bool locked = false;               // by another agent
@@ -56,6 +57,8 @@ class FakeCluster {
     bool orphan = false;            // killed; sessions that are open live on
     std::string refusal = "25006";  // of a write on a server that does not take one
     bool obeys_terminate = true;
+    bool may_mark = true;           // roles.sql has given the right
+    bool locked_databases = false;  // somebody holds a lock on a row of pg_database
     bool obeys_promote = true;
     int promotes_after = 0;  // calls from the order on: an order may be carried out when the agent is dead already
     bool flushes = true;     // a commit brings WAL to disk
@@ -304,7 +307,8 @@ class FakeNode final : public Node {
                        server().subscriptions,
                        server().prepared_transactions,
                        server().read_only_exceptions,
-                       server().wedge_exceptions};
+                       server().wedge_exceptions,
+                       server().markers};
     });
   }
   std::optional<Overrides> overrides_in_file(Duration) override {
@@ -316,8 +320,7 @@ class FakeNode final : public Node {
           "accepts_connections", [this] { return server().up && !server().orphan; }, [] {});
     });
   }
-  std::vector<ClientSession> client_sessions(std::optional<WallTime>, const std::vector<std::string>&,
-                                             Duration) override {
+  std::vector<ClientSession> client_sessions(Duration) override {
     return call("client_sessions", [this] { return server().sessions; });
   }
 
@@ -333,17 +336,32 @@ class FakeNode final : public Node {
   Reload order_reload(Duration) override {
     return call("order_reload", [] { return Reload{"before"}; });
   }
-  WallTime await_reload(const Reload&, Duration) override {
-    return call("await_reload", [&] {
-      if (server().unloadable) throw Error(ErrorCode::timeout, "has not reloaded its configuration in time");
-      server().override = server().written;
-      cluster_.refresh();
-      return server().state.server_time;
+  void await_reload(const Reload&, Duration) override {
+    call("await_reload", [&] {
+      if (!load()) throw Error(ErrorCode::timeout, "has not reloaded its configuration in time");
+      return true;
     });
   }
   std::future<void> allow_connections(const std::vector<std::string>& names, bool allow, Duration) override {
     return at_once([&] {
       if (!names.empty()) allow_connections(names, allow);
+    });
+  }
+  void try_to_close(const std::vector<std::string>&, Duration) override {
+    call("try_to_close", [this] {
+      if (server().locked_databases) throw Error(ErrorCode::query_failed, "canceling statement due to lock timeout");
+      return true;
+    });
+  }
+  void set_marker(const std::optional<std::string>& words, Duration) override {
+    call(std::string("set_marker") + (words ? "" : "(reset)"), [&] {
+      if (!server().may_mark) throw Error(ErrorCode::permission_denied, "permission denied to set parameter");
+      server().markers.clear();
+      if (words) server().markers.push_back(*words);
+      if (cluster_.streams && side_ == Side::primary && cluster_.replica.state.in_recovery) {
+        cluster_.replica.markers = server().markers;
+      }
+      return true;
     });
   }
   void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration) override {
@@ -357,14 +375,15 @@ class FakeNode final : public Node {
       return true;
     });
   }
-  std::vector<ClientSession> end_sessions(std::optional<WallTime> before, const std::vector<std::string>& databases,
-                                          const std::set<int>&, Duration) override {
+  EndingSessions end_sessions(Began began, const std::vector<std::string>& databases, const std::set<int>&,
+                              Duration) override {
     return call("end_sessions", [&] {
+      const bool loaded = began == Began::before_reload && load();
       const auto meant = [&](const ClientSession& session) {
-        return before != WallTime{} || std::ranges::find(databases, session.database) != databases.end();
+        return began == Began::whenever || loaded || std::ranges::find(databases, session.database) != databases.end();
       };
-      std::vector<ClientSession> asked;
-      std::ranges::copy_if(server().sessions, std::back_inserter(asked), meant);
+      EndingSessions asked{{}, loaded ? "after" : "before"};
+      std::ranges::copy_if(server().sessions, std::back_inserter(asked.left), meant);
       if (server().obeys_terminate) std::erase_if(server().sessions, meant);
       return asked;
     });
@@ -385,11 +404,13 @@ class FakeNode final : public Node {
       return true;
     });
   }
-  void switch_wal(Duration) override {
-    call("switch_wal", [this] {
-      constexpr std::uint64_t segment = 16 << 20;
-      if (server().flushes) cluster_.log((segment - cluster_.end_.bytes() % segment) % segment);
-      return true;
+  bool switch_wal(std::int64_t most, Duration) override {
+    constexpr std::uint64_t segment = 16 << 20;
+    const std::uint64_t left = (segment - cluster_.end_.bytes() % segment) % segment;
+    const bool wanted = left > 0 && left <= static_cast<std::uint64_t>(most);
+    return call(wanted ? "switch_wal" : "switch_wal(no)", [&] {
+      if (wanted && server().flushes) cluster_.log(left);
+      return wanted;
     });
   }
   std::optional<std::string> wal_init_zero(Duration) override {
@@ -428,14 +449,16 @@ class FakeNode final : public Node {
       return std::string(server().locked || server().lock_owner != nullptr ? "pgrm-agent/other (pid 9)" : "");
     });
   }
-  WriteProbe write_probe(const std::string& cutover, Duration) override {
-    return call("write_probe", [&] {
-      if (server().state.in_recovery || server().override.read_only == "on") {
-        return WriteProbe{false, server().refusal == "25006", false, "SQLSTATE " + server().refusal};
-      }
-      server().rows.insert(cutover);
-      cluster_.commit(server());
-      return WriteProbe{true, false, false, {}};
+  std::future<WriteProbe> write_probe(const std::string& cutover, Duration) override {
+    return at_once([&] {
+      return call("write_probe", [&] {
+        if (server().state.in_recovery || server().override.read_only == "on") {
+          return WriteProbe{false, server().refusal == "25006", false, "SQLSTATE " + server().refusal};
+        }
+        server().rows.insert(cutover);
+        cluster_.commit(server());
+        return WriteProbe{true, false, false, {}};
+      });
     });
   }
   std::future<WriteProbe> attack(const Attack& how, Duration) override {
@@ -507,6 +530,14 @@ class FakeNode final : public Node {
   }
 
   FakeCluster::Server& server() { return cluster_[side_]; }
+
+  /// Whether the server could load its configuration.
+  bool load() {
+    if (server().unloadable) return false;
+    server().override = server().written;
+    cluster_.refresh();
+    return true;
+  }
 
   void drop() {
     connected_ = false;

@@ -101,7 +101,7 @@ TEST_F(ServerNodeTest, TheAgentsRoleHasEveryRightAndIsNoSuperuserWhereThatIsPoss
 TEST_F(ServerNodeTest, AnObserverCannotWrite) {
   const auto observer = make_server_node(application_.primary,
                                          {.application_name = "observer", .observer_timeout = std::chrono::seconds(1)});
-  EXPECT_THAT(observer->write_probe("observer", soon).refusal, HasSubstr("25006"));
+  EXPECT_THAT(observer->write_probe("observer", soon).get().refusal, HasSubstr("25006"));
 }
 
 TEST_F(ServerNodeTest, ALockOnACatalogHidesFromAnObserverOnlyWhatItBlocks) {
@@ -116,6 +116,7 @@ TEST_F(ServerNodeTest, ALockOnACatalogHidesFromAnObserverOnlyWhatItBlocks) {
   EXPECT_FALSE(state.replication_known) << "the lock did not block what it should";
   EXPECT_FALSE(state.statistics);
   for (const Collector& collector : state.collectors) {
+    if (collector.name == "upkeep") continue;  // asked a moment ago, and not again within a minute
     EXPECT_EQ(collector.error.empty(), collector.name == "server") << collector.error;
   }
   locker.script("ROLLBACK", soon);
@@ -128,13 +129,13 @@ TEST_F(ServerNodeTest, OverridesTheReadOnlyDefaultForEveryNewSessionAndResets) {
   primary_->override_settings(read_only, soon);
   EXPECT_EQ(primary_->fence_view(soon).overrides, read_only);
   EXPECT_TRUE(primary_->observe(soon).default_read_only);
-  const WriteProbe refused = application->write_probe("fenced", soon);
+  const WriteProbe refused = application->write_probe("fenced", soon).get();
   EXPECT_FALSE(refused.accepted);
   EXPECT_THAT(refused.refusal, HasSubstr("25006"));
-  EXPECT_FALSE(agent_on(application_.primary)->write_probe("fenced", soon).accepted) << "a new session";
+  EXPECT_FALSE(agent_on(application_.primary)->write_probe("fenced", soon).get().accepted) << "a new session";
   primary_->override_settings({}, soon);
   EXPECT_EQ(primary_->fence_view(soon).overrides, Overrides());
-  EXPECT_TRUE(application->write_probe("open", soon).accepted);
+  EXPECT_TRUE(application->write_probe("open", soon).get().accepted);
   EXPECT_TRUE(application->probe_present("open", soon));
   EXPECT_FALSE(application->probe_present("fenced", soon));
 }
@@ -146,7 +147,9 @@ TEST_F(ServerNodeTest, FillsAndEndsAWalSegmentWithoutATransaction) {
   const WalEnd filled = primary_->wal_end(soon);
   EXPECT_GE(distance(before.insert, filled.insert), 3 << 20);
   EXPECT_LE(distance(before.insert, filled.insert), 4 << 20);
-  primary_->switch_wal(soon);
+  const std::int64_t left = static_cast<std::int64_t>(segment - filled.insert.bytes() % segment);
+  EXPECT_FALSE(primary_->switch_wal(left / 2, soon));
+  EXPECT_TRUE(primary_->switch_wal(left, soon));
   const WalEnd after = primary_->wal_end(soon);
   EXPECT_EQ(after.flush.bytes(), (filled.insert.bytes() / segment + 1) * segment);
   EXPECT_EQ(after.next_xid, before.next_xid);
@@ -174,24 +177,33 @@ TEST_F(ServerNodeTest, FindsAndEndsOtherSessionsButNotItsOwn) {
   client.open(soon);
   const auto mine = agent_on(application_.primary);
   ASSERT_TRUE(mine->may_write_probe(soon));
-  const auto find = [&](std::optional<WallTime> before) {
+  const auto there = [&](const Session& session) {
     int found = 0;
-    for (const ClientSession& session : primary_->client_sessions(before, {}, soon)) {
-      EXPECT_NE(session.application_name, "pgrm-agent/test");
-      if (session.pid == client.backend_pid()) ++found;
+    for (const ClientSession& other : primary_->client_sessions(soon)) {
+      EXPECT_NE(other.application_name, "pgrm-agent/test");
+      if (other.pid == session.backend_pid()) ++found;
     }
     return found;
   };
-  EXPECT_EQ(find(std::nullopt), 1);
-  EXPECT_EQ(find(primary_->observe(soon).server_time), 1);
-  EXPECT_EQ(find(from_unix(0)), 0);
-  const auto ends = [&](std::optional<WallTime> before) {
-    return std::ranges::count(primary_->end_sessions(before, {}, {}, soon), client.backend_pid(), &ClientSession::pid);
+  const auto ended = [&](Began began, const Session& session) {
+    return std::ranges::count(primary_->end_sessions(began, {}, {}, soon).left, session.backend_pid(),
+                              &ClientSession::pid);
   };
-  EXPECT_EQ(ends(from_unix(0)), 0);
-  EXPECT_EQ(find(std::nullopt), 1);
-  EXPECT_EQ(ends(std::nullopt), 1);
-  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return find(std::nullopt) == 0; }), WaitEnd::reached);
+  const auto gone = [&](const Session& session) {
+    return wait_until(system_clock(), soon, tick, {}, [&] { return there(session) == 0; }) == WaitEnd::reached;
+  };
+  EXPECT_EQ(there(client), 1);
+  EXPECT_EQ(ended(Began::in_databases, client), 0);
+  const Reload reload = primary_->order_reload(soon);
+  primary_->await_reload(reload, soon);
+  EXPECT_NE(primary_->end_sessions(Began::in_databases, {}, {}, soon).loaded, reload.loaded_before);
+  Session later(lab_.as("pgrm_app").primary, "a_later_client");
+  later.open(soon);
+  EXPECT_EQ(ended(Began::before_reload, later), 0);
+  EXPECT_TRUE(gone(client)) << "it began before the reload";
+  EXPECT_EQ(there(later), 1);
+  EXPECT_EQ(ended(Began::whenever, later), 1);
+  EXPECT_TRUE(gone(later));
 }
 
 TEST_F(ServerNodeTest, ReadsTheNextTransactionIdWithoutUsingOne) {
@@ -199,7 +211,7 @@ TEST_F(ServerNodeTest, ReadsTheNextTransactionIdWithoutUsingOne) {
   const WalEnd second = primary_->wal_end(soon);
   EXPECT_EQ(first.next_xid, second.next_xid);
   EXPECT_LE(first.flush, first.insert);
-  ASSERT_TRUE(agent_on(application_.primary)->write_probe("xid", soon).accepted);
+  ASSERT_TRUE(agent_on(application_.primary)->write_probe("xid", soon).get().accepted);
   EXPECT_EQ(primary_->wal_end(soon).next_xid, second.next_xid + 1);
 }
 
@@ -224,7 +236,7 @@ TEST_F(ServerNodeTest, AnObserverCallsAgainWhenTheServerHasHungUp) {
   std::set<int> asked;
   const auto count = [&] {
     int found = 0;
-    for (const ClientSession& session : primary_->end_sessions(std::nullopt, {}, asked, soon)) {
+    for (const ClientSession& session : primary_->end_sessions(Began::whenever, {}, asked, soon).left) {
       asked.insert(session.pid);
       if (session.application_name == "hung_up_observer") ++found;
     }
@@ -237,7 +249,7 @@ TEST_F(ServerNodeTest, AnObserverCallsAgainWhenTheServerHasHungUp) {
 
 TEST_F(ServerNodeTest, AStandbyRefusesAWriteAndReplaysWhatThePrimaryFlushed) {
   EXPECT_TRUE(replica_->in_recovery(soon));
-  EXPECT_THAT(agent_on(application_.replica)->write_probe("standby", soon).refusal, HasSubstr("25006"));
+  EXPECT_THAT(agent_on(application_.replica)->write_probe("standby", soon).get().refusal, HasSubstr("25006"));
   const Lsn end = primary_->wal_end(soon).flush;
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return replica_->wal_replayed(soon) >= end; }),
             WaitEnd::reached);
@@ -277,7 +289,7 @@ TEST_F(ServerNodeTest, AWalsenderThatSpeaksSqlIsASessionToEnd) {
   Session walsender(lab_.as("postgres").primary.with("replication", "database"), "sql_walsender");
   walsender.open(soon);
   std::vector<std::string> found;
-  for (const ClientSession& session : primary_->client_sessions(std::nullopt, {}, soon)) {
+  for (const ClientSession& session : primary_->client_sessions(soon)) {
     found.push_back(session.application_name);
   }
   EXPECT_THAT(found, testing::Contains("sql_walsender"));
@@ -300,13 +312,13 @@ TEST_F(ServerNodeTest, TheGateShutsEverybodyOutOnBothServersAndOpensAgain) {
   for (const std::string role : {"pgrm_app", "postgres"}) {
     const auto outside = agent_on(lab_.as(role).primary);
     EXPECT_TRUE(outside->attack({.role = "", .overrides_read_only = true}, soon).get().shut_out) << role;
-    EXPECT_THROW(outside->write_probe("outside", soon), Error) << role;
+    EXPECT_THROW(outside->write_probe("outside", soon).get(), Error) << role;
   }
-  EXPECT_TRUE(inside->write_probe("inside", soon).accepted) << "the gate alone ends nobody";
+  EXPECT_TRUE(inside->write_probe("inside", soon).get().accepted) << "the gate alone ends nobody";
   const auto replicated = [&] { return !replica_->fence_view(soon).databases.front().open; };
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, replicated), WaitEnd::reached);
   primary_->allow_connections(gate, true, soon).get();
-  EXPECT_TRUE(agent_on(application_.primary)->write_probe("open", soon).accepted);
+  EXPECT_TRUE(agent_on(application_.primary)->write_probe("open", soon).get().accepted);
 }
 
 TEST_F(ServerNodeTest, AttacksAsTheApplicationAndLeavesNothingBehind) {

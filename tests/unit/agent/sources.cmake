@@ -10,6 +10,7 @@ list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/guard_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/hold_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/journal_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/marker_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/prediction_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/progress_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/recover_test.cc

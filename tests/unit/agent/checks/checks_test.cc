@@ -40,6 +40,8 @@ constexpr std::array cases{
     Case{"fence_left", Level::fail,
          [](Rig& rig) { rig.cluster.replica.override.standby_names = wedge_of("20270101T000000Z-left"); }},
     Case{"fence_left", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_file_settings"] = false; }},
+    Case{"cutover_under_way", Level::fail,
+         [](Rig& rig) { rig.cluster.primary.markers = {"20270101T000000Z-other on host db-admin2, STATE_DIR /s"}; }},
     Case{"probe_table", Level::fail,
          [](Rig& rig) { rig.cluster.primary.probe_table_problems = {"it has a trigger, \"t\""}; }},
     Case{"fence_rights", Level::fail,

@@ -289,6 +289,16 @@ TEST(Cutover, WaitsForAMomentWithoutAnOldTransaction) {
   EXPECT_EQ(rig.cluster.primary.written, Overrides());
 }
 
+TEST(Cutover, DoesNotStopWritesWhileALockWouldHoldUpTheFence) {
+  Rig rig;
+  rig.cluster.primary.locked_databases = true;
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 4);
+  EXPECT_THAT(outcome.message, HasSubstr("could not be closed now: canceling statement due to lock timeout"));
+  EXPECT_THAT(rig.traffic->orders, IsEmpty());
+  EXPECT_EQ(rig.cluster.primary.written, Overrides());
+}
+
 TEST(Cutover, DoesNotStopWritesForAReplicaThatIsFarBehind) {
   Rig rig;
   rig.options.sync_timeout = std::chrono::seconds(5);
@@ -366,7 +376,7 @@ TEST(Cutover, AnAttackThatCannotLogInIsFoundBeforeAnythingIsChanged) {
 
 TEST(Cutover, AStopBeforeThePromotionUndoes) {
   for (const std::string at :
-       {"primary.alter_system(on)", "primary.await_reload", "primary.end_sessions", "replica.wal_replayed"}) {
+       {"primary.alter_system(on)", "primary.order_reload", "primary.end_sessions", "replica.wal_replayed"}) {
     Rig rig;
     rig.cluster.after = [&](const std::string& call) {
       if (call == at && rig.cluster.primary.written.read_only == "on") rig.stop.request_stop();
