@@ -64,6 +64,10 @@ int main(int argc, char** argv) {
   for (CLI::App* const directed : {on_preflight, on_cutover}) {
     directed->add_flag("--switch-back", arguments.switch_back,
                        "from REPLICA_* to PRIMARY_*: back after a cutover whose old primary became a standby");
+    directed->add_flag("--ha-manager-paused", arguments.ha_manager_paused,
+                       "go on although an HA manager is seen on the pair: it is paused");
+    directed->add_flag("--lose-logical-slots", arguments.lose_logical_slots,
+                       "go on although logical slots are not on the new primary: their consumers begin anew");
   }
   for (CLI::App* const looking : {on_cutover, on_recover}) {
     looking->add_flag("--dry-run", arguments.dry_run, "look and say what would be done, change nothing");

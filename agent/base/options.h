@@ -48,6 +48,8 @@ struct Options {
   int required_checks = 3;
   Duration sync_timeout{};
   Secret loadgen_token;
+  bool ha_manager_paused = false;   // a person says so, of an HA manager that is seen on the pair
+  bool lose_logical_slots = false;  // a person accepts that consumers of logical replication lose their place
 
   // What a recovery needs as well: see option_table().
   std::vector<std::string> traffic;  // drivers by name: loadgen, pgbouncer

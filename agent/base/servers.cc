@@ -9,7 +9,11 @@ Servers make_servers(const Pair& pair, const std::string& token, const std::vect
   const auto admin = [&](const Conninfo& server) {
     return make_server_node(server.with("dbname", maintenance_database), options);
   };
-  const auto both = [&](const Conninfo& server) { return Server{admin(server), make_server_node(server, options)}; };
+  const auto both = [&](const Conninfo& server) {
+    return Server{admin(server), make_server_node(server, options), [server, options](const std::string& database) {
+                    return make_server_node(server.with("dbname", database), options);
+                  }};
+  };
   Servers servers{both(pair.primary), both(pair.replica), admin(pair.primary)};
   for (const Conninfo& sibling : siblings) servers.siblings.push_back(make_server_node(sibling, options));
   return servers;

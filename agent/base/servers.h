@@ -1,6 +1,7 @@
 // The connections that a cutover holds, all opened before the first change.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@ namespace pgrm::agent {
 struct Server {
   std::unique_ptr<Node> admin;        // maintenance database: questions, fence, promotion
   std::unique_ptr<Node> application;  // application database: probes
+  std::function<std::unique_ptr<Node>(const std::string& database)> in{};  // a session of its own in another database
 };
 
 /// `primary` is the old primary and `replica` the new one, before and after the promotion.

@@ -9,19 +9,12 @@
 #include <cmath>
 #include <iterator>
 
+#include "agent/checks/judging.h"
+#include "agent/checks/surroundings.h"
 #include "agent/fence/fence.h"
 
 namespace pgrm::agent {
 namespace {
-
-// REQUIRES of every judge: what its row `needs` is there.
-const ServerState& primary_state(const Facts& facts) { return *facts.sample.primary.state; }
-const ServerState& replica_state(const Facts& facts) { return *facts.sample.replica.state; }
-
-std::string setting_of(const NodeFacts& node, std::string_view name) {
-  const auto found = node.facts->settings.find(name);
-  return found == node.facts->settings.end() ? "" : found->second;
-}
 
 long number_of(const NodeFacts& node, std::string_view name) {
   const std::string text = setting_of(node, name);
@@ -434,23 +427,23 @@ Verdict libraries(const Facts& facts) {
 }
 
 Verdict extensions(const Facts& facts) {
-  const DatabaseFacts& there = *facts.replica.database;
-  if (!there.missing_extensions.empty()) {
-    return fail(fmt::format("the replica has no files of {}", fmt::join(there.missing_extensions, ", ")),
+  const auto missing = in_every_database(facts.replica, &DatabaseFacts::missing_extensions);
+  if (!missing.empty()) {
+    return fail(fmt::format("the replica has no files of {}", fmt::join(missing, ", ")),
                 "install their packages on the replica's machine, in the version of the primary");
   }
-  if (!there.differing_extensions.empty()) {
-    return warn(
-        fmt::format("the replica's files are of another version than {}", fmt::join(there.differing_extensions, ", ")),
-        "install the primary's version there, or plan: alter extension … update after the cutover");
+  const auto differing = in_every_database(facts.replica, &DatabaseFacts::differing_extensions);
+  if (!differing.empty()) {
+    return warn(fmt::format("the replica's files are of another version than {}", fmt::join(differing, ", ")),
+                "install the primary's version there, or plan: alter extension … update after the cutover");
   }
-  return pass("every extension of the database has its files on the replica");
+  return pass("every extension has its files on the replica");
 }
 
 Verdict collations(const Facts& facts) {
   const auto all = [](const NodeFacts& node) {
     std::vector<std::string> names = node.facts->collation_mismatches;
-    const auto& more = node.database->collation_mismatches;
+    const auto more = in_every_database(node, &DatabaseFacts::collation_mismatches);
     names.insert(names.end(), more.begin(), more.end());
     return names;
   };
@@ -581,7 +574,7 @@ Verdict advisory_locks(const Facts& facts) {
 }
 
 Verdict unlogged_tables(const Facts& facts) {
-  const auto& names = facts.primary.database->unlogged_tables;
+  const auto names = in_every_database(facts.primary, &DatabaseFacts::unlogged_tables);
   if (!names.empty()) {
     return warn(fmt::format("unlogged, so empty on the new primary: {}", fmt::join(names, ", ")),
                 "alter table … set logged, if the rows are needed");
@@ -590,7 +583,7 @@ Verdict unlogged_tables(const Facts& facts) {
 }
 
 Verdict invalid_indexes(const Facts& facts) {
-  const auto& names = facts.primary.database->invalid_indexes;
+  const auto names = in_every_database(facts.primary, &DatabaseFacts::invalid_indexes);
   if (!names.empty()) {
     return warn(fmt::format("invalid, there as here: {}", fmt::join(names, ", ")),
                 "reindex index concurrently …, or drop it");
@@ -671,8 +664,15 @@ Verdict logical_slots(const Facts& facts) {
   std::ranges::copy_if(facts.primary.facts->logical_slots, std::back_inserter(names),
                        [&there](const std::string& name) { return std::ranges::find(there, name) == there.end(); });
   if (!names.empty()) {
-    return warn(fmt::format("logical slots do not move with the cutover: {}", fmt::join(names, ", ")),
-                "make them anew on the new primary, or synchronise them (17+)");
+    const std::string observed = fmt::format("logical slots do not move with the cutover: {}", fmt::join(names, ", "));
+    if (facts.lose_logical_slots)
+      return warn(observed, "make them anew on the new primary, and copy their tables anew");
+    const bool can_fail_over = primary_state(facts).version >= 170000;
+    return fail(observed,
+                can_fail_over
+                    ? "create them with failover = true and set sync_replication_slots = on on the replica; or "
+                      "--lose-logical-slots, and their consumers begin anew"
+                    : "--lose-logical-slots goes on without them: their consumers begin anew");
   }
   return pass(there.empty() ? "none" : "synchronised to the replica");
 }
@@ -799,6 +799,9 @@ constexpr std::array table{
     Check{"identity", "single_agent", "no second cutover runs", primary, single_agent},
     Check{"identity", "cutover_under_way", "an agent on another host may have died in the middle of one", both,
           cutover_under_way},
+    Check{"identity", "ha_manager", "another program that moves primaries would undo the cutover", both, ha_manager},
+    Check{"identity", "databases_seen", "what a check says holds for every database that it looked into", both,
+          databases_seen},
     Check{"replication", "slot", "the primary keeps the WAL that the standby still needs", both, slot},
     Check{"replication", "lag", "the standby keeps up", both, lag},
     Check{"replication", "replay_running", "a paused replay never reaches the end of WAL", replica, replay_running},
@@ -811,6 +814,9 @@ constexpr std::array table{
     Check{"fitness", "pending_restart", "the new primary must not need a restart", replica, pending_restart},
     Check{"fitness", "headroom", "today's connections must find room", both, headroom},
     Check{"fitness", "senders", "standbys of the new primary need WAL senders and slots there", both, senders},
+    Check{"fitness", "promotion_commands", "commands that recovery runs belong to the pause", replica,
+          promotion_commands},
+    Check{"fitness", "login_triggers", "code that runs at every login decides who gets in", primary, login_triggers},
     Check{"fitness", "not_read_only", "the new primary must accept writes at once", both, not_read_only},
     Check{"fitness", "synchronous_standbys", "commits must not wait for standbys that are not there", replica,
           synchronous_standbys},
@@ -835,12 +841,15 @@ constexpr std::array table{
     Check{"loss", "unlogged_tables", "unlogged tables do not replicate", primary | databases, unlogged_tables},
     Check{"loss", "invalid_indexes", "an index that failed to build is no better over there", primary | databases,
           invalid_indexes},
+    Check{"loss", "background_workers", "a worker of an extension writes behind every fence", primary,
+          background_workers},
     Check{"loss", "other_standbys", "other standbys stay with the old primary", both, other_standbys},
     Check{"loss", "shutdown", "a shutdown waits for everybody who streams", both, shutdown},
     Check{"loss", "superuser_sessions", "the fence must be able to end every session", primary, superuser_sessions},
     Check{"loss", "subscriptions", "apply workers write behind the fence", primary, subscriptions},
     Check{"loss", "logical_slots", "consumers of logical replication lose their place", both, logical_slots},
     Check{"rights", "fence_rights", "everything the fence needs, asked without doing it", primary, fence_rights},
+    Check{"rights", "configuration", "what the fence writes must take effect", both, configuration},
     Check{"rights", "probe_table", "the agent must not run code of the application's", both, probe_table},
     Check{"rights", "fence_form", "the strongest fence that the rights allow, or the one that was asked for", primary,
           fence_form},
@@ -881,14 +890,22 @@ std::vector<Finding> judge(const Facts& facts) {
 }
 
 std::string sum_up(const std::vector<Finding>& findings) {
-  std::vector<std::string_view> refusing, warning;
-  for (const Finding& finding : findings) {
-    if (refuses(finding.verdict.level)) refusing.push_back(finding.check->name);
-    if (finding.verdict.level == Level::warn) warning.push_back(finding.check->name);
+  const auto named = [&](Level level) {
+    std::vector<std::string_view> names;
+    for (const Finding& finding : findings) {
+      if (finding.verdict.level == level) names.push_back(finding.check->name);
+    }
+    return names;
+  };
+  const auto failed = named(Level::fail), unjudged = named(Level::unknown), warning = named(Level::warn);
+  if (!failed.empty()) {
+    return fmt::format("{} of {} checks refuse the cutover: {}{}", failed.size(), findings.size(),
+                       fmt::join(failed, ", "),
+                       unjudged.empty() ? "" : fmt::format("; {} cannot be judged", unjudged.size()));
   }
-  if (!refusing.empty()) {
-    return fmt::format("{} of {} checks refuse the cutover: {}", refusing.size(), findings.size(),
-                       fmt::join(refusing, ", "));
+  if (!unjudged.empty()) {
+    return fmt::format("{} of {} checks cannot be judged: {}", unjudged.size(), findings.size(),
+                       fmt::join(unjudged, ", "));
   }
   return fmt::format(
       "{} checks passed{}", findings.size() - warning.size(),

@@ -44,6 +44,20 @@ void ask_database(NodeFacts& node, Server& server, Duration deadline) {
   }
 }
 
+/// The open ones. One that is closed takes no writes and shows nothing.
+void ask_other_databases(NodeFacts& node, const Server& server, const NodeFacts& primary,
+                         const std::string& application, Duration deadline) {
+  if (!node.facts || !primary.facts) return;
+  for (const Database& database : primary.facts->databases) {
+    if (!database.open || database.name == application) continue;
+    try {
+      node.other_databases.emplace_back(database.name, server.in(database.name)->database_facts(deadline));
+    } catch (const Error& error) {
+      node.unseen_databases.push_back(database.name + ": " + error.what());
+    }
+  }
+}
+
 /// Both servers are asked about the roles that use the primary now, and about the database's owner.
 void try_logins(NodeFacts& node, Server& server, const NodeFacts& primary, Duration deadline) {
   if (!primary.facts || !primary.database) return;
@@ -77,6 +91,10 @@ std::string problem_of_sibling(Node& sibling, const Facts& facts, Duration deadl
     const ServerFacts own = sibling.facts(deadline);
     const auto right = own.rights.find("ALTER SYSTEM primary_conninfo");
     if (right == own.rights.end() || !right->second) return "the right to ALTER SYSTEM primary_conninfo is missing";
+    const auto target = own.settings.find("recovery_target_timeline");
+    if (target != own.settings.end() && target->second != "latest") {
+      return "its recovery_target_timeline is " + target->second + ": it would not follow onto the new timeline";
+    }
     return "";
   } catch (const Error& error) {
     return error.what();
@@ -126,6 +144,8 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   Facts facts;
   facts.thresholds = options.thresholds;
   facts.demotion = options.demotion;
+  facts.ha_manager_paused = options.ha_manager_paused;
+  facts.lose_logical_slots = options.lose_logical_slots;
   facts.standby_slot = options.standby_slot;
   facts.lag_before =
       pair_lag(observe_pair(*servers.primary.admin, *servers.replica.admin, 1, clock, options.call_deadline))
@@ -134,6 +154,9 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   facts.replica = ask_node(servers.replica, options.call_deadline);
   ask_database(facts.primary, servers.primary, options.call_deadline);
   ask_database(facts.replica, servers.replica, options.call_deadline);
+  facts.database = options.pair.primary.get("dbname");
+  ask_other_databases(facts.primary, servers.primary, facts.primary, facts.database, options.call_deadline);
+  ask_other_databases(facts.replica, servers.replica, facts.primary, facts.database, options.call_deadline);
   try_logins(facts.primary, servers.primary, facts.primary, options.call_deadline);
   try_logins(facts.replica, servers.replica, facts.primary, options.call_deadline);
   facts.node_control = ask_node_control(node_control, options);
@@ -145,7 +168,6 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   for (const auto& driver : traffic) facts.traffic.push_back({driver->name(), driver->problem()});
   take_lock(*servers.lock, facts, options.call_deadline);
   facts.fence = options.fence;
-  facts.database = options.pair.primary.get("dbname");
   ask_state_dir(options.state_dir, facts);
   // Last, so that the lag has had time to grow.
   facts.sample = observe_pair(*servers.primary.admin, *servers.replica.admin, 2, clock, options.call_deadline);

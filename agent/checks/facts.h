@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "agent/base/servers.h"
@@ -26,7 +27,9 @@ struct NodeFacts {
   std::string error;
   std::optional<DatabaseFacts> database;  // of the application's database
   std::string database_error;
-  std::vector<std::string> refused_roles;  // "role: what the server says", of the application's roles
+  std::vector<std::pair<std::string, DatabaseFacts>> other_databases;
+  std::vector<std::string> unseen_databases;  // "name: why"
+  std::vector<std::string> refused_roles;     // "role: what the server says", of the application's roles
 };
 
 struct Facts {
@@ -42,6 +45,7 @@ struct Facts {
   /// Verbs that the demotion needs, with what their --check says; the old primary's other standbys, likewise.
   std::vector<TrafficFact> node_control, siblings;
   Demotion demotion = Demotion::read_only;
+  bool ha_manager_paused = false, lose_logical_slots = false;  // a person says so
   std::string standby_slot;
   std::optional<std::int64_t> lag_before, lag_after;  // bytes to replay, when the asking began and when it ended
   bool lock_held = false;                             // the advisory lock is ours

@@ -21,6 +21,8 @@ struct Arguments {
   bool watch = false;
   bool rehearse = false;
   bool switch_back = false;
+  bool ha_manager_paused = false;
+  bool lose_logical_slots = false;
   bool discard_diverged = false;
   bool guarded = true;
   std::optional<std::string> hold;  // a file that holds the cutover while it is there; "": until Enter

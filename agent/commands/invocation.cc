@@ -77,6 +77,8 @@ Options options_of(const Settings& settings, const Arguments& arguments) {
   Options options = options_from(settings);
   options.rehearsal = arguments.rehearse;
   options.switch_back = arguments.switch_back;
+  options.ha_manager_paused = arguments.ha_manager_paused;
+  options.lose_logical_slots = arguments.lose_logical_slots;
   if (options.switch_back) std::swap(options.pair.primary, options.pair.replica);
   return options;
 }

@@ -70,7 +70,8 @@ void verify_layers(const FenceView& view, const FencePlan& plan) {
   std::vector<std::string> wrong;
   if (view.overrides != plan.settings()) wrong.emplace_back("the settings of the fence are not in effect");
   for (const Database& database : view.databases) {
-    if (database.open && closes(plan)) wrong.push_back("database " + database.name + " is open");
+    const bool exempt = database.is_template && !database.may_alter;
+    if (database.open && closes(plan) && !exempt) wrong.push_back("database " + database.name + " is open");
   }
   for (const Subscription& subscription : view.subscriptions) {
     wrong.push_back("subscription " + subscription.name + " is enabled");
@@ -167,13 +168,24 @@ FencePlan FencePlan::from_json(const nlohmann::json& json) {
 
 FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Database>& databases) {
   if (wanted == FenceForm::read_only) return {FenceForm::read_only, "read-only, as asked for", {}};
-  std::vector<std::string> foreign, grants;
+  std::vector<std::string> foreign, grants, templates;
   for (const Database& database : databases) {
     if (!database.open || database.may_alter) continue;
+    if (database.is_template) {  // nobody works there as a rule, and the other layers hold
+      templates.push_back(database.name);
+      continue;
+    }
     foreign.push_back(database.name);
     if (std::ranges::find(grants, database.owner) == grants.end()) grants.push_back(database.owner);
   }
-  if (foreign.empty()) return {FenceForm::closed, "closed: nobody gets in", {}};
+  if (foreign.empty()) {
+    std::string reason = "closed: nobody gets in";
+    if (!templates.empty()) {
+      reason += fmt::format(", but for the templates {}, which are read-only and not the agent's to close",
+                            fmt::join(templates, ", "));
+    }
+    return {FenceForm::closed, reason, {}};
+  }
   return {wanted ? std::nullopt : std::optional(FenceForm::read_only),
           fmt::format("{}: the agent's role is no member of the owner of {}",
                       wanted ? "closed is out of reach" : "read-only", fmt::join(foreign, ", ")),
@@ -201,7 +213,7 @@ FencePlan plan_fence(const FenceView& view, const Options& options, std::string_
                  .wedge = wedge_of(cutover)};
   const std::string application = options.pair.primary.get("dbname");
   for (const Database& database : view.databases) {
-    if (database.open && closes(plan)) plan.databases.push_back(database.name);
+    if (database.open && database.may_alter && closes(plan)) plan.databases.push_back(database.name);
     if (database.name == application && database.may_alter) plan.owner = database.owner;
   }
   for (const Subscription& subscription : view.subscriptions) {

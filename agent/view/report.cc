@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <ostream>
 #include <vector>
 
@@ -236,9 +237,21 @@ void print_findings(std::ostream& out, const std::vector<Finding>& findings, boo
   std::vector<const Finding*> sorted;
   for (const Finding& finding : findings) sorted.push_back(&finding);
   std::ranges::stable_sort(sorted, {}, [](const Finding* finding) { return finding->verdict.level; });
+  // One cause, one line: what several checks cannot be judged without is said once.
+  std::map<std::string_view, std::vector<std::string_view>> unjudged;
+  for (const Finding& finding : findings) {
+    if (finding.verdict.level == Level::unknown) unjudged[finding.verdict.reason].push_back(finding.check->name);
+  }
   std::size_t hidden = 0;
   for (const Finding* const finding : sorted) {
     const Verdict& verdict = finding->verdict;
+    if (verdict.level == Level::unknown && unjudged[verdict.reason].size() > 1) {
+      const auto& alike = unjudged[verdict.reason];
+      if (alike.front() != finding->check->name) continue;
+      out << fmt::format("  {:<8} {:<12} {:<22} {}\n", "unknown", "", fmt::format("{} checks", alike.size()),
+                         verdict.reason);
+      continue;
+    }
     if (verdict.level == Level::pass && !all) {
       ++hidden;
       continue;

@@ -126,6 +126,18 @@ struct Database {
   std::string name, owner;
   bool open = true;        // pg_database.datallowconn
   bool may_alter = false;  // the asking role is a member of the owner, and so may close and open it
+  bool is_template = false;
+};
+
+/// Names that other programs leave in a server.
+struct Traces {
+  std::vector<std::string> applications;  // application_name of sessions and walsenders, this program's own left out
+  std::vector<std::string> backends;      // pg_stat_activity.backend_type
+  std::vector<std::string> roles;         // with SUPERUSER or REPLICATION
+  std::vector<std::string> databases, slots;
+  std::vector<std::string> files;      // of the configuration
+  std::vector<std::string> libraries;  // shared_preload_libraries
+  std::vector<std::string> commands;   // archive_command, restore_command
 };
 
 /// A subscription (logical replication) that is enabled: its workers write whatever the read-only default says.
@@ -156,6 +168,10 @@ struct ServerFacts {
   bool archiver_failing = false;              // its last attempt failed
   /// Databases whose collation version (15+) is not the one that this machine's libraries have.
   std::vector<std::string> collation_mismatches;
+  std::vector<std::string>
+      command_line;  // settings that were given on the server's command line: nothing overrides them
+  std::vector<std::string> file_errors;  // "file:line name: error" of what the next reload would not take
+  Traces traces;
 };
 
 /// The same of the session's own database.
@@ -166,6 +182,7 @@ struct DatabaseFacts {
   std::vector<std::string> missing_extensions;    // installed, but this server has no files for them
   std::vector<std::string> differing_extensions;  // installed in a version that this server has no files for
   std::vector<std::string> collation_mismatches;  // collations, as above
+  std::vector<std::string> login_triggers;        // event triggers that run when a client logs in (17+)
 };
 
 /// The server's own settings that a fence is made of: what ALTER SYSTEM has set, nullopt where it has not.

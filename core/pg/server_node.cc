@@ -23,8 +23,29 @@ namespace {
 // change.
 constexpr Statement read_settings{"pgrm_read_settings",
                                   R"sql(
-SELECT name, reset_val AS value, pending_restart AND source <> 'command line' AS pending_restart
+SELECT name, reset_val AS value, source = 'command line' AS command_line,
+       pending_restart AND source <> 'command line' AS pending_restart
   FROM pg_settings ORDER BY name)sql"};
+
+// What stands in a file and is overridden by the command line is an error there, too, and never will matter.
+constexpr Statement read_file_errors{"pgrm_read_file_errors", R"sql(
+SELECT to_json(ARRAY(SELECT format('%s:%s %s: %s', sourcefile, sourceline, coalesce(name, ''), error)
+                       FROM pg_file_settings AS f
+                      WHERE error IS NOT NULL AND NOT EXISTS (SELECT FROM pg_settings AS s
+                                                               WHERE s.name = f.name AND s.source = 'command line')
+                      ORDER BY seqno LIMIT 5)) AS errors)sql"};
+
+constexpr Statement read_traces{"pgrm_read_traces", R"sql(
+SELECT to_json(ARRAY(SELECT DISTINCT application_name FROM pg_stat_activity
+                      WHERE application_name NOT IN ('', current_setting('application_name')) ORDER BY 1)) AS applications,
+       to_json(ARRAY(SELECT DISTINCT backend_type FROM pg_stat_activity WHERE backend_type IS NOT NULL ORDER BY 1)) AS backends,
+       to_json(ARRAY(SELECT rolname FROM pg_roles WHERE rolsuper OR rolreplication ORDER BY 1)) AS roles,
+       to_json(ARRAY(SELECT datname FROM pg_database ORDER BY 1)) AS databases,
+       to_json(ARRAY(SELECT slot_name FROM pg_replication_slots ORDER BY 1)) AS slots,
+       to_json(ARRAY(SELECT DISTINCT sourcefile FROM pg_settings WHERE sourcefile IS NOT NULL ORDER BY 1)) AS files,
+       to_json(ARRAY(SELECT btrim(name, ' "') FROM unnest(string_to_array(current_setting('shared_preload_libraries'), ','))
+                      AS name)) AS libraries,
+       to_json(ARRAY[current_setting('archive_command', true), current_setting('restore_command', true)]) AS commands)sql"};
 
 constexpr Statement read_facts{"pgrm_read_facts", R"sql(
 SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
@@ -100,7 +121,9 @@ SELECT (SELECT r.rolname FROM pg_database AS d JOIN pg_roles AS r ON r.oid = d.d
                         AND NOT EXISTS (SELECT FROM pg_available_extension_versions
                                          WHERE name = e.extname AND version = e.extversion) ORDER BY 1)) AS differing,
        to_json(ARRAY(SELECT collname FROM pg_collation WHERE collversion <> pg_collation_actual_version(oid)
-                      ORDER BY 1 LIMIT 20)) AS collations)sql"};
+                      ORDER BY 1 LIMIT 20)) AS collations,
+       to_json(ARRAY(SELECT evtname FROM pg_event_trigger WHERE evtevent = 'login' AND evtenabled <> 'D' ORDER BY 1))
+         AS login_triggers)sql"};
 
 constexpr Statement ask_in_recovery{"pgrm_in_recovery", "SELECT pg_is_in_recovery() AS r"};
 // A snapshot ends at the newest *completed* transaction: one that is in progress shows in pg_stat_activity, of whatever
@@ -133,14 +156,16 @@ WITH own AS (SELECT coalesce(r.rolname, 'every role') || ' in ' || coalesce(d.da
 SELECT (SELECT reset_val FROM altered WHERE name = 'default_transaction_read_only') AS read_only,
        (SELECT reset_val FROM altered WHERE name = 'synchronous_standby_names') AS standby_names,
        (SELECT coalesce(json_agg(json_build_object('name', d.datname, 'owner', o.rolname, 'open', d.datallowconn,
-                                                   'may_alter', pg_has_role(d.datdba, 'USAGE')) ORDER BY d.datname), '[]')
+                                                   'may_alter', pg_has_role(d.datdba, 'USAGE'),
+                                                   'is_template', d.datistemplate) ORDER BY d.datname), '[]')
           FROM pg_database AS d JOIN pg_roles AS o ON o.oid = d.datdba
          WHERE d.datname NOT IN ('template0', 'template1', current_database())) AS databases,
        (SELECT coalesce(json_agg(json_build_object('name', s.subname, 'database', d.datname,
                                                    'may_alter', pg_has_role(s.subowner, 'USAGE')) ORDER BY s.subname), '[]')
           FROM pg_subscription AS s JOIN pg_database AS d ON d.oid = s.subdbid WHERE s.subenabled) AS subscriptions,
        to_json(ARRAY(SELECT gid FROM pg_prepared_xacts ORDER BY 1)) AS prepared,
-       to_json(ARRAY(SELECT who FROM own WHERE setting ~ '^(default_)?transaction_read_only=' ORDER BY 1)) AS exceptions,
+       to_json(ARRAY(SELECT who FROM own
+                      WHERE setting ~* '^(default_)?transaction_read_only=(off?|fa?l?s?e?|no?|0)$' ORDER BY 1)) AS exceptions,
        to_json(ARRAY(SELECT who FROM own WHERE setting ~* '^synchronous_commit=(off|local|false|no|0)$' ORDER BY 1))
          AS wedge_exceptions,
        to_json(ARRAY(SELECT substr(setting, length('pgrm.cutover=') + 1) FROM own
@@ -310,7 +335,7 @@ std::vector<std::string> names(const Value& json) { return parse_json(json).get<
 std::vector<Database> databases(const Value& json) {
   std::vector<Database> result;
   for (const auto& row : parse_json(json)) {
-    result.push_back({row.at("name"), row.at("owner"), row.at("open"), row.at("may_alter")});
+    result.push_back({row.at("name"), row.at("owner"), row.at("open"), row.at("may_alter"), row.at("is_template")});
   }
   return result;
 }
@@ -379,6 +404,7 @@ class ServerNode final : public Node {
       const std::string name = settings[i].text("name").value_or("");
       facts.settings[name] = settings[i].text("value").value_or("");
       if (settings[i].boolean("pending_restart").value_or(false)) facts.pending_restart.push_back(name);
+      if (settings[i].boolean("command_line").value_or(false)) facts.command_line.push_back(name);
     }
     const Rows answer = ask(read_facts, {}, budget.left());
     const auto row = answer.one();
@@ -400,6 +426,10 @@ class ServerNode final : public Node {
     if (row.boolean("archive_status").value_or(false)) {
       facts.archive_ready = ask(read_archive_ready, {}, budget.left()).one().integer("ready");
     }
+    if (row.boolean("file_settings").value_or(false)) {
+      facts.file_errors = names(ask(read_file_errors, {}, budget.left()).one().text("errors"));
+    }
+    facts.traces = traces(budget.left());
     facts.archiver_failing = row.boolean("archiver_failing").value_or(false);
     facts.collation_mismatches = names(ask(by_version().collations, {}, budget.left()).one().text("mismatches"));
     facts.rights["REPLICATION"] = row.boolean("replication").value_or(false);
@@ -428,6 +458,7 @@ class ServerNode final : public Node {
         .missing_extensions = names(row.text("missing")),
         .differing_extensions = names(row.text("differing")),
         .collation_mismatches = names(row.text("collations")),
+        .login_triggers = names(row.text("login_triggers")),
     };
   }
 
@@ -712,6 +743,23 @@ class ServerNode final : public Node {
     session_.script(value ? fmt::format("ALTER SYSTEM SET {} = {}", setting, session_.quote_literal(*value))
                           : fmt::format("ALTER SYSTEM RESET {}", setting),
                     deadline);
+  }
+
+  Traces traces(Duration deadline) {
+    const Rows answer = ask(read_traces, {}, deadline);
+    const auto row = answer.one();
+    Traces traces{.applications = names(row.text("applications")),
+                  .backends = names(row.text("backends")),
+                  .roles = names(row.text("roles")),
+                  .databases = names(row.text("databases")),
+                  .slots = names(row.text("slots")),
+                  .files = names(row.text("files")),
+                  .libraries = names(row.text("libraries")),
+                  .commands = {}};
+    for (const auto& command : parse_json(row.text("commands"))) {
+      if (command.is_string()) traces.commands.push_back(command);
+    }
+    return traces;
   }
 
   ServerState look(Duration deadline) {

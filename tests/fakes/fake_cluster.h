@@ -32,7 +32,7 @@ class FakeCluster {
     bool up = true;
     ServerState state;
     ServerFacts facts;
-    DatabaseFacts database;
+    DatabaseFacts database, other_database;  // the application's; any other
     std::vector<std::string> probe_table_problems;
     std::string refuses_role;                  // what it says to the application's role
     Overrides written, override;               // by ALTER SYSTEM: in the file, and in effect
@@ -274,7 +274,8 @@ class FakeNode final : public Node {
     return call("facts", [this] { return server().facts; });
   }
   DatabaseFacts database_facts(Duration) override {
-    return call("database_facts", [this] { return server().database; });
+    return call(database_ == "testdb" ? "database_facts" : "database_facts(" + database_ + ")",
+                [this] { return database_ == "testdb" ? server().database : server().other_database; });
   }
   std::string refusal_of(const std::string&, Duration) override {
     return call("refusal_of", [this] { return server().refuses_role; });

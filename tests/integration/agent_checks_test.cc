@@ -125,6 +125,17 @@ TEST_F(AgentChecksTest, EachSaysWhatIsWrongAndThatItIsCured) {
        {"SELECT pg_wal_replay_resume()"}},
       {"lag", Level::warn, Side::replica, {"SELECT pg_wal_replay_pause()"}, {"SELECT pg_wal_replay_resume()"}},
       setting("apply_delay", Level::fail, Side::replica, "recovery_min_apply_delay", "'1min'"),
+      setting("promotion_commands", Level::warn, Side::replica, "recovery_end_command", "'true'"),
+      {"not_read_only",
+       Level::pass,
+       Side::primary,
+       {"ALTER ROLE pgrm_monitor SET default_transaction_read_only = on"},
+       {"ALTER ROLE pgrm_monitor RESET default_transaction_read_only"}},
+      {"read_only_exceptions",
+       Level::pass,
+       Side::primary,
+       {"ALTER ROLE pgrm_monitor SET default_transaction_read_only = TRUE"},
+       {"ALTER ROLE pgrm_monitor RESET default_transaction_read_only"}},
       setting("synchronous_standbys", Level::fail, Side::replica, "synchronous_standby_names", "'nobody'"),
       setting("not_read_only", Level::fail, Side::replica, "default_transaction_read_only", "on"),
       setting("pending_restart", Level::warn, Side::replica, "max_connections", "321"),
@@ -252,13 +263,49 @@ TEST_F(AgentChecksTest, WhatOnlyARestartChangesIsSeen) {
                {"SELECT pg_create_logical_replication_slot('consumer', 'pgoutput')", "SELECT pg_switch_wal()"});
   EXPECT_THAT(eventually("archiver", Level::warn).reason, HasSubstr("last attempt has failed"));
   EXPECT_THAT(eventually("archiving", Level::warn).reason, HasSubstr("off on the replica"));
-  EXPECT_THAT(eventually("logical_slots", Level::warn).reason, HasSubstr("consumer"));
+  EXPECT_THAT(eventually("logical_slots", Level::fail).reason, HasSubstr("consumer"));
   eventually("rewindable", hints_matter ? Level::warn : Level::pass);
   as_superuser(Side::primary, {"SELECT pg_drop_replication_slot('consumer')", "ALTER SYSTEM RESET archive_mode",
                                "ALTER SYSTEM RESET archive_command", "ALTER SYSTEM RESET wal_level",
                                "ALTER SYSTEM RESET wal_log_hints"});
   restart();
   for (const char* const name : {"archiver", "archiving", "logical_slots", "rewindable"}) eventually(name, Level::pass);
+}
+
+TEST_F(AgentChecksTest, EveryDatabaseIsLookedInto) {
+  as_superuser(Side::primary,
+               {"CREATE DATABASE second OWNER pgrm_app", "CREATE DATABASE a_template OWNER pgrm_app IS_TEMPLATE true",
+                "CREATE DATABASE not_ours IS_TEMPLATE true"});
+  Session owner(lab_.as("pgrm_app").primary.with("dbname", "second"), "an owner");
+  owner.open(soon);
+  owner.script("CREATE UNLOGGED TABLE scratch ()", soon);
+  EXPECT_THAT(eventually("unlogged_tables", Level::warn).reason, HasSubstr("second: scratch"));
+  eventually("databases_seen", Level::pass);
+  EXPECT_THAT(verdict_of("fence_form").reason, HasSubstr("but for the templates not_ours"));
+  const FencePlan plan = plan_fence(servers_->primary.admin->fence_view(soon), options_, "test");
+  EXPECT_THAT(plan.databases, testing::IsSupersetOf({"second", "a_template", "testdb"}));
+  EXPECT_THAT(plan.databases, testing::Not(testing::Contains("not_ours")));
+  as_superuser(Side::primary, {"REVOKE CONNECT ON DATABASE second FROM PUBLIC"});
+  EXPECT_THAT(eventually("databases_seen", Level::warn).reason, HasSubstr("second: "));
+  owner.close();
+  as_superuser(Side::primary,
+               {"ALTER DATABASE a_template IS_TEMPLATE false", "ALTER DATABASE not_ours IS_TEMPLATE false",
+                "DROP DATABASE a_template", "DROP DATABASE not_ours", "DROP DATABASE second WITH (FORCE)"});
+  eventually("unlogged_tables", Level::pass);
+}
+
+TEST_F(AgentChecksTest, AnHaManagerAtWorkIsNamed) {
+  const auto as = [&](const std::string& application) {
+    Session session(lab_.as("postgres").replica, application);
+    session.open(soon);
+    return session;
+  };
+  const Session patroni = as("Patroni heartbeat");
+  const Verdict verdict = eventually("ha_manager", Level::fail);
+  EXPECT_THAT(verdict.reason, HasSubstr("Patroni (Patroni heartbeat on " + options_.pair.replica.address()));
+  EXPECT_THAT(verdict.hint, HasSubstr("patronictl pause"));
+  options_.ha_manager_paused = true;
+  eventually("ha_manager", Level::warn);
 }
 
 TEST_F(AgentChecksTest, ARoleThatOnlyTheReplicaRefusesIsNamed) {

@@ -187,13 +187,16 @@ struct AgentRig {
     return dry_run(cutover);
   }
 
+  Server server(Side side) {
+    return {cluster.node(side), cluster.node(side, "testdb"),
+            [this, side](const std::string& database) { return cluster.node(side, database); }};
+  }
+
   FakeCluster& cluster;
   const std::string id;
   FakeClock clock;
   Options options;
-  Servers servers{{cluster.node(Side::primary), cluster.node(Side::primary, "testdb")},
-                  {cluster.node(Side::replica), cluster.node(Side::replica, "testdb")},
-                  cluster.node(Side::primary)};
+  Servers servers{server(Side::primary), server(Side::replica), cluster.node(Side::primary)};
   FakeExporter exporter{cluster};
   FakeNodeControl control{cluster};
   Traffics drivers;

@@ -27,6 +27,13 @@ struct Case {
 
 std::ostream& operator<<(std::ostream& out, const Case& row) { return out << row.check; }
 
+void another_database(Rig& rig) {
+  for (auto* const server : {&rig.cluster.primary, &rig.cluster.replica}) {
+    server->databases.push_back({"extra", "app", true, true});
+    server->facts.databases = server->databases;
+  }
+}
+
 /// One row a check: what makes it say something else than pass.
 constexpr std::array cases{
     Case{"primary_reachable", Level::fail, [](Rig& rig) { rig.cluster.primary.up = false; }},
@@ -42,6 +49,53 @@ constexpr std::array cases{
     Case{"fence_left", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_file_settings"] = false; }},
     Case{"cutover_under_way", Level::fail,
          [](Rig& rig) { rig.cluster.primary.markers = {"20270101T000000Z-other on host db-admin2, STATE_DIR /s"}; }},
+    Case{"ha_manager", Level::fail,
+         [](Rig& rig) { rig.cluster.replica.facts.traces.applications = {"Patroni heartbeat"}; }},
+    Case{"ha_manager", Level::fail,
+         [](Rig& rig) { rig.cluster.primary.facts.traces.commands = {"/controller/manager wal-archive %p"}; }},
+    Case{"ha_manager", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.traces.databases = {"repmgr"}; }},
+    Case{"ha_manager", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.traces.slots = {"pgautofailover_standby_2"};
+           rig.options.ha_manager_paused = true;
+         }},
+    Case{"databases_seen", Level::warn,
+         [](Rig& rig) {
+           another_database(rig);
+           rig.cluster.before = [](const std::string& call) {
+             if (call == "primary.database_facts(extra)") throw Error(ErrorCode::permission_denied, "no CONNECT");
+           };
+         }},
+    Case{"unlogged_tables", Level::warn,
+         [](Rig& rig) {
+           another_database(rig);
+           rig.cluster.primary.other_database.unlogged_tables = {"t"};
+         }},
+    Case{"extensions", Level::fail,
+         [](Rig& rig) {
+           another_database(rig);
+           rig.cluster.replica.other_database.missing_extensions = {"postgis"};
+         }},
+    Case{"promotion_commands", Level::warn,
+         [](Rig& rig) { rig.cluster.replica.facts.settings["restore_command"] = "cp /archive/%f %p"; }},
+    Case{"login_triggers", Level::warn, [](Rig& rig) { rig.cluster.primary.database.login_triggers = {"audit"}; }},
+    Case{"background_workers", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.traces.backends = {"checkpointer", "pg_cron launcher"};
+         }},
+    Case{"configuration", Level::fail,
+         [](Rig& rig) { rig.cluster.primary.facts.settings["allow_alter_system"] = "off"; }},
+    Case{"configuration", Level::fail,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.command_line = {"port", "synchronous_standby_names"};
+         }},
+    Case{"configuration", Level::warn,
+         [](Rig& rig) { rig.cluster.replica.facts.file_errors = {"/etc/postgresql.conf:7 shared_bufers: unknown"}; }},
+    Case{"logical_slots", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.logical_slots = {"consumer"};
+           rig.options.lose_logical_slots = true;
+         }},
     Case{"probe_table", Level::fail,
          [](Rig& rig) { rig.cluster.primary.probe_table_problems = {"it has a trigger, \"t\""}; }},
     Case{"fence_rights", Level::fail,
@@ -194,7 +248,7 @@ constexpr std::array cases{
            rig.options.fence = FenceForm::read_only;
          }},
     Case{"fence_form", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.databases[0].may_alter = false; }},
-    Case{"logical_slots", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.logical_slots = {"debezium"}; }},
+    Case{"logical_slots", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.logical_slots = {"debezium"}; }},
     Case{"fence_rights", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_signal_backend"] = false; }},
     Case{"promote_rights", Level::fail, [](Rig& rig) { rig.cluster.replica.facts.rights["pg_promote"] = false; }},
     Case{"alignment_rights", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_switch_wal"] = false; }},
