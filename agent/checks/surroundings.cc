@@ -35,8 +35,9 @@ constexpr Trace none{nullptr, {}, {}, false};
 constexpr std::array ha_managers{
     HaManager{"Patroni",
               "patronictl pause --wait on its cluster",
-              {Trace{&Traces::applications, "Patroni", "", true},
-               Trace{&Traces::files, "", "/postgresql.base.conf", false}, none, none}},
+              {Trace{&Traces::applications, "Patroni", "", true},                 // 4.0 and later
+               Trace{&Traces::command_line, "track_commit_timestamp", "", true},  // it starts its servers with that
+               Trace{&Traces::files, "", "/postgresql.base.conf", false}, none}},
     HaManager{"repmgr",
               "repmgr service pause",
               {Trace{&Traces::applications, "repmgr", "", true}, Trace{&Traces::libraries, "repmgr", "", false},
@@ -137,7 +138,7 @@ Verdict promotion_commands(const Facts& facts) {
 
 Verdict configuration(const Facts& facts) {
   for (const char* const name : {"synchronous_standby_names", "default_transaction_read_only"}) {
-    const auto& fixed = facts.primary.facts->command_line;
+    const auto& fixed = facts.primary.facts->traces.command_line;
     if (std::ranges::find(fixed, name) == fixed.end()) continue;
     return fail(fmt::format("{} stands on the primary's command line, which overrides the fence's", name),
                 "take it out of there, put it into postgresql.conf, and restart the primary");

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <iostream>
@@ -21,6 +22,33 @@ Situation look_closely(Invocation& invocation) {
   return look_around(invocation.servers, invocation.options.pair, Trying::asking, invocation.options.call_deadline);
 }
 
+/// The agents that are at work on the pair, or have left a cutover behind; by server.
+nlohmann::json agents_seen(Invocation& invocation, const Situation& seen) {
+  nlohmann::json agents = nlohmann::json::array();
+  for (const auto& [server, node] : {std::pair{&seen.old_primary, &invocation.servers.primary},
+                                     std::pair{&seen.new_primary, &invocation.servers.replica}}) {
+    if (!server->promoted()) continue;
+    std::string holder;
+    try {
+      holder = node->admin->lock_holder(invocation.options.call_deadline);
+    } catch (const Error& error) {
+      holder = std::string("not known: ") + error.what();
+    }
+    const std::string marker = server->takes_writes == true && !server->markers.empty() ? server->markers.front() : "";
+    if (holder.empty() && marker.empty()) continue;
+    agents.push_back({{"server", server->address}, {"at_work", holder}, {"cutover_under_way", marker}});
+  }
+  return agents;
+}
+
+void print_agents(std::ostream& out, const nlohmann::json& agents) {
+  for (const auto& agent : agents) {
+    const std::string at_work = agent.at("at_work"), marker = agent.at("cutover_under_way");
+    if (!at_work.empty()) out << fmt::format("  agent at work          {}\n", at_work);
+    if (!marker.empty()) out << fmt::format("  cutover under way      {}\n", marker);
+  }
+}
+
 }  // namespace
 
 int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop) {
@@ -41,7 +69,11 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
     const Lines lines = status_lines(look, history.points(), style);
     if (arguments.json) {
       nlohmann::json told = status_to_json(look);
-      if (!arguments.watch) told.update(situation_to_json(look_closely(invocation)));
+      if (!arguments.watch) {
+        const Situation seen = look_closely(invocation);
+        told.update(situation_to_json(seen));
+        told["agents"] = agents_seen(invocation, seen);
+      }
       std::cout << json_text(told, arguments.watch ? -1 : 2) << std::endl;
     } else if (in_place) {
       block.draw(lines, style);
@@ -49,7 +81,9 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
       std::cout << status_line(look) << std::endl;
     } else {
       for (const Line& line : lines) std::cout << line.render({0, style.colour, style.unicode}) << '\n';
-      print(std::cout, look_closely(invocation));
+      const Situation seen = look_closely(invocation);
+      print(std::cout, seen);
+      print_agents(std::cout, agents_seen(invocation, seen));
     }
   } while (arguments.watch && std::cout && !clock.sleep_for(interval, stop));
   return blind ? error_row(ErrorCode::unreachable).exit_code : 0;

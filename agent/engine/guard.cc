@@ -29,7 +29,7 @@ constexpr int inherited_pipe = 3;
 
 [[noreturn]] void failed(const std::string& what, int reason) {
   throw Error(ErrorCode::file_failed, fmt::format("cannot {}: {}", what, std::strerror(reason)),
-              "--no-guard goes without: then nobody recovers by himself if the agent is killed");
+              "--no-guard goes without it: then a person recovers if the agent is killed");
 }
 
 /// What is waited for after `word`, in milliseconds for poll(); -1: for ever.

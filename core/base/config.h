@@ -64,7 +64,7 @@ inline constexpr std::array settings_table{
     Setting{"PGBOUNCER_DATABASES", "--pgbouncer-databases", "",
             "included file with PgBouncer's databases, rewritten after the promotion; several separated by semicolons"},
     Setting{"NODE_CONTROL", "--node-control", "",
-            "directory with the commands stop, rewind and start for the old primary"},
+            "directory with the commands stop, diverged, rewind and start for the old primary"},
     Setting{"STANDBY_SLOT", "--standby-slot", "pgrm_standby", "slot on the new primary for the old one as its standby"},
     Setting{"FOLLOW_SIBLINGS", "--follow-siblings", "",
             "conninfos of the old primary's other standbys, which shall follow the new one; separated by semicolons"},

@@ -134,8 +134,7 @@ void refuse_ambiguous(const Conninfo& server, const std::string& variable) {
     const char* const everywhere = std::getenv(variable_of_libpq);
     if (everywhere == nullptr || *everywhere == '\0') continue;
     throw Error(ErrorCode::configuration,
-                fmt::format("{} is set to {}: it leads both servers to one address", variable_of_libpq, everywhere),
-                hint);
+                fmt::format("{} is set to {}: it may lead to the wrong server", variable_of_libpq, everywhere), hint);
   }
 }
 

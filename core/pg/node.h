@@ -138,6 +138,8 @@ struct Traces {
   std::vector<std::string> files;      // of the configuration
   std::vector<std::string> libraries;  // shared_preload_libraries
   std::vector<std::string> commands;   // archive_command, restore_command
+  /// Settings that were given on the server's command line: nothing overrides them.
+  std::vector<std::string> command_line;
 };
 
 /// A subscription (logical replication) that is enabled: its workers write whatever the read-only default says.
@@ -168,8 +170,6 @@ struct ServerFacts {
   bool archiver_failing = false;              // its last attempt failed
   /// Databases whose collation version (15+) is not the one that this machine's libraries have.
   std::vector<std::string> collation_mismatches;
-  std::vector<std::string>
-      command_line;  // settings that were given on the server's command line: nothing overrides them
   std::vector<std::string> file_errors;  // "file:line name: error" of what the next reload would not take
   Traces traces;
 };

@@ -400,11 +400,12 @@ class ServerNode final : public Node {
     const Budget budget(deadline);
     ServerFacts facts;
     const Rows settings = ask(read_settings, {}, budget.left());
+    std::vector<std::string> command_line;
     for (std::size_t i = 0; i < settings.size(); ++i) {
       const std::string name = settings[i].text("name").value_or("");
       facts.settings[name] = settings[i].text("value").value_or("");
       if (settings[i].boolean("pending_restart").value_or(false)) facts.pending_restart.push_back(name);
-      if (settings[i].boolean("command_line").value_or(false)) facts.command_line.push_back(name);
+      if (settings[i].boolean("command_line").value_or(false)) command_line.push_back(name);
     }
     const Rows answer = ask(read_facts, {}, budget.left());
     const auto row = answer.one();
@@ -430,6 +431,7 @@ class ServerNode final : public Node {
       facts.file_errors = names(ask(read_file_errors, {}, budget.left()).one().text("errors"));
     }
     facts.traces = traces(budget.left());
+    facts.traces.command_line = std::move(command_line);
     facts.archiver_failing = row.boolean("archiver_failing").value_or(false);
     facts.collation_mismatches = names(ask(by_version().collations, {}, budget.left()).one().text("mismatches"));
     facts.rights["REPLICATION"] = row.boolean("replication").value_or(false);
@@ -755,7 +757,8 @@ class ServerNode final : public Node {
                   .slots = names(row.text("slots")),
                   .files = names(row.text("files")),
                   .libraries = names(row.text("libraries")),
-                  .commands = {}};
+                  .commands = {},
+                  .command_line = {}};
     for (const auto& command : parse_json(row.text("commands"))) {
       if (command.is_string()) traces.commands.push_back(command);
     }

@@ -87,7 +87,7 @@ constexpr std::array cases{
          [](Rig& rig) { rig.cluster.primary.facts.settings["allow_alter_system"] = "off"; }},
     Case{"configuration", Level::fail,
          [](Rig& rig) {
-           rig.cluster.primary.facts.command_line = {"port", "synchronous_standby_names"};
+           rig.cluster.primary.facts.traces.command_line = {"port", "synchronous_standby_names"};
          }},
     Case{"configuration", Level::warn,
          [](Rig& rig) { rig.cluster.replica.facts.file_errors = {"/etc/postgresql.conf:7 shared_bufers: unknown"}; }},
