@@ -53,6 +53,11 @@ def substituted(expression, variables):
     return expression
 
 
+def legend(target, labels):
+    """What Grafana calls a series with these labels."""
+    return re.sub(r"\{\{(\w+)\}\}", lambda name: labels.get(name[1], ""), target["legendFormat"])
+
+
 def alert_names(page):
     groups = yaml.safe_load((TOP / f"prometheus/rules/{page}.yml").read_text())["groups"]
     return [rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule]
