@@ -5,7 +5,7 @@ import { openSync, readFileSync, writeSync } from 'node:fs'
 export const WORKERS = 8
 const PAUSE = 100 // ms, between two writes of one worker
 
-const [list, wanted, path] = process.argv.slice(2)
+const [list, wanted, path] = process.argv.slice(-3)
 export const target = wanted
 export const throughPooler = target === 'pooler'
 export const hosts = list.split(',').map((host) => host.split(':'))
