@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""judge.py DIRECTORY OLD_PORT... : what became of every write, as a table.
+"""judge.py DIRECTORY LEDGER...: what became of every write of these clients, as a table.
 
-DIRECTORY has a ledger of every client (NAME.jsonl), the ids that the new primary has (found) and the legs of the journey
-(legs.jsonl: {"leg", "begin", "until", "left": {client: sessions}}). Exits with 1 when a write is missing that was
-acknowledged, or one is there that was refused; --stuck prints instead, for each leg, the clients that did not follow.
+DIRECTORY has the ids that the primary has at the end (found) and the legs of the journey (legs.jsonl: {"leg", "begin", "until",
+"left": {client: sessions}}). It gets summary.json, for the assertions of clients_test; settings.md, what every driver was told;
+and errors, what every driver saw.
 """
 
 import collections
@@ -28,7 +28,7 @@ def lines(path):
 
 def in_doubt(entry):
     """The server may have carried it out: the session ended between the write and the answer."""
-    return entry["sent"] and (not entry["sqlstate"] or entry["sqlstate"][:3] in ("57P", "08P") or entry["sqlstate"][:2] == "08")
+    return entry["sent"] and (not entry["sqlstate"] or entry["sqlstate"].startswith(("57P", "08")))
 
 
 def longest_gap(times, begin, until):
@@ -77,9 +77,12 @@ summary = {
     "stuck": [" ".join(c.name for c in clients if c.legs[n][1] < WORKERS) for n in range(len(legs))],
     "missing": sum(c.missing for c in clients),
     "wrong": sum(c.wrong for c in clients),
-    "silent": [c.name for c in clients if not c.acknowledged],
 }
 (directory / "summary.json").write_text(json.dumps(summary))
+with open(directory / "settings.md", "w") as file:
+    print("| driver | told |\n|---|---|", file=file)
+    for client in clients:
+        print(f"| {client.driver} | `{client.settings}` |", file=file)
 with open(directory / "errors", "w") as file:
     for client in clients:
         kinds = collections.Counter((entry["sent"], entry["sqlstate"], entry["error"][:110]) for entry in client.errors)
