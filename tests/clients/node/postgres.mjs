@@ -15,7 +15,7 @@ const toldOptions = Object.entries(options).map(([key, value]) => `${key}: ${val
 const sql = postgres(form(hosts), { max: WORKERS, connection: { application_name: name }, ...options })
 
 // It takes a connection by itself: every error may be one of a write that was sent.
-run(`postgres.js ${version('postgres')}`, `postgres("${form(told)}"${toldOptions && `, {${toldOptions}}`})`,
+run(`postgres.js ${version('postgres')}${lifetime ? `, max_lifetime ${lifetime} s` : ''}`, `postgres("${form(told)}"${toldOptions && `, {${toldOptions}}`})`,
   async (id, sent) => {
     sent()
     await sql`insert into written (id, client) values (${id}, ${name})`
