@@ -1,5 +1,5 @@
-// postgres.mjs [MAX_LIFETIME] ...: postgres.js, which is its own pool. It does not always look at target_session_attrs when it
-// connects anew; a connection that it keeps on a read-only server lasts for max_lifetime, from 30 to 60 minutes by default.
+// postgres.mjs [MAX_LIFETIME] ...: postgres.js, which is its own pool. It was seen to keep
+// connections to a read-only server in spite of target_session_attrs; they last for max_lifetime, 30 to 60 minutes by default.
 import postgres from 'postgres'
 import { WORKERS, hosts, run, target, throughPooler, told, version } from './ledger.mjs'
 
