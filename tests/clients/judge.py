@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 WORKERS = 8
-LAST = 5  # s at the end of a leg, in which a worker that goes on has written
+LAST = 12  # s at the end of a leg, in which a worker that goes on has written: more than a starved machine needs
 
 directory = pathlib.Path(sys.argv[1])
 
