@@ -279,14 +279,14 @@ TEST_F(AgentChecksTest, EveryDatabaseIsLookedInto) {
   Session owner(lab_.as("pgrm_app").primary.with("dbname", "second"), "an owner");
   owner.open(soon);
   owner.script("CREATE UNLOGGED TABLE scratch ()", soon);
-  EXPECT_THAT(eventually("unlogged_tables", Level::warn).reason, HasSubstr("second: scratch"));
+  EXPECT_THAT(eventually("unlogged_tables", Level::warn).reason, HasSubstr("second: public.scratch"));
   eventually("databases_seen", Level::pass);
   EXPECT_THAT(verdict_of("fence_form").reason, HasSubstr("but for the templates not_ours"));
   const FencePlan plan = plan_fence(servers_->primary.admin->fence_view(soon), options_, "test");
   EXPECT_THAT(plan.databases, testing::IsSupersetOf({"second", "a_template", "testdb"}));
   EXPECT_THAT(plan.databases, testing::Not(testing::Contains("not_ours")));
-  as_superuser(Side::primary, {"REVOKE CONNECT ON DATABASE second FROM PUBLIC"});
-  EXPECT_THAT(eventually("databases_seen", Level::warn).reason, HasSubstr("second: "));
+  as_superuser(Side::primary, {"REVOKE CONNECT ON DATABASE not_ours FROM PUBLIC"});
+  EXPECT_THAT(eventually("databases_seen", Level::warn).reason, HasSubstr("not_ours: "));
   owner.close();
   as_superuser(Side::primary,
                {"ALTER DATABASE a_template IS_TEMPLATE false", "ALTER DATABASE not_ours IS_TEMPLATE false",
