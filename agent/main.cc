@@ -72,7 +72,8 @@ int main(int argc, char** argv) {
   for (CLI::App* const looking : {on_cutover, on_recover}) {
     looking->add_flag("--dry-run", arguments.dry_run, "look and say what would be done, change nothing");
   }
-  on_cutover->add_flag("--rehearse", arguments.rehearse, "all but the promotion for real, then undo: measures the pause");
+  on_cutover->add_flag("--rehearse", arguments.rehearse,
+                       "all but the promotion for real, then undo: measures the pause");
   on_cutover->add_option("--hold", arguments.hold, "stay ready until Enter is pressed, or until this file is gone")
       ->expected(0, 1)
       ->option_text("[FILE]");
