@@ -76,7 +76,10 @@ std::string make_cutover_directory(const std::string& state_dir, WallTime now, c
   std::error_code problem;
   for (fs::create_directories(directory, problem); !problem; now += std::chrono::seconds(1)) {
     directory = fmt::format("{}/{}-{}", state_dir, stamp(now), system_identifier);
-    if (fs::create_directory(directory, problem)) return directory;
+    if (!fs::create_directory(directory, problem)) continue;
+    // Journal, report and log name hosts, roles and databases.
+    fs::permissions(directory, fs::perms::owner_all, problem);
+    if (!problem) return directory;
   }
   throw Error(ErrorCode::file_failed, fmt::format("cannot make {}: {}", directory, problem.message()));
 }

@@ -27,7 +27,7 @@ class StateLock {
 std::string new_cutover_id(WallTime now);
 
 /// Makes and returns STATE_DIR/<utc-time>-<system identifier>, of the first second from `now` on that no other cutover
-/// has: their order is that of the names. Throws Error(file_failed).
+/// has: their order is that of the names. Nobody else may look into it. Throws Error(file_failed).
 std::string make_cutover_directory(const std::string& state_dir, WallTime now, const std::string& system_identifier);
 
 /// The newest of those directories (of one cluster, when its identifier is given) that has `file`; nullopt when there

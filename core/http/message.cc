@@ -102,6 +102,7 @@ constexpr std::array reasons{
     Reason{409, "Conflict"},
     Reason{413, "Content Too Large"},
     Reason{414, "URI Too Long"},
+    Reason{421, "Misdirected Request"},
     Reason{429, "Too Many Requests"},
     Reason{431, "Request Header Fields Too Large"},
     Reason{500, "Internal Server Error"},

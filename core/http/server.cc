@@ -109,6 +109,18 @@ bool speaks_for_itself(const Head& head) {
   return std::ranges::none_of(signs, [&head](std::string_view name) { return head.header(name).has_value(); });
 }
 
+/// A page whose name was made to mean 127.0.0.1 has a browser on this machine ask here (DNS rebinding), with its own
+/// name as Host. Such a name has a dot; an address, "localhost" and the short name of a machine are asked for
+/// knowingly.
+bool asks_for_another(const Head& head) {
+  const std::string named = head.header("host").value_or("");
+  std::string_view host = named;
+  if (host.starts_with('[')) return false;
+  host = host.substr(0, host.find(':'));
+  const bool address = host.find_first_not_of("0123456789.") == std::string_view::npos;
+  return !address && host.find('.') != std::string_view::npos && !host.ends_with(".localhost");
+}
+
 struct Route {
   std::string method, path;
   Server::Handler handler;
@@ -325,6 +337,9 @@ class Server::State {
       if (head_size > limits_.head) throw Refusal{431, fmt::format("headers larger than {} bytes", limits_.head)};
       const Head head = parse_head(std::string_view(buffer).substr(0, head_size));
       buffer.erase(0, head_size + head_end.size());
+      if (loopback && asks_for_another(head)) {
+        throw Refusal{421, "from this machine, ask for localhost or for an address: a proxy sets Host"};
+      }
 
       Request request{.method = head.method,
                       .path = head.path,

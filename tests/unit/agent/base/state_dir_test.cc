@@ -39,6 +39,7 @@ TEST_F(StateDir, FindsTheNewestCutoverThatHasTheFile) {
   const std::string old = make_cutover_directory(path_, now, "73");
   const std::string recent = make_cutover_directory(path_, now + std::chrono::seconds(1), "73");
   EXPECT_EQ(recent, path_ + "/20260131T090508Z-73");
+  EXPECT_EQ(std::filesystem::status(old).permissions(), std::filesystem::perms::owner_all);
   write_file(old + "/report.json", "{}");
   EXPECT_EQ(newest_with(path_, "report.json"), old);
   write_file(recent + "/report.json", "{}");
