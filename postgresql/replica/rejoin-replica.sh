@@ -10,6 +10,8 @@
 #   PRIMARY_HOST, PRIMARY_PORT   where the standby will stream from
 #   REPLICATION_USER             the role that it streams as (replicator)
 #   REPLICATION_PASSFILE         where the server finds its password (default: replication.pgpass beside PGDATA)
+#   REPLICATION_OPTIONS          more of its primary_conninfo, "sslmode=verify-full sslrootcert=system" (default: how the
+#                                new primary was encrypted when it was a standby)
 #   REPLICATION_SLOT             the new primary's slot for it
 #   PSQL                         psql, if it is not in PATH
 #   SOURCE_PGDATA                the new primary's data directory, when it is on this machine: for a PostgreSQL that comes
@@ -103,11 +105,49 @@ END
   mkdir -m 0700 -- "$copy/pg_wal" "$copy/pg_replslot"
 }
 
+# The machine's own configuration and keys, where they lie in the data directory: both ways bring over the new primary's.
+own_files() {
+  local name
+  for name in postgresql.conf pg_hba.conf pg_ident.conf conf.d server.key server.crt root.crt root.crl; do
+    if [ -e "$PGDATA/$name" ]; then echo "$name"; fi
+  done
+}
+keep_own() {
+  local name
+  own=$(mktemp -d)
+  while read -r name; do cp -a -- "$PGDATA/$name" "$own/"; done < <(own_files)
+  say "this machine's configuration is kept in $own until it is put back"
+}
+put_own_back() {
+  local name
+  while read -r name; do
+    rm -rf -- "${PGDATA:?}/$name"
+    cp -a -- "$own/$name" "$PGDATA/"
+  done < <(ls -A -- "$own")
+  sync -f "$PGDATA"
+  rm -rf -- "$own"
+}
+
+# Files are named only where this machine has them.
+encryption() {
+  local option name value
+  if [ -n "${REPLICATION_OPTIONS:-}" ]; then printf ' %s' "$REPLICATION_OPTIONS"; return; fi
+  if ! have "$psql"; then return; fi
+  { ask_source "select current_setting('primary_conninfo')" || true; } |
+    { grep -oE "(sslmode|sslrootcert|sslcert|sslkey|sslcrl|sslnegotiation|ssl_min_protocol_version|gssencmode|channel_binding)=('[^']*'|[^ ]+)" || true; } |
+    while read -r option; do
+      name=${option%%=*} value=${option#*=}
+      value=${value#\'} value=${value%\'}
+      case $name in sslrootcert | sslcert | sslkey | sslcrl) [ "$value" = system ] || [ -r "$value" ] || continue ;; esac
+      printf ' %s=%s' "$name" "$(conninfo_value "$value")"
+    done
+}
+
 # become_standby DIRECTORY: postgresql.auto.conf came with the copy and may hold the primary's own past.
 become_standby() {
   local conninfo file=$1/postgresql.auto.conf
   conninfo="host=$(conninfo_value "$primary_host") port=$primary_port user=$(conninfo_value "$replication_user")"
-  conninfo+=" passfile=$(conninfo_value "$passfile")"
+  conninfo+=" passfile=$(conninfo_value "$passfile")$(encryption)"
   if [ -e "$file" ]; then sed -i -E '/^(primary_conninfo|primary_slot_name)[ =]/d' "$file"; fi
   printf "primary_conninfo = %s\nprimary_slot_name = %s\n" "$(conf_string "$conninfo")" "$(conf_string "$slot")" >>"$file"
   : >"$1/standby.signal"
@@ -171,6 +211,8 @@ diverged() {
 [ -d "$PGDATA" ] || fail "$PGDATA is not there" "set PGDATA to the former primary's data directory"
 how=$(ways)
 if [ "${1:-}" = --check ]; then
+  unreadable=$(find "$PGDATA" ! -readable -print -quit 2>/dev/null)
+  [ -z "$unreadable" ] || fail "$unreadable cannot be read: pg_rewind would fail" "chown it to the owner of $PGDATA"
   say "could use ${how%, }"
   exit 0
 fi
@@ -179,6 +221,8 @@ if [ "${1:-}" = --diverged ]; then
   exit 0
 fi
 stopped || fail "the server in $PGDATA runs" "stop it first"
+keep_own
 # Without PG_VERSION, a new copy was interrupted: there is nothing to rewind.
 if [ -e "$PGDATA/PG_VERSION" ] && rewind; then become_standby "$PGDATA"; else new_copy; fi
+put_own_back
 say "$PGDATA is a standby of $primary_host:$primary_port"
