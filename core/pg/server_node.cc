@@ -43,9 +43,9 @@ SELECT to_json(ARRAY(SELECT DISTINCT application_name FROM pg_stat_activity
        to_json(ARRAY(SELECT datname FROM pg_database ORDER BY 1)) AS databases,
        to_json(ARRAY(SELECT slot_name FROM pg_replication_slots ORDER BY 1)) AS slots,
        to_json(ARRAY(SELECT DISTINCT sourcefile FROM pg_settings WHERE sourcefile IS NOT NULL ORDER BY 1)) AS files,
-       to_json(ARRAY(SELECT btrim(name, ' "') FROM unnest(string_to_array(current_setting('shared_preload_libraries'), ','))
-                      AS name)) AS libraries,
-       to_json(ARRAY[current_setting('archive_command', true), current_setting('restore_command', true)]) AS commands)sql"};
+       to_json(ARRAY(SELECT btrim(library, ' "') FROM pg_settings AS s, unnest(string_to_array(s.setting, ',')) AS library
+                      WHERE s.name = 'shared_preload_libraries')) AS libraries,
+       to_json(ARRAY(SELECT setting FROM pg_settings WHERE name IN ('archive_command', 'restore_command'))) AS commands)sql"};
 
 constexpr Statement read_facts{"pgrm_read_facts", R"sql(
 SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
@@ -750,19 +750,15 @@ class ServerNode final : public Node {
   Traces traces(Duration deadline) {
     const Rows answer = ask(read_traces, {}, deadline);
     const auto row = answer.one();
-    Traces traces{.applications = names(row.text("applications")),
-                  .backends = names(row.text("backends")),
-                  .roles = names(row.text("roles")),
-                  .databases = names(row.text("databases")),
-                  .slots = names(row.text("slots")),
-                  .files = names(row.text("files")),
-                  .libraries = names(row.text("libraries")),
-                  .commands = {},
-                  .command_line = {}};
-    for (const auto& command : parse_json(row.text("commands"))) {
-      if (command.is_string()) traces.commands.push_back(command);
-    }
-    return traces;
+    return {.applications = names(row.text("applications")),
+            .backends = names(row.text("backends")),
+            .roles = names(row.text("roles")),
+            .databases = names(row.text("databases")),
+            .slots = names(row.text("slots")),
+            .files = names(row.text("files")),
+            .libraries = names(row.text("libraries")),
+            .commands = names(row.text("commands")),
+            .command_line = {}};
   }
 
   ServerState look(Duration deadline) {
