@@ -565,10 +565,7 @@ class ServerNode final : public Node {
 
   std::future<void> allow_connections(const std::vector<std::string>& names, bool allow, Duration deadline) override {
     return std::async(std::launch::async, [this, names, allow, deadline] {
-      if (names.empty()) return;
-      const Budget budget(deadline);
-      open(budget.left());
-      write(for_each(names, "ALTER DATABASE {} ALLOW_CONNECTIONS {}", allow ? "true" : "false"), budget.left());
+      write_each(names, allowing, allow ? "true" : "false", deadline);
     });
   }
 
@@ -577,7 +574,7 @@ class ServerNode final : public Node {
     const Budget budget(deadline);
     open(budget.left());
     try {
-      const auto orders = for_each(names, "ALTER DATABASE {} ALLOW_CONNECTIONS {}", "false");
+      const auto orders = for_each(names, allowing, "false");
       session_.script(fmt::format("BEGIN; {}; ROLLBACK", transaction_of(orders, budget.left())), budget.left());
     } catch (const SqlError&) {
       session_.script("ROLLBACK", budget.left());
@@ -594,10 +591,7 @@ class ServerNode final : public Node {
   }
 
   void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) override {
-    if (names.empty()) return;
-    const Budget budget(deadline);
-    open(budget.left());
-    write(for_each(names, "ALTER SUBSCRIPTION {} {}", enable ? "ENABLE" : "DISABLE"), budget.left());
+    write_each(names, "ALTER SUBSCRIPTION {} {}", enable ? "ENABLE" : "DISABLE", deadline);
   }
 
   EndingSessions end_sessions(Began began, const std::vector<std::string>& in, const std::set<int>& asked,
@@ -779,15 +773,23 @@ class ServerNode final : public Node {
     }
   }
 
-  /// `pattern` once for each name, in the one transaction that a message with several statements is. It writes behind a
-  /// read-only default, and its commit waits for no standby.
+  /// REQUIRES: an open session.
   void write(const std::vector<std::string>& orders, Duration deadline) {
-    if (orders.empty()) return;
     const Budget budget(deadline);
-    open(budget.left());
     session_.script(transaction_of(orders, budget.left()), budget.left());
   }
 
+  /// The same order for each name; nothing when there are none.
+  void write_each(const std::vector<std::string>& names, fmt::string_view pattern, std::string_view how,
+                  Duration deadline) {
+    if (names.empty()) return;
+    const Budget budget(deadline);
+    open(budget.left());
+    write(for_each(names, pattern, how), budget.left());
+  }
+
+  /// In the one transaction that a message with several statements is. It writes behind a read-only default, and its
+  /// commit waits for no standby.
   static std::string transaction_of(const std::vector<std::string>& orders, Duration deadline) {
     // The server gives up before this side does: an order that waits for a lock must not be carried out later.
     const auto patience =
@@ -819,6 +821,8 @@ class ServerNode final : public Node {
     }
     throw Error(ErrorCode::internal, "no row for this server version");
   }
+
+  static constexpr auto allowing = "ALTER DATABASE {} ALLOW_CONNECTIONS {}";
 
   Session session_;
   Observer observer_;
