@@ -112,14 +112,8 @@ int lift_without_journal(Invocation& invocation, const ServerSeen& fenced, const
              closed.empty() ? "" : "alter database … allow_connections true, for those that the fence has closed");
 }
 
-/// The cutover that a server says is under way; empty: none. A demoted server keeps the marker that it was demoted
-/// with.
-std::string marker_on(const ServerSeen& server) {
-  return server.takes_writes == true && !server.markers.empty() ? server.markers.front() : "";
-}
-
 /// Takes away the marker of a cutover that is settled, or that is lost, on the word of a person.
-int take_marker_away(const Settings& settings, const Arguments& arguments, const Situation& seen, bool swapped) {
+int remove_marker(const Settings& settings, const Arguments& arguments, const Situation& seen, bool swapped) {
   const ServerSeen& marked = swapped ? seen.new_primary : seen.old_primary;
   const std::string what = fmt::format("the marker of cutover {} on {}", marker_on(marked), marked.address);
   if (arguments.dry_run) return say(arguments, seen, 0, "would take away " + what);
@@ -163,7 +157,7 @@ int without_journal(const Settings& settings, const Arguments& arguments, const 
   if (!marker.empty()) {
     const bool settled_here = last && is_marker_of(marker, last->about().at("id"));
     if (settled_here || arguments.decision == Decision::abort) {
-      return take_marker_away(settings, arguments, seen, marked_swapped);
+      return remove_marker(settings, arguments, seen, marked_swapped);
     }
     return say(arguments, seen, undecided_exit,
                fmt::format("cutover {} has not come to its end, and STATE_DIR here ({}) has no journal of it", marker,

@@ -5,6 +5,7 @@
 
 #include "agent/base/state_dir.h"
 #include "agent/commands/invocation.h"
+#include "agent/engine/marker.h"
 #include "agent/view/pair_watch.h"
 #include "agent/view/screen.h"
 #include "agent/view/status_view.h"
@@ -34,7 +35,7 @@ nlohmann::json agents_seen(Invocation& invocation, const Situation& seen) {
     } catch (const Error& error) {
       holder = std::string("not known: ") + error.what();
     }
-    const std::string marker = server->takes_writes == true && !server->markers.empty() ? server->markers.front() : "";
+    const std::string marker = marker_on(*server);
     if (holder.empty() && marker.empty()) continue;
     agents.push_back({{"server", server->address}, {"at_work", holder}, {"cutover_under_way", marker}});
   }

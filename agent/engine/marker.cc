@@ -24,6 +24,10 @@ std::string marker_text(const std::string& cutover, const Options& options) {
 
 bool is_marker_of(const std::string& marker, const std::string& cutover) { return marker.starts_with(cutover + " "); }
 
+std::string marker_on(const ServerSeen& server) {
+  return server.takes_writes == true && !server.markers.empty() ? server.markers.front() : "";
+}
+
 void leave_marker(Cutover& cutover) {
   try {
     cutover.servers.primary.admin->set_marker(marker_text(cutover.id, cutover.options), cutover.options.call_deadline);

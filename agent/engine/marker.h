@@ -16,10 +16,15 @@ std::string marker_text(const std::string& cutover, const Options& options);
 /// Whether that marker is of that cutover.
 bool is_marker_of(const std::string& marker, const std::string& cutover);
 
-/// On the old primary, before anything is changed. Never throws Error: a warning.
+/// The cutover that a server says is under way; empty: none. A demoted server keeps the marker that it was demoted
+/// with.
+std::string marker_on(const ServerSeen& server);
+
+/// On the old primary, before the fence is armed. Without the right to it: a warning. Throws what Node throws.
 void leave_marker(Cutover& cutover);
 
-/// On the server that takes writes, once the cutover has come to its end. REQUIRES: cutover.situation. Likewise.
+/// On the server that takes writes, once the cutover has come to its end. REQUIRES: cutover.situation. Never throws: a
+/// warning.
 void take_marker_away(Cutover& cutover);
 
 }  // namespace pgrm::agent
