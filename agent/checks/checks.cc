@@ -91,11 +91,10 @@ Verdict cutover_under_way(const Facts& facts) {
 
 /// What an earlier cutover has left must not be mistaken for somebody's settings.
 Verdict fence_left(const Facts& facts) {
-  for (const auto& [node, sample] :
-       {std::pair{&facts.primary, &facts.sample.primary}, std::pair{&facts.replica, &facts.sample.replica}}) {
-    if (!node->fence.any()) continue;
-    return fail(fmt::format("{} carries the fence {}{}", sample->address, node->fence.whose(),
-                            node->fence.in_force.empty() ? ", which takes effect with its next reload" : ""),
+  for (const auto& [node, sample] : both_servers(facts)) {
+    if (!node.fence.any()) continue;
+    return fail(fmt::format("{} carries the fence {}{}", sample.address, node.fence.whose(),
+                            node.fence.in_force.empty() ? ", which takes effect with its next reload" : ""),
                 replica_state(facts).in_recovery ? "agent recover, where that cutover has its STATE_DIR"
                                                  : "see the check roles: the other server is the primary");
   }

@@ -2,6 +2,7 @@
 // is there.
 #pragma once
 
+#include <array>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +19,14 @@ inline const ServerState& replica_state(const Facts& facts) { return *facts.samp
 inline std::string setting_of(const NodeFacts& node, std::string_view name) {
   const auto found = node.facts->settings.find(name);
   return found == node.facts->settings.end() ? "" : found->second;
+}
+
+struct ServerFactsOf {
+  const NodeFacts& node;
+  const NodeSample& sample;
+};
+inline std::array<ServerFactsOf, 2> both_servers(const Facts& facts) {
+  return {{{facts.primary, facts.sample.primary}, {facts.replica, facts.sample.replica}}};
 }
 
 /// One list of every database, the application's first; what is in another one is called "database: name".

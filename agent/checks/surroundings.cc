@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "agent/checks/judging.h"
 
@@ -24,46 +25,52 @@ struct Trace {
 };
 
 struct HaManager {
-  std::string_view name;
-  std::string_view pause;
-  std::array<Trace, 4> traces;
+  std::string_view name, pause;
+  std::span<const Trace> traces;
 };
 
-constexpr Trace none{nullptr, {}, {}, false};
-
 // Names are those of the programs' own sources and documentation.
+constexpr std::array patroni{
+    Trace{&Traces::applications, "Patroni", "", true},                 // 4.0 and later
+    Trace{&Traces::command_line, "track_commit_timestamp", "", true},  // it starts its servers with that
+    Trace{&Traces::files, "", "/postgresql.base.conf", false},
+};
+constexpr std::array repmgr{
+    Trace{&Traces::applications, "repmgr", "", true},
+    Trace{&Traces::libraries, "repmgr", "", false},
+    Trace{&Traces::databases, "repmgr", "", false},
+};
+constexpr std::array pg_auto_failover{
+    Trace{&Traces::applications, "pgautofailover_", "", true},
+    Trace{&Traces::slots, "pgautofailover_standby_", "", true},
+    Trace{&Traces::files, "", "/postgresql-auto-failover.conf", false},
+    Trace{&Traces::roles, "pgautofailover_", "", false},
+};
+constexpr std::array stolon{
+    Trace{&Traces::applications, "stolon_", "", true},
+    Trace{&Traces::slots, "stolon_", "", true},
+    Trace{&Traces::files, "", "/stolon-temp-postgresql.conf", false},
+};
+constexpr std::array cloud_native_pg{
+    Trace{&Traces::applications, "cnpg", "", true},
+    Trace{&Traces::slots, "_cnpg_", "", true},
+    Trace{&Traces::commands, "/controller/manager", "", true},
+    Trace{&Traces::roles, "cnpg_", "", false},
+};
+constexpr std::array pacemaker{Trace{&Traces::files, "", "/rep_mode.conf", true}};
+
 constexpr std::array ha_managers{
-    HaManager{"Patroni",
-              "patronictl pause --wait on its cluster",
-              {Trace{&Traces::applications, "Patroni", "", true},                 // 4.0 and later
-               Trace{&Traces::command_line, "track_commit_timestamp", "", true},  // it starts its servers with that
-               Trace{&Traces::files, "", "/postgresql.base.conf", false}, none}},
-    HaManager{"repmgr",
-              "repmgr service pause",
-              {Trace{&Traces::applications, "repmgr", "", true}, Trace{&Traces::libraries, "repmgr", "", false},
-               Trace{&Traces::databases, "repmgr", "", false}, none}},
-    HaManager{"pg_auto_failover",
-              "stop pg_autoctl on both hosts, and start the servers without it",
-              {Trace{&Traces::applications, "pgautofailover_", "", true},
-               Trace{&Traces::slots, "pgautofailover_standby_", "", true},
-               Trace{&Traces::files, "", "/postgresql-auto-failover.conf", false},
-               Trace{&Traces::roles, "pgautofailover_", "", false}}},
-    HaManager{"Stolon",
-              "stop the sentinels and both keepers of Stolon, and start the servers without them",
-              {Trace{&Traces::applications, "stolon_", "", true}, Trace{&Traces::slots, "stolon_", "", true},
-               Trace{&Traces::files, "", "/stolon-temp-postgresql.conf", false}, none}},
-    HaManager{"CloudNativePG",
-              "kubectl annotate cluster NAME --overwrite cnpg.io/reconciliationLoop=disabled",
-              {Trace{&Traces::applications, "cnpg", "", true}, Trace{&Traces::slots, "_cnpg_", "", true},
-               Trace{&Traces::commands, "/controller/manager", "", true}, Trace{&Traces::roles, "cnpg_", "", false}}},
-    HaManager{"Pacemaker",
-              "pcs property set maintenance-mode=true",
-              {Trace{&Traces::files, "", "/rep_mode.conf", true}, none, none, none}},
+    HaManager{"Patroni", "patronictl pause --wait on its cluster", patroni},
+    HaManager{"repmgr", "repmgr service pause", repmgr},
+    HaManager{"pg_auto_failover", "stop pg_autoctl on both hosts, and start the servers without it", pg_auto_failover},
+    HaManager{"Stolon", "stop the sentinels and both keepers of Stolon, and start the servers without them", stolon},
+    HaManager{"CloudNativePG", "kubectl annotate cluster NAME --overwrite cnpg.io/reconciliationLoop=disabled",
+              cloud_native_pg},
+    HaManager{"Pacemaker", "pcs property set maintenance-mode=true", pacemaker},
 };
 
 /// The first entry that bears the trace; empty: none.
 std::string entry_of(const Traces& traces, const Trace& trace) {
-  if (trace.place == nullptr) return {};
   const auto bears = [&](const std::string& entry) {
     return entry.starts_with(trace.begins) && entry.ends_with(trace.ends);
   };
@@ -89,13 +96,12 @@ bool is_own(const std::string& backend) {
 
 Verdict ha_manager(const Facts& facts) {
   std::string set_up;
-  for (const auto* const node : {&facts.primary, &facts.replica}) {
-    const std::string& where = node == &facts.primary ? facts.sample.primary.address : facts.sample.replica.address;
+  for (const auto& [node, sample] : both_servers(facts)) {
     for (const HaManager& manager : ha_managers) {
       for (const Trace& trace : manager.traces) {
-        const std::string entry = entry_of(node->facts->traces, trace);
+        const std::string entry = entry_of(node.facts->traces, trace);
         if (entry.empty()) continue;
-        const std::string text = fmt::format("{} ({} on {})", manager.name, entry, where);
+        const std::string text = fmt::format("{} ({} on {})", manager.name, entry, sample.address);
         const std::string hint = fmt::format("{}; then --ha-manager-paused says that it is paused", manager.pause);
         if (trace.acts && !facts.ha_manager_paused) {
           return fail(text + " acts on this pair, and would undo what a cutover does", hint);
@@ -151,9 +157,8 @@ Verdict configuration(const Facts& facts) {
   if (setting_of(facts.replica, "allow_alter_system") == "off") {
     troubles.emplace_back("allow_alter_system is off on the replica: the promotion copies a WAL segment");
   }
-  for (const auto* const node : {&facts.primary, &facts.replica}) {
-    const std::string& where = node == &facts.primary ? facts.sample.primary.address : facts.sample.replica.address;
-    for (const std::string& error : node->facts->file_errors) troubles.push_back(where + " " + error);
+  for (const auto& [node, sample] : both_servers(facts)) {
+    for (const std::string& error : node.facts->file_errors) troubles.push_back(sample.address + " " + error);
   }
   if (troubles.empty()) return pass("nothing stands in the way of ALTER SYSTEM and a reload");
   return warn(fmt::format("{}", fmt::join(troubles, "; ")),

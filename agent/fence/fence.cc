@@ -34,6 +34,9 @@ std::optional<std::string> text_of(const nlohmann::json& json) {
   return json.is_null() ? std::nullopt : std::optional(json.get<std::string>());
 }
 
+/// Nobody works in a template as a rule: one that is not the agent's to close is left to the other layers.
+bool is_exempt(const Database& database) { return database.is_template && !database.may_alter; }
+
 bool closes(const FencePlan& plan) { return plan.form == FenceForm::closed; }
 
 std::vector<std::string> gated(const FencePlan& plan) {
@@ -70,8 +73,8 @@ void verify_layers(const FenceView& view, const FencePlan& plan) {
   std::vector<std::string> wrong;
   if (view.overrides != plan.settings()) wrong.emplace_back("the settings of the fence are not in effect");
   for (const Database& database : view.databases) {
-    const bool exempt = database.is_template && !database.may_alter;
-    if (database.open && closes(plan) && !exempt) wrong.push_back("database " + database.name + " is open");
+    if (database.open && closes(plan) && !is_exempt(database))
+      wrong.push_back("database " + database.name + " is open");
   }
   for (const Subscription& subscription : view.subscriptions) {
     wrong.push_back("subscription " + subscription.name + " is enabled");
@@ -171,7 +174,7 @@ FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Data
   std::vector<std::string> foreign, grants, templates;
   for (const Database& database : databases) {
     if (!database.open || database.may_alter) continue;
-    if (database.is_template) {  // nobody works there as a rule, and the other layers hold
+    if (is_exempt(database)) {
       templates.push_back(database.name);
       continue;
     }
@@ -213,7 +216,7 @@ FencePlan plan_fence(const FenceView& view, const Options& options, std::string_
                  .wedge = wedge_of(cutover)};
   const std::string application = options.pair.primary.get("dbname");
   for (const Database& database : view.databases) {
-    if (database.open && database.may_alter && closes(plan)) plan.databases.push_back(database.name);
+    if (database.open && closes(plan) && !is_exempt(database)) plan.databases.push_back(database.name);
     if (database.name == application && database.may_alter) plan.owner = database.owner;
   }
   for (const Subscription& subscription : view.subscriptions) {
