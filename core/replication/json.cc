@@ -178,13 +178,13 @@ Json shared_system_identifier(const Sample& sample) {
 
 /// The value of a key that may be null or missing.
 template <class T>
-std::optional<T> optional_at(const Json& json, const char* key) {
+std::optional<T> optional_at(const nlohmann::json& json, const char* key) {
   const auto found = json.find(key);
   if (found == json.end() || found->is_null()) return std::nullopt;
   return found->get<T>();
 }
 
-ExporterState::Server server_from(const Json& json) {
+ExporterState::Server server_from(const nlohmann::json& json) {
   return {
       .reachable = json.at("reachable").get<bool>(),
       .in_recovery = optional_at<bool>(json, "in_recovery"),
@@ -193,9 +193,9 @@ ExporterState::Server server_from(const Json& json) {
   };
 }
 
-ExporterState state_from(const Json& json) {
-  const Json& sync = json.at("sync");
-  const Json& lag = json.at("lag");
+ExporterState state_from(const nlohmann::json& json) {
+  const nlohmann::json& sync = json.at("sync");
+  const nlohmann::json& lag = json.at("lag");
   ExporterState state{
       .generation = json.at("generation").get<std::uint64_t>(),
       .age = from_seconds(json.at("age_seconds").get<double>()),
@@ -212,7 +212,7 @@ ExporterState state_from(const Json& json) {
       .catch_up = std::nullopt,
       .catch_up_remaining_bytes = optional_at<std::int64_t>(sync, "catch_up_remaining_bytes"),
   };
-  for (const Json& reason : sync.at("reasons")) {
+  for (const nlohmann::json& reason : sync.at("reasons")) {
     state.reasons.push_back({reason.at("name").get<std::string>(), reason.at("text").get<std::string>()});
   }
   if (const auto seconds = optional_at<double>(lag, "replay_seconds")) state.replay_lag = from_seconds(*seconds);
@@ -244,7 +244,7 @@ std::string state_to_json(const Sample& sample, const SyncStreak& streak, Mono n
 
 ExporterState state_from_json(const std::string& text) {
   try {
-    return state_from(Json::parse(text));
+    return state_from(nlohmann::json::parse(text));
   } catch (const nlohmann::json::exception& problem) {
     throw Error(ErrorCode::http_failed, fmt::format("the answer is not an exporter's state: {}", problem.what()),
                 "check that the URL is the exporter's and that both programs have the same version");
