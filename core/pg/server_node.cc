@@ -12,6 +12,7 @@
 #include "core/pg/observer.h"
 #include "core/pg/probe_table.h"
 #include "core/pg/session.h"
+#include "core/pg/session_settings.h"
 
 namespace pgrm {
 namespace {
@@ -267,64 +268,6 @@ std::optional<Duration> seconds(const std::optional<double>& value) {
 }
 
 int to_int(const std::optional<std::int64_t>& value) { return static_cast<int>(value.value_or(0)); }
-
-// ---------------------------------------------------------------------------------------------------------------------
-// What a session sets for itself before anything else, in one message: whatever its role, its database or the server
-// sets must not change what it sees or cut it short. In this order: a statement_timeout of a millisecond ends with the
-// first of them.
-
-struct SessionSetting {
-  const char* name;
-  int since;             // version of PostgreSQL
-  const char* watching;  // for an observer; {timeout}: its own limit for a statement, {lock}: a part of that
-  const char* acting;    // nullptr: as the server has it
-};
-constexpr std::array session_settings_table{
-    SessionSetting{"statement_timeout", 0, "{timeout}", "0"},
-    SessionSetting{"transaction_timeout", 170000, "0", "0"},
-    // A lock is waited for so briefly that what it blocks does not use up the time of the rest.
-    // An order that waits for one ends before the agent gives it up and shuts the connection: then it is known not to
-    // have been carried out.
-    SessionSetting{"lock_timeout", 0, "{lock}", "2000"},
-    SessionSetting{"idle_in_transaction_session_timeout", 0, "0", "0"},
-    SessionSetting{"idle_session_timeout", 140000, "0", "0"},
-    // A standby knows no serializable transactions, and one that is deferrable waits for others.
-    SessionSetting{"default_transaction_isolation", 0, "'read committed'", "'read committed'"},
-    SessionSetting{"default_transaction_deferrable", 0, "off", "off"},
-    SessionSetting{"default_transaction_read_only", 0, "on", nullptr},
-    // Else a function of somebody else's in "public" that fits better than pg_catalog's runs with our rights.
-    SessionSetting{"search_path", 0, "pg_catalog, pg_temp", "pg_catalog, pg_temp"},
-    SessionSetting{"extra_float_digits", 0, "1", "1"},  // 13 has times as floating point numbers
-    // Statements are planned once: planning one for its parameters takes longer than running it.
-    SessionSetting{"plan_cache_mode", 0, nullptr, "force_generic_plan"},
-    // A server that cannot reach this program any more ends the session by itself, within half a minute.
-    SessionSetting{"tcp_keepalives_idle", 0, "10", nullptr},
-    SessionSetting{"tcp_keepalives_interval", 0, "5", nullptr},
-    SessionSetting{"tcp_keepalives_count", 0, "3", nullptr},
-    SessionSetting{"tcp_user_timeout", 0, "25000", nullptr},
-};
-
-std::string session_settings(const std::optional<Duration>& observer_timeout, int version) {
-  const auto millis =
-      std::chrono::duration_cast<std::chrono::milliseconds>(observer_timeout.value_or(Duration{})).count();
-  // The message is one transaction, which has begun with the defaults that it replaces. And ALTER DATABASE … SET role
-  // would have it run as somebody else.
-  std::string script =
-      "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET ROLE NONE; SET standard_conforming_strings = on; ";
-  for (const SessionSetting& row : session_settings_table) {
-    const char* const value = observer_timeout ? row.watching : row.acting;
-    if (value == nullptr || version < row.since) continue;
-    script += fmt::format("SET {} = ", row.name);
-    script += fmt::format(fmt::runtime(value), fmt::arg("timeout", millis),
-                          fmt::arg("lock", std::max<std::int64_t>(1, millis / 20)));
-    script += "; ";
-  }
-  // Names come as UTF-8 whatever the database's encoding is. From one without an encoding (SQL_ASCII) they come as they
-  // are: asked for UTF-8, the server refuses every row with a name that is none.
-  return script +
-         "SELECT set_config('client_encoding', "
-         "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
-}
 
 /// A list or an object that the server made of names. A name may be in whatever encoding its creator had: bytes that
 /// are not UTF-8 become U+FFFD.
