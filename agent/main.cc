@@ -14,6 +14,7 @@ using namespace pgrm;
 
 constexpr auto examples = R"(  agent preflight                      is everything ready?
   agent cutover --dry-run              what would happen, without a single write
+  agent warm                           load what the old primary keeps in its buffers into the new one's
   agent cutover                        cut over; asks for the database's name first
   agent cutover --hold                 everything up to the moment before writes stop, then wait for Enter
   agent cutover --yes --json           the same from a script
@@ -40,13 +41,15 @@ int main(int argc, char** argv) {
   line.add_settings(app, {"POSTGRES_USER", "POSTGRES_DB", "PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST",
                           "REPLICA_PORT", "PRIMARY_DSN", "REPLICA_DSN", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
                           "REQUIRED_SYNC_CHECKS", "SYNC_TIMEOUT", "EXPORTER_URL", "EXPORTER_USER", "EXPORTER_CA_FILE",
-                          "STATE_DIR", "LOG_LEVEL", "LOG_FORMAT"});
+                          "STATE_DIR", "WARM_RATE", "LOG_LEVEL", "LOG_FORMAT"});
   for (const agent::Option& option : agent::option_table()) line.add_settings(app, {option.variable});
 
   agent::Arguments arguments;
   const auto command = [&](const char* name, const char* help) { return app.add_subcommand(name, help); };
   CLI::App* const on_preflight = command("preflight", "Run every check and print the verdicts");
   CLI::App* const on_status = command("status", "Show what both servers are right now");
+  CLI::App* const on_warm =
+      command("warm", "Load into the future primary's buffers what the old primary keeps in its own");
   CLI::App* const on_cutover = command("cutover", "Cut over, or say what would happen with --dry-run");
   CLI::App* const on_recover = command("recover", "Finish or undo what an agent that died has begun");
   CLI::App* const on_guard = command("guard", "A service that ends what an agent that died has begun: guard --watch");
@@ -58,18 +61,20 @@ int main(int argc, char** argv) {
   line.add_settings(*on_status, {"MONITORING_INTERVAL"});
   on_guard->add_flag("--watch", arguments.watch, "go on watching STATE_DIR until it is stopped")->required();
   for (CLI::App* const printing :
-       {on_preflight, on_status, on_cutover, on_recover, on_rejoin, on_diverged, on_report}) {
+       {on_preflight, on_status, on_warm, on_cutover, on_recover, on_rejoin, on_diverged, on_report}) {
     printing->add_flag("--json", arguments.json, "print JSON instead of a table");
   }
-  for (CLI::App* const directed : {on_preflight, on_cutover}) {
+  for (CLI::App* const directed : {on_preflight, on_warm, on_cutover}) {
     directed->add_flag("--switch-back", arguments.switch_back,
                        "from REPLICA_* to PRIMARY_*: back after a cutover whose old primary became a standby");
+  }
+  for (CLI::App* const directed : {on_preflight, on_cutover}) {
     directed->add_flag("--ha-manager-paused", arguments.ha_manager_paused,
                        "go on although an HA manager is seen on the pair: it is paused");
     directed->add_flag("--lose-logical-slots", arguments.lose_logical_slots,
                        "go on although logical slots are not on the new primary: their consumers begin anew");
   }
-  for (CLI::App* const looking : {on_cutover, on_recover}) {
+  for (CLI::App* const looking : {on_warm, on_cutover, on_recover}) {
     looking->add_flag("--dry-run", arguments.dry_run, "look and say what would be done, change nothing");
   }
   on_cutover->add_flag("--rehearse", arguments.rehearse,
@@ -77,6 +82,8 @@ int main(int argc, char** argv) {
   on_cutover->add_option("--hold", arguments.hold, "stay ready until Enter is pressed, or until this file is gone")
       ->expected(0, 1)
       ->option_text("[FILE]");
+  on_cutover->add_flag("--warm", arguments.warm,
+                       "load what the old primary keeps in its buffers first, as agent warm does");
   bool unguarded = false;
   on_cutover->add_flag("--no-guard", unguarded,
                        "do not start the guard that recovers automatically if the agent is killed");
@@ -103,6 +110,7 @@ int main(int argc, char** argv) {
     };
     if (on_preflight->parsed()) return agent::preflight(settings, arguments);
     if (on_status->parsed()) return agent::status(settings, arguments, signals.token());
+    if (on_warm->parsed()) return agent::warm(settings, arguments, signals.token());
     if (arguments.guard_pipe || on_guard->parsed()) return agent::guard(settings, arguments, signals.token(), log_to);
     if (on_cutover->parsed()) return agent::cutover(settings, arguments, signals.token(), log_to);
     if (on_recover->parsed()) return agent::recover(settings, arguments, signals.token(), log_to);

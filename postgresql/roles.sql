@@ -241,6 +241,20 @@ SET LOCAL ROLE pgrm_agent;
 \endif
 SET LOCAL ROLE NONE;
 ALTER TABLE pgrm.cutover_probe OWNER TO pgrm_agent;
+-- agent warm loads the new primary's buffers with pg_prewarm where that is installed; pg_monitor may call pg_buffercache.
+SELECT coalesce((SELECT format('USAGE ON SCHEMA %I TO pgrm_agent; GRANT EXECUTE ON FUNCTION %s', n.nspname, p.oid::regprocedure)
+                   FROM pg_extension AS e JOIN pg_depend AS d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+                        JOIN pg_proc AS p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
+                        JOIN pg_language AS l ON l.oid = p.prolang JOIN pg_roles AS o ON o.oid = p.proowner
+                        JOIN pg_namespace AS n ON n.oid = p.pronamespace
+                  WHERE e.extname = 'pg_prewarm' AND d.deptype = 'e' AND p.proname = 'pg_prewarm' AND l.lanname = 'c' AND o.rolsuper),
+                '') AS prewarm
+\gset
+SELECT :'prewarm' <> '' AS has_prewarm
+\gset
+\if :has_prewarm
+  GRANT :prewarm TO pgrm_agent;
+\endif
 -- The fence is attacked in the application's role.
 GRANT USAGE ON SCHEMA pgrm TO :"database_owner";
 GRANT INSERT ON pgrm.cutover_probe TO :"database_owner";

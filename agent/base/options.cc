@@ -285,6 +285,7 @@ Options options_from(const Settings& settings) {
   options.thresholds.seconds = settings.seconds("LAG_THRESHOLD_SECONDS", 0.001, 3600);
   options.required_checks = static_cast<int>(settings.integer("REQUIRED_SYNC_CHECKS", 1, 1000));
   options.sync_timeout = settings.seconds("SYNC_TIMEOUT", 0, 86400);
+  options.warm_rate = settings.number("WARM_RATE", 0, 1e6);
   options.state_dir = state_dir_from(settings);
   options.listen = settings.optional_text("AGENT_LISTEN").value_or("");
   return options;

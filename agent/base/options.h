@@ -40,6 +40,8 @@ struct Options {
   Pair pair;                 // application database; `primary` is the server that is the primary before the cutover
   bool switch_back = false;  // that is REPLICA_* of the configuration
   bool rehearsal = false;    // everything before the promotion for real, and then back
+  bool warm = false;         // the future primary's buffers are filled first
+  double warm_rate = 0;      // megabytes per second at most; 0: as replay allows
   std::string exporter_url;
   http::Access exporter_access;
   std::string state_dir;  // absolute

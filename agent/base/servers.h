@@ -7,14 +7,19 @@
 #include <vector>
 
 #include "agent/base/options.h"
+#include "core/pg/buffers.h"
 #include "core/pg/node.h"
 
 namespace pgrm::agent {
+
+/// What a look at a large cache, or one piece of loading it, may take.
+inline constexpr Duration warm_statement_timeout = std::chrono::minutes(1);
 
 struct Server {
   std::unique_ptr<Node> admin;        // maintenance database: questions, fence, promotion
   std::unique_ptr<Node> application;  // application database: probes
   std::function<std::unique_ptr<Node>(const std::string& database)> in{};  // a session of its own in another database
+  std::function<std::unique_ptr<Buffers>(const std::string& database)> buffers{};  // its cache, seen from there
 };
 
 /// `primary` is the old primary and `replica` the new one, before and after the promotion.

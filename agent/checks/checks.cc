@@ -9,6 +9,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "agent/base/bytes.h"
 #include "agent/checks/judging.h"
 #include "agent/checks/surroundings.h"
 #include "agent/fence/fence.h"
@@ -717,6 +718,21 @@ Verdict fence_form(const Facts& facts) {
   return warn(choice.reason, choice.hint);
 }
 
+/// Never refuses: a cold cache is slow, and nothing else.
+Verdict warm(const Facts& facts) {
+  const Warmth& warmth = facts.warmth;
+  if (!warmth.problem.empty()) {
+    return warn("how warm the replica's buffers are is not known: " + warmth.problem,
+                warmth.hint + "; agent warm --dry-run says what it would do without");
+  }
+  if (warmth.wanted == 0) return pass("the primary keeps nothing in its buffers");
+  const std::string observed = fmt::format("the replica holds {} % of the {} that the primary keeps in its buffers",
+                                           warmth.held * 100 / warmth.wanted, human_bytes(warmth.wanted));
+  if (warmth.held * 10 >= warmth.wanted * 9) return pass(observed);
+  return warn(observed, fmt::format("agent warm, or --warm, loads {}, about {}", human_bytes(warmth.to_load),
+                                    warming_time(warmth.to_load, facts.warm_rate)));
+}
+
 Verdict promote_rights(const Facts& facts) { return rights(facts.replica, {"pg_promote", "pg_checkpoint"}); }
 
 Verdict alignment_rights(const Facts& facts) {
@@ -810,6 +826,7 @@ constexpr std::array table{
     Check{"replication", "archiver", "WAL that is not archived when the old primary stops is missing", primary,
           archiver},
     Check{"fitness", "capacity", "the new primary must not be smaller than the old one", both, capacity},
+    Check{"fitness", "warm", "a server that has to read everything from disk first is slow for minutes", both, warm},
     Check{"fitness", "pending_restart", "the new primary must not need a restart", replica, pending_restart},
     Check{"fitness", "headroom", "today's connections must find room", both, headroom},
     Check{"fitness", "senders", "standbys of the new primary need WAL senders and slots there", both, senders},

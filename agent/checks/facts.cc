@@ -169,6 +169,8 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   take_lock(*servers.lock, facts, options.call_deadline);
   facts.fence = options.fence;
   ask_state_dir(options.state_dir, facts);
+  facts.warmth = how_warm(servers.primary, servers.replica, options.pair, options.call_deadline);
+  facts.warm_rate = options.warm_rate;
   // Last, so that the lag has had time to grow.
   facts.sample = observe_pair(*servers.primary.admin, *servers.replica.admin, 2, clock, options.call_deadline);
   facts.lag_after = pair_lag(facts.sample).replay_bytes;

@@ -10,6 +10,7 @@
 #include "agent/demote/node_control.h"
 #include "agent/fence/fence.h"
 #include "agent/traffic/traffic.h"
+#include "agent/warm/survey.h"
 #include "core/http/client.h"
 #include "core/replication/json.h"
 #include "core/replication/sample.h"
@@ -55,6 +56,8 @@ struct Facts {
   std::string state_dir_problem;
   std::uint64_t state_dir_free = 0;  // bytes
   LagThresholds thresholds;
+  Warmth warmth;         // of the replica
+  double warm_rate = 0;  // that was asked for
 };
 
 /// Asks both servers, the exporter and the traffic drivers; changes nothing. Never throws Error for what it asks: what

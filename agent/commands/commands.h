@@ -20,6 +20,7 @@ struct Arguments {
   bool yes = false;
   bool watch = false;
   bool rehearse = false;
+  bool warm = false;
   bool switch_back = false;
   bool ha_manager_paused = false;
   bool lose_logical_slots = false;
@@ -39,6 +40,8 @@ using LogTo = std::function<void(const std::string& path)>;
 int preflight(const Settings& settings, const Arguments& arguments);
 /// With arguments.watch until `stop`.
 int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop);
+/// Fills the future primary's buffers, until that is done or `stop`.
+int warm(const Settings& settings, const Arguments& arguments, std::stop_token stop);
 int cutover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 int recover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 /// With arguments.guard_pipe the guard of the agent that has started this process, see engine/guard.h. With

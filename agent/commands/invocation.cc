@@ -76,6 +76,7 @@ Cutover Invocation::cutover(std::stop_token stop) {
 Options options_of(const Settings& settings, const Arguments& arguments) {
   Options options = options_from(settings);
   options.rehearsal = arguments.rehearse;
+  options.warm = arguments.warm;
   options.switch_back = arguments.switch_back;
   options.ha_manager_paused = arguments.ha_manager_paused;
   options.lose_logical_slots = arguments.lose_logical_slots;

@@ -23,6 +23,12 @@ std::string run_hold(Cutover& cutover);
 std::string look_moment(Cutover& cutover);
 std::string run_moment(Cutover& cutover);
 
+// warming.cc
+std::string look_warm(Cutover& cutover);
+std::string run_warm(Cutover& cutover);
+/// What changed since; a part of the evidence of `prepare`, empty when nothing is to be warmed. Never throws Error.
+std::string warm_again(Cutover& cutover);
+
 // stopping.cc
 std::string look_arm_fence(Cutover& cutover);
 nlohmann::json before_arm_fence(Cutover& cutover);

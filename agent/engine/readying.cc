@@ -111,6 +111,7 @@ static void prove_replica_configuration(Cutover& cutover) {
 std::string look_prepare(Cutover&) { return "writes a checkpoint on both servers, so that promotion is quick"; }
 
 std::string run_prepare(Cutover& cutover) {
+  const std::string warmed = warm_again(cutover);
   prove_configuration(cutover.servers.primary, cutover.options.pair.primary.address(), cutover.options.call_deadline);
   prove_replica_configuration(cutover);
   cutover.prepared_at = cutover.clock.now();
@@ -138,7 +139,7 @@ std::string run_prepare(Cutover& cutover) {
     server->application->probe_present(cutover.id, deadline);
   }
   cutover.prediction = try_predict(cutover);
-  return fmt::format("checkpoints written, connections open{}",
+  return fmt::format("checkpoints written, connections open{}{}", warmed,
                      cutover.prediction ? ", a write gap of " + human(cutover.prediction->total()) + " predicted" : "");
 }
 

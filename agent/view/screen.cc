@@ -82,18 +82,6 @@ std::string sparkline(const std::vector<std::int64_t>& values, const Style& styl
   return line;
 }
 
-std::string human_bytes(std::int64_t bytes) {
-  static constexpr std::array units{"B", "kB", "MB", "GB", "TB", "PB"};
-  if (bytes < 1000) return fmt::format("{} B", bytes);
-  auto value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  while (value >= 999.95 && unit + 1 < units.size()) {
-    value /= 1000;
-    ++unit;
-  }
-  return fmt::format("{:.1f} {}", value, units.at(unit));
-}
-
 void Block::draw(const Lines& lines, const Style& style) {
   // In one write, from the first line down, each line cleared behind its text: nothing flickers.
   std::string frame = drawn_ > 0 ? fmt::format("\033[{}F", drawn_) : "\r";

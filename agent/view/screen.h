@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/base/bytes.h"
+
 namespace pgrm::agent {
 
 struct Style {
@@ -41,9 +43,6 @@ inline constexpr std::string_view green = "32", red = "31", yellow = "33", cyan 
 
 /// One column a value, scaled to the largest; a value above 0 is never shown as nothing.
 std::string sparkline(const std::vector<std::int64_t>& values, const Style& style);
-
-/// "0 B", "12.3 kB": powers of 1000, as everywhere else here.
-std::string human_bytes(std::int64_t bytes);
 
 /// Lines at the bottom of a terminal that are drawn over and over. Whatever else writes to the terminal in between
 /// spoils it.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/engine/walk.h"
+#include "tests/fakes/fake_buffers.h"
 #include "tests/fakes/fake_clock.h"
 #include "tests/fakes/fake_cluster.h"
 #include "tests/fakes/fake_node_control.h"
@@ -189,9 +190,13 @@ struct AgentRig {
 
   Server server(Side side) {
     return {cluster.node(side), cluster.node(side, "testdb"),
-            [this, side](const std::string& database) { return cluster.node(side, database); }};
+            [this, side](const std::string& database) { return cluster.node(side, database); },
+            [this, side](const std::string& database) {
+              return std::make_unique<FakeBuffers>(side == Side::primary ? primary_cache : replica_cache, database);
+            }};
   }
 
+  FakeCache primary_cache{}, replica_cache{};  // both keep nothing
   FakeCluster& cluster;
   const std::string id;
   FakeClock clock;

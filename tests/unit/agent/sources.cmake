@@ -20,4 +20,6 @@ list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/metrics_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/report_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/screen_test.cc
-  ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/status_view_test.cc)
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/status_view_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/warm/plan_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/warm/warming_test.cc)

@@ -158,6 +158,17 @@ constexpr std::array cases{
            rig.cluster.primary.facts.settings["archive_mode"] = "on";
            rig.cluster.primary.facts.archive_ready.reset();
          }},
+    Case{"warm", Level::warn,
+         [](Rig& rig) {
+           rig.primary_cache.kept = {{{6, 1663, 100, 0}, 0, 0xff, 5}};
+         }},
+    Case{"warm", Level::warn, [](Rig& rig) { rig.primary_cache.tools.buffercache = {}; }},
+    Case{"warm", Level::warn,
+         [](Rig& rig) {
+           rig.replica_cache.before = [](const std::string& call) {
+             if (call == "kept") throw Error(ErrorCode::query_failed, "could not access file");
+           };
+         }},
     Case{"pending_restart", Level::warn,
          [](Rig& rig) { rig.cluster.replica.facts.pending_restart = {"max_connections"}; }},
     Case{"headroom", Level::fail, [](Rig& rig) { rig.cluster.primary.state.connections = 95; }},
