@@ -77,6 +77,10 @@ int run_command(int argc, const char* const* argv) {
   running->add_option("--mix", mix, "Percentages of inserts, updates and deletes")->capture_default_str();
   running->add_option("--seed", run_options.seed, "The same seed makes the same operations")->capture_default_str();
 
+  running->add_option("--reads", run_options.reads, "Reads for each write, on as many connections more; 0: none")
+      ->check(CLI::Range(0.0, 10'000.0))
+      ->capture_default_str();
+
   CLI::App* const verifying = app.add_subcommand("verify", "Look for every acknowledged write of a ledger");
   add_common_settings(command_line, *verifying);
   VerifyOptions verify_options;

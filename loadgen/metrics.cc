@@ -22,6 +22,7 @@ struct View {
   Totals totals;
   std::optional<std::uint64_t> lost;
   std::optional<WriteGap::Gap> gap;
+  ReadTotals reads;
   double in_flight, rate, paused;
 };
 
@@ -53,15 +54,24 @@ void fill_errors(MetricFamily& family, const View& view) {
   }
 }
 
+void add_durations(MetricFamily& family, const char* label, std::string_view value, const Histogram& latency) {
+  prometheus::ClientMetric& metric = family.metric.emplace_back();
+  metric.label.push_back({label, std::string(value)});
+  metric.histogram.sample_count = latency.count();
+  metric.histogram.sample_sum = to_seconds(latency.sum());
+  for (const double bound : bounds) metric.histogram.bucket.push_back({latency.at_most(from_seconds(bound)), bound});
+  metric.histogram.bucket.push_back({latency.count(), std::numeric_limits<double>::infinity()});
+}
+
 void fill_durations(MetricFamily& family, const View& view) {
   for (std::size_t kind = 0; kind < kind_count; ++kind) {
-    const Histogram& latency = view.totals.latency[kind];
-    prometheus::ClientMetric& metric = family.metric.emplace_back();
-    metric.label.push_back({"operation", std::string(kind_names[kind])});
-    metric.histogram.sample_count = latency.count();
-    metric.histogram.sample_sum = to_seconds(latency.sum());
-    for (const double bound : bounds) metric.histogram.bucket.push_back({latency.at_most(from_seconds(bound)), bound});
-    metric.histogram.bucket.push_back({latency.count(), std::numeric_limits<double>::infinity()});
+    add_durations(family, "operation", kind_names[kind], view.totals.latency[kind]);
+  }
+}
+
+void fill_read_durations(MetricFamily& family, const View& view) {
+  for (std::size_t kind = 0; kind < read_kind_names.size(); ++kind) {
+    add_durations(family, "read", read_kind_names[kind], view.reads.latency[kind]);
   }
 }
 
@@ -81,6 +91,11 @@ constexpr std::array rows{
         fill_errors},
     Row{"pgrm_loadgen_operation_duration_seconds", MetricType::Histogram, "operation",
         "Time from when an acknowledged operation was due to its acknowledgement", fill_durations},
+    Row{"pgrm_loadgen_read_duration_seconds", MetricType::Histogram, "read",
+        "Time from when a read (--reads) was due to its answer", fill_read_durations},
+    Row{"pgrm_loadgen_read_errors_total", MetricType::Counter, "",
+        "Attempts at a read that the server refused, or that found or lost no connection",
+        [](MetricFamily& family, const View& view) { one(family, static_cast<double>(view.reads.failed)); }},
     Row{"pgrm_loadgen_inflight_operations", MetricType::Gauge, "", "Operations that were begun and have not ended",
         [](MetricFamily& family, const View& view) { one(family, view.in_flight); }},
     Row{"pgrm_loadgen_target_ops_per_second", MetricType::Gauge, "", "Rate asked for; 0 is as fast as it goes",
@@ -133,6 +148,7 @@ std::vector<MetricFamily> Metrics::Collect() const {
   const View view{stats_.totals(),
                   loss_check_.lost(),
                   write_gap_.longest(WriteGap::Window::run),
+                  reads_.totals(),
                   static_cast<double>(pacer_.in_flight()),
                   pacer_.rate(),
                   pacer_.paused() ? 1.0 : 0.0};

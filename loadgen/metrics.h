@@ -9,6 +9,7 @@
 
 #include "loadgen/loss_check.h"
 #include "loadgen/pacer.h"
+#include "loadgen/reads.h"
 #include "loadgen/stats.h"
 
 namespace pgrm::loadgen {
@@ -16,8 +17,9 @@ namespace pgrm::loadgen {
 /// Built anew for every scrape; a scrape touches no database. Thread-safe. Everything outlives it.
 class Metrics final : public prometheus::Collectable {
  public:
-  Metrics(const Stats& stats, const WriteGap& write_gap, const Pacer& pacer, const LossCheck& loss_check)
-      : stats_(stats), write_gap_(write_gap), pacer_(pacer), loss_check_(loss_check) {}
+  Metrics(const Stats& stats, const WriteGap& write_gap, const Pacer& pacer, const LossCheck& loss_check,
+          const ReadStats& reads)
+      : stats_(stats), write_gap_(write_gap), pacer_(pacer), loss_check_(loss_check), reads_(reads) {}
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
@@ -25,6 +27,7 @@ class Metrics final : public prometheus::Collectable {
   const WriteGap& write_gap_;
   const Pacer& pacer_;
   const LossCheck& loss_check_;
+  const ReadStats& reads_;
 };
 
 enum class CatalogueFormat : std::uint8_t { text, markdown };

@@ -64,6 +64,21 @@ std::string summary(const Totals& totals, Duration length, const std::optional<W
   return text + "\n";
 }
 
+std::string reads_part(const ReadTotals& part, Duration length) {
+  return fmt::format("{:.1f} reads/s  {}  errors {}", per_second(part.count(), length), latencies(part.all_latencies()),
+                     part.failed);
+}
+
+nlohmann::json to_json(const ReadTotals& totals, Duration length) {
+  nlohmann::json json{{"reads_per_second", per_second(totals.count(), length)},
+                      {"failed", totals.failed},
+                      {"latency_seconds", to_json(totals.all_latencies())}};
+  for (std::size_t kind = 0; kind < read_kind_names.size(); ++kind) {
+    json["by_read"][std::string(read_kind_names[kind])] = to_json(totals.latency[kind]);
+  }
+  return json;
+}
+
 nlohmann::json to_json(const Histogram& latency) {
   nlohmann::json json = {{"count", latency.count()}};
   if (latency.count() == 0) return json;

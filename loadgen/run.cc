@@ -8,6 +8,7 @@
 #include <exception>
 #include <latch>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <random>
@@ -21,6 +22,7 @@
 #include "loadgen/loss_check.h"
 #include "loadgen/metrics.h"
 #include "loadgen/pacer.h"
+#include "loadgen/reads.h"
 #include "loadgen/report.h"
 #include "loadgen/stats.h"
 
@@ -52,14 +54,16 @@ class Run {
         out_(out),
         workload_(new_run(), options.seed, options.mix),
         pacer_(clock, options.ops_per_second),
+        read_pacer_(clock, options.ops_per_second * options.reads),
         stats_(static_cast<std::size_t>(options.connections)),
         write_gap_(clock),
         complaints_(clock),
         loss_check_(writable_one_of(options.pair), workload_.run()),
-        metrics_(stats_, write_gap_, pacer_, loss_check_),
+        metrics_(stats_, write_gap_, pacer_, loss_check_, read_stats_),
         shared_{clock,      workload_,   pacer_,     stats_,
                 write_gap_, complaints_, turnstile_, [this](Outcome&& outcome) {
                   finish(std::move(outcome)); }},
+        shared_reads_{clock, read_pacer_, read_stats_, complaints_, options.seed},
         server_(options.listen) {
     identity_ = identity_of(options.pair);
     add_controls(server_, controls(), options.control_token);
@@ -70,6 +74,7 @@ class Run {
     }
     for (std::size_t id = 0; id < static_cast<std::size_t>(options.connections); ++id) {
       clients_.emplace_back(shared_, options.pair, id);
+      if (options.reads > 0) readers_.emplace_back(shared_reads_, options.pair, id);
     }
   }
 
@@ -83,6 +88,7 @@ class Run {
     began_ = clock_.now();
     server_.start();
     pacer_.resume();
+    read_pacer_.resume();
     spdlog::info("run {}: {} on {} connections, mix {}, listening on port {}", workload_.run(), rate_in_words(),
                  options_.connections, fmt::join(options_.mix, "/"), server_.port());
     threads_.emplace_back([this] { look_until_end(); });
@@ -96,12 +102,15 @@ class Run {
     const Totals totals = stats_.totals();
     nlohmann::json last = state(ended);
     for (const Histogram& latency : stats_.by_client()) last["by_connection"].push_back(to_json(latency));
-    out_ << summary(totals, ended - began_, write_gap_.longest(WriteGap::Window::run)) << last.dump() << std::endl;
+    out_ << summary(totals, ended - began_, write_gap_.longest(WriteGap::Window::run));
+    if (!readers_.empty()) out_ << "  " << reads_part(read_stats_.totals(), ended - began_) << '\n';
+    out_ << last.dump() << std::endl;
   }
 
  private:
   void end() {
     pacer_.end();
+    read_pacer_.end();
     ending_.request_stop();
   }
 
@@ -134,19 +143,28 @@ class Run {
         }
       });
     }
+    for (Reader& reader : readers_) {
+      threads_.emplace_back([this, &reader] { reader.run(ending_.get_token()); });
+    }
     warm->wait();
   }
 
   void report_until_end() {
     const Mono ends = options_.duration ? began_ + *options_.duration : Mono::max();
     Totals last = stats_.totals();
+    ReadTotals last_reads = read_stats_.totals();
     for (Mono from = began_; from < ends;) {
       if (clock_.sleep_until(std::min(ends, from + options_.report_interval), ending_.get_token())) return;
       const Mono now = clock_.now();
       const Totals totals = stats_.totals();
       out_ << interval_line(totals.since(last), now - from, now - began_, write_gap_.longest(WriteGap::Window::report),
-                            pacer_.paused())
-           << std::endl;
+                            pacer_.paused());
+      if (!readers_.empty()) {
+        const ReadTotals totals_of_reads = read_stats_.totals();
+        out_ << "  |  " << reads_part(totals_of_reads.since(last_reads), now - from);
+        last_reads = totals_of_reads;
+      }
+      out_ << std::endl;
       write_gap_.restart(WriteGap::Window::report);
       last = totals;
       from = now;
@@ -170,12 +188,17 @@ class Run {
         .pause =
             [this] {
               write_gap_.restart(WriteGap::Window::pause);
+              restart_reads();
               if (!pacer_.pause(drain_budget)) return false;
               if (ledger_) ledger_->flush();
               return true;
             },
         .resume = [this] { pacer_.resume(); },
-        .set_rate = [this](double rate) { pacer_.set_rate(rate); },
+        .set_rate =
+            [this](double rate) {
+              pacer_.set_rate(rate);
+              read_pacer_.set_rate(rate * options_.reads);
+            },
         .state = [this] { return state(clock_.now()); },
         .metrics = [this] { return metrics::response({&metrics_}); },
     };
@@ -194,10 +217,24 @@ class Run {
             {"target_ops_per_second", pacer_.rate()},
             {"connections", options_.connections},
             {"totals", to_json(stats_.totals(), now - began_)},
+            {"reads", readers_.empty() ? nlohmann::json() : to_json(read_stats_.totals(), now - began_)},
+            {"reads_since_pause", reads_since_pause()},
             {"lost_writes", lost ? nlohmann::json(*lost) : nlohmann::json()},
             {"longest_write_gap_seconds", gap ? to_seconds(gap->length) : 0},
             {"longest_write_gap", to_json(gap)},
             {"longest_write_gap_since_pause", to_json(write_gap_.longest(WriteGap::Window::pause))}};
+  }
+
+  void restart_reads() {
+    const std::lock_guard lock(paused_mutex_);
+    paused_at_ = clock_.now();
+    reads_at_pause_ = read_stats_.totals();
+  }
+
+  nlohmann::json reads_since_pause() const {
+    const std::lock_guard lock(paused_mutex_);
+    if (!paused_at_ || readers_.empty()) return {};
+    return to_json(read_stats_.totals().since(reads_at_pause_), clock_.now() - *paused_at_);
   }
 
   const RunOptions& options_;
@@ -205,8 +242,12 @@ class Run {
   std::ostream& out_;
   std::string identity_;
   Workload workload_;
-  Pacer pacer_;
+  Pacer pacer_, read_pacer_;
   Stats stats_;
+  ReadStats read_stats_;
+  mutable std::mutex paused_mutex_;  // guards the two below
+  std::optional<Mono> paused_at_;
+  ReadTotals reads_at_pause_;
   WriteGap write_gap_;
   Complaints complaints_;
   Turnstile turnstile_;
@@ -219,7 +260,9 @@ class Run {
   // From here on, threads: each is stopped before what it uses.
   std::unique_ptr<Ledger> ledger_;
   Shared shared_;
+  SharedReads shared_reads_;
   std::deque<Client> clients_;
+  std::deque<Reader> readers_;
   std::deque<std::jthread> threads_;
   http::Server server_;
 };

@@ -24,6 +24,7 @@ struct RunOptions {
   std::string ledger{};                // path; empty: none
   Mix mix = default_mix;
   std::uint64_t seed = 1;
+  double reads = 0;  // for each write; 0: none
   std::string listen{};
   Secret control_token{};
   std::function<void(int port)> started{};  // called when operations have begun and HTTP is answered; may be empty

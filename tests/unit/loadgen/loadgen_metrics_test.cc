@@ -25,7 +25,8 @@ class LoadgenMetrics : public testing::Test {
   WriteGap gap_{clock_};
   Pacer pacer_{clock_, 100};
   LossCheck loss_check_{Conninfo::parse("host=127.0.0.1"), 7};
-  Metrics metrics_{stats_, gap_, pacer_, loss_check_};
+  ReadStats reads_;
+  Metrics metrics_{stats_, gap_, pacer_, loss_check_, reads_};
 };
 
 TEST_F(LoadgenMetrics, AreThereBeforeAnythingHappened) {
@@ -36,6 +37,8 @@ TEST_F(LoadgenMetrics, AreThereBeforeAnythingHappened) {
            "pgrm_loadgen_operations_total{operation=\"delete\",table=\"audit_log\"} 0\n",
            "pgrm_loadgen_operation_errors_total{operation=\"update\",sqlstate_class=\"25\"} 0\n",
            "pgrm_loadgen_operation_duration_seconds_bucket{operation=\"insert\",le=\"+Inf\"} 0\n",
+           "pgrm_loadgen_read_duration_seconds_bucket{read=\"join\",le=\"+Inf\"} 0\n",
+           "pgrm_loadgen_read_errors_total 0\n",
            "pgrm_loadgen_inflight_operations 0\n",
            "pgrm_loadgen_target_ops_per_second 100\n",
            "pgrm_loadgen_acknowledged_writes_total 0\n",
