@@ -442,6 +442,28 @@ class HostileSettings {
   std::vector<std::string> names_;
 };
 
+TEST_F(ServerNodeTest, AnOrderThatWasGivenUpEndsInTheServer) {
+  Session admin(admin_.primary, "admin");
+  admin.open(soon);
+  if (admin.server_version() < 140000) GTEST_SKIP() << "PostgreSQL 13 does not look whether a client is still there";
+  const auto running = [&admin] {
+    return admin
+        .script(
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%pg_logical_emit_message%' "
+            "AND pid <> pg_backend_pid() AND state = 'active'",
+            soon)
+        .one()
+        .integer("n");
+  };
+  const auto agent = agent_on(admin_.primary);
+  ASSERT_TRUE(agent->observe(soon).timeline > 0);
+  constexpr std::int64_t for_many_seconds = 8LL << 30;
+  EXPECT_THROW(agent->fill_wal(for_many_seconds, std::chrono::milliseconds(100)), Error);
+  ASSERT_EQ(running(), 1) << "or the test proves nothing";
+  EXPECT_EQ(wait_until(system_clock(), std::chrono::seconds(3), tick, {}, [&] { return running() == 0; }),
+            WaitEnd::reached);
+}
+
 TEST_F(ServerNodeTest, NobodyElsesSettingsBreakASession) {
   struct Case {
     const char *set, *reset;
