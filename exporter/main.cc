@@ -43,7 +43,7 @@ int serve(const CommandLine& command_line) {
   command_line.set_up_logging();
 
   http::Server server(options.listen);
-  if (!options.web_config.empty()) server.configure(http::WebConfig::load(options.web_config));
+  server.configure(http::WebConfig::load(options.web_config));
   const Signals signals([&server, &options] { reload(server, options.web_config); });
   // The pages own it: the server, which answers until its end, is the last to go.
   const auto sampler = std::make_shared<Sampler>(observer_of(options.pair.primary), observer_of(options.pair.replica),

@@ -25,6 +25,7 @@ struct RunOptions {
   Mix mix = default_mix;
   std::uint64_t seed = 1;
   std::string listen{};
+  std::string web_config{};  // path; empty: plain HTTP
   Secret control_token{};
   std::function<void(int port)> started{};  // called when operations have begun and HTTP is answered; may be empty
 };

@@ -150,6 +150,16 @@ constexpr std::array table{
     Option{"LOADGEN_URL", [](Options& o, const Settings& s) { o.loadgen_url = s.text("LOADGEN_URL"); },
            [](const Options& o) { return nlohmann::json(o.loadgen_url); },
            [](Options& o, const nlohmann::json& j) { o.loadgen_url = j; }},
+    Option{"LOADGEN_USER",
+           [](Options& o, const Settings& s) { o.loadgen_access.user = s.optional_text("LOADGEN_USER").value_or(""); },
+           [](const Options& o) { return nlohmann::json(o.loadgen_access.user); },
+           [](Options& o, const nlohmann::json& j) { o.loadgen_access.user = j; }},
+    Option{"LOADGEN_CA_FILE",
+           [](Options& o, const Settings& s) {
+             o.loadgen_access.ca_file = absolute(s.optional_text("LOADGEN_CA_FILE").value_or(""));
+           },
+           [](const Options& o) { return nlohmann::json(o.loadgen_access.ca_file); },
+           [](Options& o, const nlohmann::json& j) { o.loadgen_access.ca_file = j; }},
     Option{"HOOKS",
            [](Options& o, const Settings& s) {
              o.hooks_directory = absolute(s.optional_text("HOOKS").value_or(""));
@@ -280,13 +290,15 @@ Options options_from(const Settings& settings) {
   options.exporter_access = {.user = settings.optional_text("EXPORTER_USER").value_or(""),
                              .password = settings.secret("EXPORTER_PASSWORD"),
                              .ca_file = settings.optional_text("EXPORTER_CA_FILE").value_or("")};
-  options.loadgen_token = settings.secret("LOADGEN_CONTROL_TOKEN");
+  options.loadgen_access.password = settings.secret("LOADGEN_PASSWORD");
+  options.loadgen_access.bearer = settings.secret("LOADGEN_CONTROL_TOKEN");
   options.thresholds.bytes = settings.integer("LAG_THRESHOLD_BYTES", 1, 1L << 40);
   options.thresholds.seconds = settings.seconds("LAG_THRESHOLD_SECONDS", 0.001, 3600);
   options.required_checks = static_cast<int>(settings.integer("REQUIRED_SYNC_CHECKS", 1, 1000));
   options.sync_timeout = settings.seconds("SYNC_TIMEOUT", 0, 86400);
   options.state_dir = state_dir_from(settings);
   options.listen = settings.optional_text("AGENT_LISTEN").value_or("");
+  options.web_config = settings.optional_text("AGENT_WEB_CONFIG").value_or("");
   return options;
 }
 

@@ -42,12 +42,13 @@ struct Options {
   bool rehearsal = false;    // everything before the promotion for real, and then back
   std::string exporter_url;
   http::Access exporter_access;
-  std::string state_dir;  // absolute
-  std::string listen;     // of /metrics during a cutover, empty: off
+  std::string state_dir;   // absolute
+  std::string listen;      // of /metrics during a cutover, empty: off
+  std::string web_config;  // of the same; empty: plain HTTP
   LagThresholds thresholds;
   int required_checks = 3;
   Duration sync_timeout{};
-  Secret loadgen_token;
+  http::Access loadgen_access;
   bool ha_manager_paused = false;   // a person says so, of an HA manager that is seen on the pair
   bool lose_logical_slots = false;  // a person accepts that consumers of logical replication lose their place
 
