@@ -157,18 +157,21 @@ TEST_F(ServerNodeTest, FillsAndEndsAWalSegmentWithoutATransaction) {
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, replayed), WaitEnd::reached);
 }
 
-TEST_F(ServerNodeTest, WalInitZeroOfAStandbyGoesAndComes) {
+TEST_F(ServerNodeTest, SettingsOfAStandbyGoAndCome) {
   const auto in_effect = [&] {
     Session anew(admin_.replica, "anew");
     anew.open(soon);
     return anew.script("SHOW wal_init_zero", soon).one().text("wal_init_zero");
   };
-  EXPECT_EQ(replica_->wal_init_zero(soon), std::nullopt);
-  replica_->set_wal_init_zero("off", soon);
-  EXPECT_EQ(replica_->wal_init_zero(soon), "off");
+  const std::vector<std::string> names{"restore_command", "wal_init_zero"};
+  const SystemSettings none{{"restore_command", std::nullopt}, {"wal_init_zero", std::nullopt}};
+  const SystemSettings set{{"restore_command", "cp '/nowhere/%f' \"%p\""}, {"wal_init_zero", "off"}};
+  EXPECT_EQ(replica_->system_settings(names, soon), none);
+  replica_->set_system_settings(set, soon);
+  EXPECT_EQ(replica_->system_settings(names, soon), set);
   EXPECT_EQ(in_effect(), "off");
-  replica_->set_wal_init_zero(std::nullopt, soon);
-  EXPECT_EQ(replica_->wal_init_zero(soon), std::nullopt);
+  replica_->set_system_settings(none, soon);
+  EXPECT_EQ(replica_->system_settings(names, soon), none);
   EXPECT_EQ(in_effect(), "on");
 }
 
