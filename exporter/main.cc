@@ -64,7 +64,7 @@ int run(int argc, const char* const* argv) {
   CLI::App& app = command_line.app();
   command_line.add_settings(
       app, {"PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT", "PRIMARY_DSN", "REPLICA_DSN",
-            "POSTGRES_USER", "MONITORING_INTERVAL", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
+            "POSTGRES_USER", "MAINTENANCE_DB", "MONITORING_INTERVAL", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
             "REQUIRED_SYNC_CHECKS", "EXPORTER_LISTEN", "EXPORTER_WEB_CONFIG", "LOG_LEVEL", "LOG_FORMAT"});
   CLI::App* const explain = app.add_subcommand("explain", "Print the catalogue of metrics");
   bool markdown = false;

@@ -144,6 +144,10 @@ std::vector<std::string> hooks_in(const std::string& directory) {
 }
 
 constexpr std::array table{
+    Option{"MAINTENANCE_DB",
+           [](Options& o, const Settings& s) { o.pair.maintenance_database = s.text("MAINTENANCE_DB"); },
+           [](const Options& o) { return nlohmann::json(o.pair.maintenance_database); },
+           [](Options& o, const nlohmann::json& j) { o.pair.maintenance_database = j; }},
     Option{"TRAFFIC", [](Options& o, const Settings& s) { o.traffic = drivers(s); },
            [](const Options& o) { return nlohmann::json(o.traffic); },
            [](Options& o, const nlohmann::json& j) { o.traffic = j.get<std::vector<std::string>>(); }},
@@ -205,9 +209,9 @@ constexpr std::array table{
            [](Options& o, const nlohmann::json& j) { o.standby_slot = j; }},
     Option{"FOLLOW_SIBLINGS",
            [](Options& o, const Settings& s) {
-             o.siblings =
-                 servers(s, "FOLLOW_SIBLINGS", {{"user", s.text("POSTGRES_USER")}, {"dbname", maintenance_database}},
-                         "POSTGRES_PASSWORD");
+             o.siblings = servers(s, "FOLLOW_SIBLINGS",
+                                  {{"user", s.text("POSTGRES_USER")}, {"dbname", s.text("MAINTENANCE_DB")}},
+                                  "POSTGRES_PASSWORD");
            },
            [](const Options& o) { return without_passwords(o.siblings); },
            [](Options& o, const nlohmann::json& j) { o.siblings = conninfos(j); }},
@@ -278,6 +282,11 @@ std::string state_dir_from(const Settings& settings) {
 Options options_from(const Settings& settings) {
   Options options;
   for (const Option& option : table) option.read(options, settings);
+  if (options.fence == FenceForm::read_only && options.demotion == Demotion::closed) {
+    throw Error(ErrorCode::configuration,
+                "FENCE is read-only and DEMOTE is closed: only a closed fence can stay closed",
+                "leave out --fence read-only, or take --demote read-only");
+  }
   if (!settings.given("POSTGRES_DB")) {
     for (const char* const dsn : {"PRIMARY_DSN", "REPLICA_DSN"}) {
       if (!Conninfo::parse(settings.optional_text(dsn).value_or("")).get("dbname").empty()) continue;

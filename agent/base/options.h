@@ -102,7 +102,4 @@ Options options_from(const Settings& settings);
 /// STATE_DIR, absolute, whether it exists or not.
 std::string state_dir_from(const Settings& settings);
 
-/// Where the agent sits: not in the application database, whose door a cutover shuts.
-inline constexpr auto maintenance_database = "postgres";
-
 }  // namespace pgrm::agent

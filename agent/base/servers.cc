@@ -7,7 +7,7 @@ namespace pgrm::agent {
 Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings) {
   const NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
   const auto admin = [&](const Conninfo& server) {
-    return make_server_node(server.with("dbname", maintenance_database), options);
+    return make_server_node(server.with("dbname", pair.maintenance_database), options);
   };
   const auto both = [&](const Conninfo& server) {
     return Server{admin(server), make_server_node(server, options), [server, options](const std::string& database) {

@@ -25,6 +25,7 @@ inline constexpr std::array settings_table{
     Setting{"POSTGRES_USER", "--user", "postgres", "role to connect as"},
     Setting{"POSTGRES_PASSWORD", "", "", "its password (or POSTGRES_PASSWORD_FILE, ~/.pgpass, a service file)"},
     Setting{"POSTGRES_DB", "--database", "testdb", "application database"},
+    Setting{"MAINTENANCE_DB", "--maintenance-db", "postgres", "database for all that is not the application's"},
     Setting{"PRIMARY_HOST", "--primary-host", "localhost", "host of the primary"},
     Setting{"PRIMARY_PORT", "--primary-port", "5432", "port of the primary"},
     Setting{"REPLICA_HOST", "--replica-host", "localhost", "host of the replica"},

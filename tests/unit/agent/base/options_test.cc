@@ -30,6 +30,7 @@ Options options(Settings::Values values) {
 Settings::Values unusual() {
   return {{"POSTGRES_DB", "shop"},
           {"TRAFFIC", "loadgen,pgbouncer"},
+          {"MAINTENANCE_DB", "dba"},
           {"LOADGEN_URL", "http://elsewhere:1"},
           {"LOADGEN_USER", "alice"},
           {"LOADGEN_CA_FILE", "ca.crt"},
@@ -103,6 +104,11 @@ TEST(Options, BadOnesAreRefusedByName) {
       EXPECT_THAT(error.what(), HasSubstr(value));
     }
   }
+}
+
+TEST(Options, AReadOnlyFenceCannotStayClosed) {
+  EXPECT_THROW(options({{"FENCE", "read-only"}, {"DEMOTE", "closed"}}), Error);
+  EXPECT_EQ(options({{"DEMOTE", "closed"}}).demotion, Demotion::closed);
 }
 
 TEST(Options, TheDatabaseMustBeNamed) {
