@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
   on_rejoin->add_flag("--discard-diverged", arguments.discard_diverged,
                       "throw away what the old primary has committed and the new one lacks");
   on_cutover->add_flag("--all", arguments.all, "when refused, print the checks that passed too");
-  line.add_settings(*on_cutover, {"AGENT_LISTEN"});
+  line.add_settings(*on_cutover, {"AGENT_LISTEN", "AGENT_WEB_CONFIG"});
   bool abort = false;
   bool complete = false;
   CLI::Option* const go_back = on_recover->add_flag("--abort", abort, "go back to the old primary if not promoted");

@@ -43,7 +43,7 @@ int serve(const CommandLine& command_line) {
   command_line.set_up_logging();
 
   http::Server server(options.listen);
-  if (!options.web_config.empty()) server.configure(http::WebConfig::load(options.web_config));
+  server.configure(http::WebConfig::load(options.web_config));
   const Signals signals([&server, &options] { reload(server, options.web_config); });
   // The pages own it: the server, which answers until its end, is the last to go.
   const auto sampler = std::make_shared<Sampler>(observer_of(options.pair.primary), observer_of(options.pair.replica),
@@ -64,7 +64,7 @@ int run(int argc, const char* const* argv) {
   CLI::App& app = command_line.app();
   command_line.add_settings(
       app, {"PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT", "PRIMARY_DSN", "REPLICA_DSN",
-            "POSTGRES_USER", "MONITORING_INTERVAL", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
+            "POSTGRES_USER", "MAINTENANCE_DB", "MONITORING_INTERVAL", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
             "REQUIRED_SYNC_CHECKS", "EXPORTER_LISTEN", "EXPORTER_WEB_CONFIG", "LOG_LEVEL", "LOG_FORMAT"});
   CLI::App* const explain = app.add_subcommand("explain", "Print the catalogue of metrics");
   bool markdown = false;

@@ -4,18 +4,13 @@
 #include "exporter/watcher.h"
 
 namespace pgrm::exporter {
-namespace {
-
-/// Everything that the exporter asks for is the same in every database, and a cutover closes the application's own.
-Conninfo in_maintenance_database(const Conninfo& server) { return server.with("dbname", "postgres"); }
-
-}  // namespace
-
 Options options_from(const Settings& settings) {
   constexpr long exact_in_a_double = 1L << 53;
   const Pair pair = pair_from(settings);
+  // Everything that the exporter asks for is the same in every database, and a cutover closes the application's own.
   return {
-      .pair = {in_maintenance_database(pair.primary), in_maintenance_database(pair.replica)},
+      .pair = {pair.primary.with("dbname", pair.maintenance_database),
+               pair.replica.with("dbname", pair.maintenance_database), pair.maintenance_database},
       .policy = {.thresholds = {.bytes = settings.integer("LAG_THRESHOLD_BYTES", 1, exact_in_a_double),
                                 .seconds = settings.seconds("LAG_THRESHOLD_SECONDS", 0.001, 86400)},
                  .required = static_cast<int>(settings.integer("REQUIRED_SYNC_CHECKS", 1, 1'000'000)),

@@ -12,7 +12,7 @@
 namespace pgrm::exporter {
 
 struct Options {
-  Pair pair;  // in the maintenance database: see below
+  Pair pair;  // both in the maintenance database
   SyncPolicy policy;
   std::string listen;
   std::string web_config;  // a file; empty: plain HTTP

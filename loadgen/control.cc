@@ -8,6 +8,8 @@
 #include <optional>
 #include <utility>
 
+#include "core/base/error.h"
+
 namespace pgrm::loadgen {
 namespace {
 
@@ -24,7 +26,9 @@ bool same(const std::string& given, const std::string& expected) {
   return difference == 0;
 }
 
-std::optional<http::Response> refusal(const http::Request& request, const Secret& token) {
+std::optional<http::Response> refusal(const http::Request& request, const Authority& authority) {
+  const Secret& token = authority.token;
+  if (authority.passwords) return std::nullopt;
   if (token.empty()) {
     if (request.from_loopback) return std::nullopt;
     return http::error_response(403, "without LOADGEN_CONTROL_TOKEN, orders are taken from this machine only");
@@ -74,14 +78,19 @@ constexpr std::array orders{
 
 }  // namespace
 
-void add_controls(http::Server& server, Controls controls, const Secret& token) {
+void add_controls(http::Server& server, Controls controls, const Authority& authority) {
+  if (authority.passwords && !authority.token.empty()) {
+    throw Error(ErrorCode::configuration,
+                "LOADGEN_CONTROL_TOKEN and basic_auth_users of LOADGEN_WEB_CONFIG exclude each other",
+                "both are shown in the header Authorization: unset one of them");
+  }
   const auto shared = std::make_shared<const Controls>(std::move(controls));
   server.get("/metrics", [shared](const http::Request&) { return shared->metrics(); });
   server.get("/healthz", [](const http::Request&) { return answer({{"status", "ok"}}); });
   server.get("/api/v1/state", [shared](const http::Request&) { return answer(shared->state()); });
   for (const Order& order : orders) {
-    server.post(order.path, [shared, token, carry_out = order.carry_out](const http::Request& request) {
-      const auto refused = refusal(request, token);
+    server.post(order.path, [shared, authority, carry_out = order.carry_out](const http::Request& request) {
+      const auto refused = refusal(request, authority);
       return refused ? *refused : carry_out(*shared, request);
     });
   }

@@ -22,8 +22,14 @@ struct Controls {
 
 inline constexpr double max_ops_per_second = 1e6;
 
-/// Adds GET /metrics, /healthz, /api/v1/state and POST /api/v1/pause, /resume, /rate to `server`. A POST needs
-/// "Authorization: Bearer TOKEN"; without a token it has to come from this machine.
-void add_controls(http::Server& server, Controls controls, const Secret& token);
+/// Who may give orders. With neither: every program on this machine.
+struct Authority {
+  Secret token{};          // a POST needs "Authorization: Bearer TOKEN"
+  bool passwords = false;  // the server's own configuration demands one with every request
+};
+
+/// Adds GET /metrics, /healthz, /api/v1/state and POST /api/v1/pause, /resume, /rate to `server`. Throws
+/// Error(configuration) for an authority of both kinds: one header cannot show both.
+void add_controls(http::Server& server, Controls controls, const Authority& authority);
 
 }  // namespace pgrm::loadgen

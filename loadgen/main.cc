@@ -56,7 +56,7 @@ int run_command(int argc, const char* const* argv) {
 
   CLI::App* const running = app.add_subcommand("run", "Write at a steady rate until told to stop");
   add_common_settings(command_line, *running);
-  command_line.add_settings(*running, {"LOADGEN_LISTEN"});
+  command_line.add_settings(*running, {"LOADGEN_LISTEN", "LOADGEN_WEB_CONFIG"});
   RunOptions run_options;
   double report_interval = to_seconds(run_options.report_interval);
   double duration = 0;
@@ -117,6 +117,7 @@ int run_command(int argc, const char* const* argv) {
       if (for_long->count() > 0) run_options.duration = from_seconds(duration);
       run_options.mix = parse_mix(mix);
       run_options.listen = settings.text("LOADGEN_LISTEN");
+      run_options.web_config = settings.optional_text("LOADGEN_WEB_CONFIG").value_or("");
       run_options.control_token = settings.secret("LOADGEN_CONTROL_TOKEN");
       run(run_options, system_clock(), signals.token(), std::cout);
       return 0;

@@ -14,6 +14,7 @@
 #include <random>
 #include <thread>
 
+#include "core/http/web_config.h"
 #include "core/metrics/endpoint.h"
 #include "loadgen/client.h"
 #include "loadgen/control.h"
@@ -66,7 +67,9 @@ class Run {
         shared_reads_{clock, read_pacer_, read_stats_, complaints_, options.seed},
         server_(options.listen) {
     identity_ = identity_of(options.pair);
-    add_controls(server_, controls(), options.control_token);
+    const auto web_config = http::WebConfig::load(options.web_config);
+    server_.configure(web_config);
+    add_controls(server_, controls(), {.token = options.control_token, .passwords = web_config->has_users()});
     if (!options.ledger.empty()) {
       ledger_ = std::make_unique<Ledger>(
           options.ledger, identity_, workload_.run(), clock,

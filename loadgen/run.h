@@ -26,6 +26,7 @@ struct RunOptions {
   std::uint64_t seed = 1;
   double reads = 0;  // for each write; 0: none
   std::string listen{};
+  std::string web_config{};  // path; empty: plain HTTP
   Secret control_token{};
   std::function<void(int port)> started{};  // called when operations have begun and HTTP is answered; may be empty
 };

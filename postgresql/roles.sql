@@ -1,6 +1,7 @@
 -- What a cutover needs on the primary, and nothing else: the roles of exporter and agent, and the table that the agent
 -- proves the new primary with. Physical replication carries all of it to the replica. On a pair of your own, as superuser in
--- the database `postgres`, with the secrets out of argv:
+-- the database `postgres` (or in another one without an application: exporter and agent need its name as MAINTENANCE_DB),
+-- with the secrets out of argv:
 --
 --   psql -d postgres <<'END'
 --   \set database shop
@@ -56,10 +57,10 @@ WITH target AS (SELECT d.datname, o.rolname AS owner FROM pg_database AS d JOIN 
   (1, current_setting('is_superuser') <> 'on', format('"%s" is no superuser', session_user), 'run it as a superuser: psql -U postgres'),
   (2, pg_is_in_recovery(), 'this server is a standby', 'run it on the primary: replication carries it over'),
   (3, :'database' = '', 'database is not set', '\set database to the name of the application''s database'),
-  (4, :'database' = 'postgres', 'database is "postgres", which the agent sits in while it closes the application''s',
-      'give the application a database of its own'),
-  (5, current_database() <> 'postgres', format('connected to "%s", required is "postgres": the agent sits there', current_database()),
+  (4, current_database() IN ('template0', 'template1'), format('connected to "%s", which is a template', current_database()),
       'psql -d postgres'),
+  (5, :'database' = current_database(), format('database is "%s", to which you are connected: the agent works over another one', :'database'),
+      'psql -d postgres; if that is the application''s database, give the application one of its own'),
   (6, NOT EXISTS (SELECT FROM target), format('database "%s" does not exist', :'database'), '\l lists them'),
   (7, :'database_owner' = '', 'database_owner is not set',
       format('\set database_owner to the role that owns it: "%s"', (SELECT owner FROM target))),
@@ -95,7 +96,8 @@ SELECT current_setting('server_version_num')::integer >= 150000 AS has_granular_
        || CASE WHEN current_setting('server_version_num')::integer >= 170000 THEN ' -c event_triggers=off' ELSE '' END AS options
 \gset
 SELECT format('dbname=''%s'' options=''%s''', replace(replace(:'database', '\', '\\'), '''', '\'''), :'options') AS application,
-       format('dbname=postgres options=''%s''', :'options') AS home,
+       current_database() AS home_database,
+       format('dbname=''%s'' options=''%s''', replace(replace(current_database(), '\', '\\'), '''', '\'''), :'options') AS home,
        -- A superuser's rights are not given away with the ownership: then the fence is read-only.
        EXISTS (SELECT FROM pg_roles WHERE rolsuper AND pg_has_role(:'database_owner', oid, 'MEMBER')) AS owned_by_superuser
 \gset
@@ -215,7 +217,7 @@ GRANT pg_signal_backend TO pgrm_agent;  -- fence: ends the sessions that are lef
   ALTER ROLE pgrm_agent NOSUPERUSER;
   GRANT pg_checkpoint TO pgrm_agent;    -- prepare: a promotion right after a checkpoint has little to do
   GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only, synchronous_standby_names TO pgrm_agent;  -- fence, wedge
-  GRANT ALTER SYSTEM ON PARAMETER wal_init_zero TO pgrm_agent;  -- align_wal, on the future primary
+  GRANT ALTER SYSTEM ON PARAMETER wal_init_zero TO pgrm_agent;  -- replica_settings, on the future primary
   GRANT ALTER SYSTEM ON PARAMETER primary_conninfo TO pgrm_agent;  -- other standbys follow the new primary
   GRANT SET ON PARAMETER pgrm.cutover TO pgrm_agent;               -- the marker: which cutover is under way, and where
 \else
@@ -265,6 +267,8 @@ COMMIT;
 
 \connect -reuse-previous=on :home
 BEGIN;
+GRANT CONNECT ON DATABASE :"home_database", :"database" TO pgrm_agent;
+GRANT CONNECT ON DATABASE :"home_database" TO pgrm_monitor;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_reload_conf() TO pgrm_agent;
 GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) TO pgrm_agent;
 -- A fence that stands in the configuration only, not in effect yet.

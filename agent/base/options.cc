@@ -144,12 +144,26 @@ std::vector<std::string> hooks_in(const std::string& directory) {
 }
 
 constexpr std::array table{
+    Option{"MAINTENANCE_DB",
+           [](Options& o, const Settings& s) { o.pair.maintenance_database = s.text("MAINTENANCE_DB"); },
+           [](const Options& o) { return nlohmann::json(o.pair.maintenance_database); },
+           [](Options& o, const nlohmann::json& j) { o.pair.maintenance_database = j; }},
     Option{"TRAFFIC", [](Options& o, const Settings& s) { o.traffic = drivers(s); },
            [](const Options& o) { return nlohmann::json(o.traffic); },
            [](Options& o, const nlohmann::json& j) { o.traffic = j.get<std::vector<std::string>>(); }},
     Option{"LOADGEN_URL", [](Options& o, const Settings& s) { o.loadgen_url = s.text("LOADGEN_URL"); },
            [](const Options& o) { return nlohmann::json(o.loadgen_url); },
            [](Options& o, const nlohmann::json& j) { o.loadgen_url = j; }},
+    Option{"LOADGEN_USER",
+           [](Options& o, const Settings& s) { o.loadgen_access.user = s.optional_text("LOADGEN_USER").value_or(""); },
+           [](const Options& o) { return nlohmann::json(o.loadgen_access.user); },
+           [](Options& o, const nlohmann::json& j) { o.loadgen_access.user = j; }},
+    Option{"LOADGEN_CA_FILE",
+           [](Options& o, const Settings& s) {
+             o.loadgen_access.ca_file = absolute(s.optional_text("LOADGEN_CA_FILE").value_or(""));
+           },
+           [](const Options& o) { return nlohmann::json(o.loadgen_access.ca_file); },
+           [](Options& o, const nlohmann::json& j) { o.loadgen_access.ca_file = j; }},
     Option{"HOOKS",
            [](Options& o, const Settings& s) {
              o.hooks_directory = absolute(s.optional_text("HOOKS").value_or(""));
@@ -195,9 +209,9 @@ constexpr std::array table{
            [](Options& o, const nlohmann::json& j) { o.standby_slot = j; }},
     Option{"FOLLOW_SIBLINGS",
            [](Options& o, const Settings& s) {
-             o.siblings =
-                 servers(s, "FOLLOW_SIBLINGS", {{"user", s.text("POSTGRES_USER")}, {"dbname", maintenance_database}},
-                         "POSTGRES_PASSWORD");
+             o.siblings = servers(s, "FOLLOW_SIBLINGS",
+                                  {{"user", s.text("POSTGRES_USER")}, {"dbname", s.text("MAINTENANCE_DB")}},
+                                  "POSTGRES_PASSWORD");
            },
            [](const Options& o) { return without_passwords(o.siblings); },
            [](Options& o, const nlohmann::json& j) { o.siblings = conninfos(j); }},
@@ -268,6 +282,11 @@ std::string state_dir_from(const Settings& settings) {
 Options options_from(const Settings& settings) {
   Options options;
   for (const Option& option : table) option.read(options, settings);
+  if (options.fence == FenceForm::read_only && options.demotion == Demotion::closed) {
+    throw Error(ErrorCode::configuration,
+                "FENCE is read-only and DEMOTE is closed: only a closed fence can stay closed",
+                "leave out --fence read-only, or take --demote read-only");
+  }
   if (!settings.given("POSTGRES_DB")) {
     for (const char* const dsn : {"PRIMARY_DSN", "REPLICA_DSN"}) {
       if (!Conninfo::parse(settings.optional_text(dsn).value_or("")).get("dbname").empty()) continue;
@@ -280,7 +299,8 @@ Options options_from(const Settings& settings) {
   options.exporter_access = {.user = settings.optional_text("EXPORTER_USER").value_or(""),
                              .password = settings.secret("EXPORTER_PASSWORD"),
                              .ca_file = settings.optional_text("EXPORTER_CA_FILE").value_or("")};
-  options.loadgen_token = settings.secret("LOADGEN_CONTROL_TOKEN");
+  options.loadgen_access.password = settings.secret("LOADGEN_PASSWORD");
+  options.loadgen_access.bearer = settings.secret("LOADGEN_CONTROL_TOKEN");
   options.thresholds.bytes = settings.integer("LAG_THRESHOLD_BYTES", 1, 1L << 40);
   options.thresholds.seconds = settings.seconds("LAG_THRESHOLD_SECONDS", 0.001, 3600);
   options.required_checks = static_cast<int>(settings.integer("REQUIRED_SYNC_CHECKS", 1, 1000));
@@ -288,6 +308,7 @@ Options options_from(const Settings& settings) {
   options.warm_rate = settings.number("WARM_RATE", 0, 1e6);
   options.state_dir = state_dir_from(settings);
   options.listen = settings.optional_text("AGENT_LISTEN").value_or("");
+  options.web_config = settings.optional_text("AGENT_WEB_CONFIG").value_or("");
   return options;
 }
 

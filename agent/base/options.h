@@ -44,12 +44,13 @@ struct Options {
   double warm_rate = 0;      // megabytes per second at most; 0: as replay allows
   std::string exporter_url;
   http::Access exporter_access;
-  std::string state_dir;  // absolute
-  std::string listen;     // of /metrics during a cutover, empty: off
+  std::string state_dir;   // absolute
+  std::string listen;      // of /metrics during a cutover, empty: off
+  std::string web_config;  // of the same; empty: plain HTTP
   LagThresholds thresholds;
   int required_checks = 3;
   Duration sync_timeout{};
-  Secret loadgen_token;
+  http::Access loadgen_access;
   bool ha_manager_paused = false;   // a person says so, of an HA manager that is seen on the pair
   bool lose_logical_slots = false;  // a person accepts that consumers of logical replication lose their place
 
@@ -102,8 +103,5 @@ Options options_from(const Settings& settings);
 
 /// STATE_DIR, absolute, whether it exists or not.
 std::string state_dir_from(const Settings& settings);
-
-/// Where the agent sits: not in the application database, whose door a cutover shuts.
-inline constexpr auto maintenance_database = "postgres";
 
 }  // namespace pgrm::agent

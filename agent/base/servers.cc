@@ -8,7 +8,7 @@ Servers make_servers(const Pair& pair, const std::string& token, const std::vect
   const NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
   const NodeOptions watching{.application_name = options.application_name, .observer_timeout = warm_statement_timeout};
   const auto admin = [&](const Conninfo& server) {
-    return make_server_node(server.with("dbname", maintenance_database), options);
+    return make_server_node(server.with("dbname", pair.maintenance_database), options);
   };
   const auto both = [&](const Conninfo& server) {
     return Server{admin(server), make_server_node(server, options),

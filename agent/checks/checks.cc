@@ -26,6 +26,12 @@ long number_of(const NodeFacts& node, std::string_view name) {
 
 Verdict reachable(const NodeSample& node, const NodeFacts& facts) {
   if (!node.state) {
+    if (node.error.find("permission denied for database") != std::string::npos) {
+      return fail(node.error, "grant connect on that database to the agent's role, or name another: --maintenance-db");
+    }
+    if (node.error.find("database") != std::string::npos && node.error.find("does not exist") != std::string::npos) {
+      return fail(node.error, "name a database that exists and belongs to no application: --maintenance-db");
+    }
     return fail(node.error, "start the server, or correct host, port and credentials; then: agent preflight");
   }
   if (!facts.facts)
@@ -706,14 +712,17 @@ Verdict probe_table(const Facts& facts) {
 }
 
 Verdict fence_form(const Facts& facts) {
-  if (facts.database == maintenance_database) {
-    return fail(
-        fmt::format("the application's database is {}, over which the agent works: it cannot be closed",
-                    facts.database),
-        fmt::format("move the application to a database of its own: alter database {} rename to …", facts.database));
+  if (facts.database == facts.maintenance_database) {
+    return fail(fmt::format("the application's database is {}, over which the agent works: it cannot be closed",
+                            facts.database),
+                "give the agent another one, without an application: --maintenance-db");
   }
   const FenceChoice choice = choose_fence(facts.fence, facts.primary.facts->databases);
   if (!choice.form) return fail(choice.reason, choice.hint);
+  if (facts.demotion == Demotion::closed && choice.form != FenceForm::closed) {
+    return fail("only a closed fence can stay closed, and it is " + choice.reason,
+                choice.hint.empty() ? "--demote read-only" : choice.hint + ", or take --demote read-only");
+  }
   if (choice.form == FenceForm::closed || facts.fence) return pass(choice.reason);
   return warn(choice.reason, choice.hint);
 }

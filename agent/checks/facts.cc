@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "agent/base/state_dir.h"
+#include "agent/checks/judging.h"
 #include "core/base/error.h"
 #include "core/replication/catch_up.h"
 #include "core/replication/lag.h"
@@ -155,6 +156,7 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   ask_database(facts.primary, servers.primary, options.call_deadline);
   ask_database(facts.replica, servers.replica, options.call_deadline);
   facts.database = options.pair.primary.get("dbname");
+  facts.maintenance_database = options.pair.maintenance_database;
   ask_other_databases(facts.primary, servers.primary, facts.primary, facts.database, options.call_deadline);
   ask_other_databases(facts.replica, servers.replica, facts.primary, facts.database, options.call_deadline);
   try_logins(facts.primary, servers.primary, facts.primary, options.call_deadline);
@@ -195,6 +197,28 @@ std::string missing_for_alignment(const Facts& facts) {
   if (!has_right(facts.primary, "pg_switch_wal")) missing.emplace_back("pg_switch_wal");
   if (!has_right(facts.replica, "ALTER SYSTEM wal_init_zero")) missing.emplace_back("ALTER SYSTEM wal_init_zero");
   return fmt::format("{}", fmt::join(missing, ", "));
+}
+
+std::string keeps_restore_command(const Facts& facts) {
+  if (setting_of(facts.replica, "restore_command").empty()) return {};
+  if (std::ranges::count(facts.replica.facts->traces.command_line, "restore_command") > 0) {
+    return "it stands on the replica's command line";
+  }
+  const ServerState* const state = facts.sample.replica.state ? &*facts.sample.replica.state : nullptr;
+  if (state == nullptr || state->version < 140000) return "PostgreSQL 13 reads it at its start only";
+  if (!has_right(facts.replica, "ALTER SYSTEM restore_command")) {
+    return "the agent's role may not";
+  }
+  return {};
+}
+
+SystemSettings settings_for_promotion(const Facts& facts) {
+  SystemSettings settings;
+  if (segment_to_align(facts) != 0) settings["wal_init_zero"] = "off";
+  if (!setting_of(facts.replica, "restore_command").empty() && keeps_restore_command(facts).empty()) {
+    settings["restore_command"] = "";
+  }
+  return settings;
 }
 
 std::int64_t segment_to_align(const Facts& facts) {

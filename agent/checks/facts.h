@@ -52,7 +52,7 @@ struct Facts {
   bool lock_held = false;                             // the advisory lock is ours
   std::string lock_holder;                            // who has it otherwise
   std::optional<FenceForm> fence;                     // that was asked for
-  std::string database;                               // the application's
+  std::string database, maintenance_database;         // the application's; the one that the agent works over
   std::string state_dir_problem;
   std::uint64_t state_dir_free = 0;  // bytes
   LagThresholds thresholds;
@@ -64,6 +64,11 @@ struct Facts {
 /// cannot be had is a fact too.
 Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, NodeControl& node_control,
                    const Options& options, const Clock& clock);
+
+/// What the replica's settings shall be while it is promoted, see engine/replica_settings.h. REQUIRES: both facts.
+SystemSettings settings_for_promotion(const Facts& facts);
+/// Why restore_command is not one of them; empty when it is, or when there is none. REQUIRES: replica.facts.
+std::string keeps_restore_command(const Facts& facts);
 
 /// Whether the agent's role has it, by its name in ServerFacts::rights. REQUIRES: node.facts.
 bool has_right(const NodeFacts& node, std::string_view right);

@@ -128,18 +128,24 @@ Verdict background_workers(const Facts& facts) {
 }
 
 Verdict promotion_commands(const Facts& facts) {
-  static constexpr std::array run_then{"restore_command", "recovery_end_command", "archive_cleanup_command",
-                                       "promote_trigger_file"};
+  static constexpr std::array run_then{"recovery_end_command", "archive_cleanup_command", "promote_trigger_file"};
+  const auto quoted = [&](const char* name) { return fmt::format("{} = '{}'", name, setting_of(facts.replica, name)); };
   std::vector<std::string> set;
+  const std::string kept = keeps_restore_command(facts);
+  if (!kept.empty()) set.push_back(quoted("restore_command") + " (not set aside: " + kept + ")");
   for (const char* const name : run_then) {
-    const std::string value = setting_of(facts.replica, name);
-    if (!value.empty()) set.push_back(fmt::format("{} = '{}'", name, value));
+    if (!setting_of(facts.replica, name).empty()) set.push_back(quoted(name));
   }
-  if (set.empty()) return pass("the replica runs no command when it is promoted");
-  return warn(fmt::format("the replica runs these while writes are stopped: {}", fmt::join(set, "; ")),
-              "alter system set … = '' on the replica and select pg_reload_conf(), if streaming alone keeps it up "
-              "(PostgreSQL 13: restart for restore_command); a slow one prolongs the pause, one that is gone can stop "
-              "the new primary");
+  if (!set.empty()) {
+    return warn(fmt::format("the replica runs these while writes are stopped: {}", fmt::join(set, "; ")),
+                "alter system set … = '' on the replica and select pg_reload_conf(), if streaming alone keeps it up; a "
+                "slow one prolongs the pause, one that is gone can stop the new primary (docs/cutover.md, \"Why the "
+                "promotion is short\")");
+  }
+  if (setting_of(facts.replica, "restore_command").empty()) {
+    return pass("the replica runs no command when it is promoted");
+  }
+  return pass(quoted("restore_command") + " is set aside for the cutover; timelines in the archive are not looked at");
 }
 
 Verdict configuration(const Facts& facts) {

@@ -113,7 +113,8 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   }
   if (arguments.dry_run) return look_only(invocation, run, view, arguments);
   std::optional<MetricsServer> metrics;
-  if (!options.listen.empty()) metrics.emplace(options.listen, invocation.progress, pgrm::system_clock());
+  if (!options.listen.empty())
+    metrics.emplace(options.listen, options.web_config, invocation.progress, pgrm::system_clock());
   const Outcome outcome = run_cutover(run, open_journal);
   invocation.progress.concluded(outcome.exit_code);
   view.reset();

@@ -39,7 +39,7 @@ nlohmann::json ask_client_gap(const Options& options) {
   nlohmann::json gap;
   if (!options.tells("loadgen")) return gap;
   try {
-    const auto loadgen = http::make_client(options.loadgen_url, options.loadgen_token);
+    const auto loadgen = http::make_client(options.loadgen_url, options.loadgen_access);
     const auto closed = [&] {
       const auto state = nlohmann::json::parse(http::get_ok(*loadgen, "/api/v1/state", std::chrono::seconds(2)));
       const auto& seen = state.at("longest_write_gap_since_pause");

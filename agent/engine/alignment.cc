@@ -65,27 +65,11 @@ Lsn settle(Cutover& cutover) {
 std::string look_align_wal(Cutover& cutover) {
   if (cutover.wal_segment == 0) return why_not(cutover);
   const Lsn end = old_primary(cutover).wal_end(cutover.options.call_deadline).insert;
-  return fmt::format(
-      "writes up to {:.1f} MB of WAL that say nothing, so that the promotion need not copy a segment; wal_init_zero is "
-      "off on {} until it is open",
-      static_cast<double>(left_in_segment(end, cutover.wal_segment)) / 1e6, cutover.options.pair.replica.address());
-}
-
-nlohmann::json before_align_wal(Cutover& cutover) {
-  if (cutover.wal_segment == 0) return {};
-  const auto before = new_primary(cutover).wal_init_zero(cutover.options.call_deadline);
-  cutover.wal_init_zero_before.emplace(before);
-  return {{"wal_init_zero", before ? nlohmann::json(*before) : nlohmann::json()}};
-}
-
-void recall_align_wal(Cutover& cutover, const nlohmann::json& before) {
-  if (before.is_null()) return;
-  const nlohmann::json& value = before.at("wal_init_zero");
-  cutover.wal_init_zero_before.emplace(value.is_null() ? std::nullopt : std::optional(value.get<std::string>()));
+  return fmt::format("writes up to {:.1f} MB of WAL that say nothing, so that the promotion need not copy a segment",
+                     static_cast<double>(left_in_segment(end, cutover.wal_segment)) / 1e6);
 }
 
 static std::string align(Cutover& cutover) {
-  new_primary(cutover).set_wal_init_zero("off", cutover.options.call_deadline);
   const double rate = rate_of_the_application(cutover);
   std::int64_t filled = 0;
   Lsn end(0);
@@ -113,21 +97,6 @@ std::string run_align_wal(Cutover& cutover) {
     cutover.wal_segment = 0;  // nothing depends on it
     cutover.warnings.push_back(fmt::format("the WAL was not aligned: {}", error.what()));
     return "not aligned, the promotion copies a WAL segment: " + std::string(error.what());
-  }
-}
-
-void restore_wal_init_zero(Cutover& cutover) {
-  if (!cutover.wal_init_zero_before) return;
-  new_primary(cutover).set_wal_init_zero(*cutover.wal_init_zero_before, cutover.options.call_deadline);
-}
-
-void undo_align_wal(Cutover& cutover, const nlohmann::json&) {
-  try {
-    restore_wal_init_zero(cutover);
-  } catch (const Error& error) {
-    cutover.warnings.push_back(
-        fmt::format("wal_init_zero is still off on {}: {}; alter system reset wal_init_zero; select pg_reload_conf()",
-                    cutover.options.pair.replica.address(), error.what()));
   }
 }
 

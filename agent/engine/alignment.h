@@ -3,17 +3,12 @@
 // A standby that leaves recovery in the middle of a WAL segment copies that segment to its new timeline, all of it
 // (16 MB, or what initdb --wal-segsize said), and waits until the copy is on disk (XLogInitNewTimeline, XLogFileCopy):
 // most of what a promotion takes, and writes wait for it. When the last record ends a segment there is nothing to copy:
-//   before writes are stopped  most of the present segment is filled with messages that nobody reads, and
-//                              wal_init_zero is off on the future primary: the first segment of its new timeline is
-//                              created without being filled with zeros
+//   before writes are stopped  most of the present segment is filled with messages that nobody reads
 //   behind the fence           the little that is left of it is given up (pg_switch_wal), and sent as zeros
-//   once the new primary is open  wal_init_zero is as it was
 // Nothing rests on it: without the rights, or when the segment has ended meanwhile, the promotion copies.
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 
 #include "core/pg/lsn.h"
@@ -30,17 +25,10 @@ constexpr std::int64_t left_in_segment(Lsn at, std::int64_t segment) {
 
 // The step align_wal, see steps.h.
 std::string look_align_wal(Cutover& cutover);
-nlohmann::json before_align_wal(Cutover& cutover);
-void recall_align_wal(Cutover& cutover, const nlohmann::json& before);
 std::string run_align_wal(Cutover& cutover);
-/// Never throws Error: the replica may be what has failed, and a setting that stays behind there harms nobody.
-void undo_align_wal(Cutover& cutover, const nlohmann::json& before);
 
 /// On the fenced old primary: gives up the rest of the segment when there is little of it. Returns whether it did; then
 /// everything is flushed, too. Throws what Node throws.
 bool end_segment(Cutover& cutover);
-
-/// On the new primary, once it is open. Throws what Node throws.
-void restore_wal_init_zero(Cutover& cutover);
 
 }  // namespace pgrm::agent

@@ -42,12 +42,12 @@ struct Known {
   std::string id;                   // "<utc time>-<random>": in probes, journal and report
   std::string system_identifier{};  // what the preflight saw, and what must not change
   std::uint32_t old_timeline = 0, new_timeline = 0;
-  std::int64_t wal_segment = 0;  // bytes; 0: it is not aligned, see alignment.h
-  Mono prepared_at{};            // when the preparation began
-  Lsn prepared_from{0};          // and how far the old primary's WAL went then
-  /// What ALTER SYSTEM had set it to on the future primary; nullopt: it was not touched.
-  std::optional<std::optional<std::string>> wal_init_zero_before{};
-  std::optional<FencePlan> plan{};  // of the fence, once it is planned
+  std::int64_t wal_segment = 0;              // bytes; 0: it is not aligned, see alignment.h
+  Mono prepared_at{};                        // when the preparation began
+  Lsn prepared_from{0};                      // and how far the old primary's WAL went then
+  SystemSettings replica_settings{};         // for the time of the cutover, see replica_settings.h
+  SystemSettings replica_settings_before{};  // what is put back; empty: nothing was touched
+  std::optional<FencePlan> plan{};           // of the fence, once it is planned
   std::optional<Fence> fence{};
   std::future<bool> replica_accepts{};    // connections: asked while the fence is proved
   std::optional<Identity> promoted_as{};  // of the new primary, once this agent has seen it promoted

@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "agent/demote/rejoin.h"
-#include "agent/engine/alignment.h"
+#include "agent/engine/replica_settings.h"
 
 namespace pgrm::agent {
 
@@ -120,7 +120,7 @@ static std::string demote_in_place(Cutover& cutover, bool& untouched) {
 std::string run_demote_old(Cutover& cutover) {
   if (!cutover.plan) throw Error(ErrorCode::unfinished, "what was fenced is not known: the journal has no fence");
   let_clients_in(cutover);
-  restore_wal_init_zero(cutover);
+  restore_replica_settings(cutover);
   for (std::string& problem :
        redirect_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.replica, cutover.clock,
                          cutover.options.call_deadline)) {

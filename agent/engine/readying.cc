@@ -23,6 +23,7 @@ std::string run_preflight(Cutover& cutover) {
   cutover.system_identifier = facts.sample.primary.state->system_identifier;
   cutover.old_timeline = facts.sample.primary.state->timeline.value();
   cutover.wal_segment = segment_to_align(facts);
+  cutover.replica_settings = settings_for_promotion(facts);
   return sum_up(cutover.findings);
 }
 
@@ -97,14 +98,15 @@ static void prove_configuration(Server& server, const std::string& address, Dura
   }
 }
 
-/// The same on the replica, where only the alignment of the WAL needs it.
+/// The same on the replica, where only a short promotion needs it.
 static void prove_replica_configuration(Cutover& cutover) {
-  if (cutover.wal_segment == 0) return;
+  if (cutover.replica_settings.empty()) return;
   try {
     prove_configuration(cutover.servers.replica, cutover.options.pair.replica.address(), cutover.options.call_deadline);
   } catch (const Error& error) {
     cutover.wal_segment = 0;
-    cutover.warnings.push_back(fmt::format("{}; the promotion copies a WAL segment", error.what()));
+    cutover.replica_settings.clear();
+    cutover.warnings.push_back(fmt::format("{}; the promotion takes longer", error.what()));
   }
 }
 

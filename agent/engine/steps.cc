@@ -4,6 +4,7 @@
 
 #include "agent/engine/acts.h"
 #include "agent/engine/alignment.h"
+#include "agent/engine/replica_settings.h"
 
 namespace pgrm::agent {
 namespace {
@@ -41,14 +42,18 @@ constexpr std::array table{
          .run = run_prepare,
          .patience = patient},
     Step{.name = "hold", .why = "a person or the time of the day says when", .look = look_hold, .run = run_hold},
+    Step{.name = "replica_settings",
+         .why = "no setting of the replica delays the promotion",
+         .mutates = true,
+         .look = look_replica_settings,
+         .before = before_replica_settings,
+         .recall = recall_replica_settings,
+         .run = run_replica_settings,
+         .undo = undo_replica_settings},
     Step{.name = "align_wal",
          .why = "the promotion need not copy a WAL segment",
-         .mutates = true,
          .look = look_align_wal,
-         .before = before_align_wal,
-         .recall = recall_align_wal,
          .run = run_align_wal,
-         .undo = undo_align_wal,
          .patience = patient},
     Step{.name = "moment",
          .why = "writes are stopped only when they are going to stand for a short time",

@@ -451,7 +451,7 @@ void forget_attempt(Cutover& cutover, const std::string& message) {
   cutover.fence.reset();
   cutover.fenced_end.reset();
   cutover.plan.reset();
-  cutover.wal_init_zero_before.reset();
+  cutover.replica_settings_before.clear();
 }
 
 /// Whether nothing is left to do for a recovery.
@@ -460,9 +460,22 @@ bool is_settled(int exit_code) {
          exit_code != error_row(ErrorCode::undecided).exit_code;
 }
 
+/// What the exit code says is what is seen: a server may have died after it was proved to take writes.
+void hold_to_what_is_seen(const Cutover& cutover, Outcome& outcome) {
+  const bool done = outcome.exit_code == 0 && outcome.promoted;
+  if (!done && outcome.exit_code != error_row(ErrorCode::undone).exit_code) return;
+  const ServerSeen& open = done ? cutover.situation->new_primary : cutover.situation->old_primary;
+  if (open.seen() && open.takes_writes != false) return;
+  const std::string trouble = open.seen() ? "takes no writes: " + open.refusal : "cannot be seen: " + open.unseen;
+  conclude(outcome, done ? ErrorCode::unfinished : ErrorCode::undecided,
+           fmt::format("{}, but in the end {} {}", done ? "promoted" : "undone", open.address, trouble),
+           "bring it back; the guard, or agent recover, looks again");
+}
+
 /// What is told about the servers is what is seen in the end.
-void end(Cutover& cutover, Journal& journal, const Outcome& outcome) {
+void end(Cutover& cutover, Journal& journal, Outcome& outcome) {
   look(cutover);
+  hold_to_what_is_seen(cutover, outcome);
   try_to_record(cutover, [&] {
     if (!outcome.promoted) keep_promotion(cutover, journal);
     journal.end(outcome.exit_code);

@@ -41,7 +41,9 @@ class LoadgenTraffic final : public Traffic {
     const http::Reply reply = client_->post(path, budget);
     if (reply.status == 200) return;
     throw Error(ErrorCode::http_failed, fmt::format("{}{} answered {}", client_->describe(), path, reply.status),
-                reply.status == 401 || reply.status == 403 ? "set LOADGEN_CONTROL_TOKEN as loadgen has it" : "");
+                reply.status == 401 || reply.status == 403
+                    ? "set LOADGEN_CONTROL_TOKEN, or LOADGEN_USER and LOADGEN_PASSWORD, as loadgen has them"
+                    : "");
   }
 
   std::unique_ptr<http::Client> client_;
@@ -106,7 +108,7 @@ std::unique_ptr<Traffic> make_hook_traffic(std::string directory, std::vector<st
 Traffics make_traffics(const Options& options, const TrafficContext& context) {
   Traffics drivers;
   if (options.tells("loadgen")) {
-    drivers.push_back(make_loadgen_traffic(http::make_client(options.loadgen_url, options.loadgen_token)));
+    drivers.push_back(make_loadgen_traffic(http::make_client(options.loadgen_url, options.loadgen_access)));
   }
   // Before the poolers: what a hook changes for them is there when they read their configuration.
   if (!options.hooks_directory.empty()) {

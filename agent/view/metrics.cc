@@ -10,6 +10,7 @@
 
 #include "agent/engine/steps.h"
 #include "core/base/wait.h"
+#include "core/http/web_config.h"
 #include "core/metrics/endpoint.h"
 
 namespace pgrm::agent {
@@ -151,11 +152,13 @@ struct MetricsServer::State {
   http::Server server;  // last: its threads use the above
 };
 
-MetricsServer::MetricsServer(const std::string& listen, const Progress& progress, const Clock& clock)
+MetricsServer::MetricsServer(const std::string& listen, const std::string& web_config, const Progress& progress,
+                             const Clock& clock)
     : state_(std::make_unique<State>(listen, progress, clock)) {
   State& state = *state_;
   state.server.get("/metrics", [&state](const http::Request&) { return state.scrape(); });
   state.server.get("/healthz", [](const http::Request&) { return http::Response{200, "{\"status\": \"alive\"}\n"}; });
+  state.server.configure(http::WebConfig::load(web_config));
   state.server.start();
 }
 

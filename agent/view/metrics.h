@@ -22,8 +22,9 @@ std::string metrics_catalogue();
 /// Serves /metrics and /healthz for its lifetime. A scrape touches no server and holds up no step.
 class MetricsServer {
  public:
-  /// `progress` and `clock` must outlive it. Throws Error(configuration) when `listen` is no address or is taken.
-  MetricsServer(const std::string& listen, const Progress& progress, const Clock& clock);
+  /// `progress` and `clock` must outlive it. Throws Error(configuration) when `listen` is no address or is taken, or
+  /// for what is wrong in the file `web_config` (empty: plain HTTP).
+  MetricsServer(const std::string& listen, const std::string& web_config, const Progress& progress, const Clock& clock);
   ~MetricsServer();
 
   int port() const;

@@ -23,10 +23,9 @@ class HttplibClient final : public Client {
     client_.set_socket_options([this](socket_t socket) { std::ignore = watchdog_.watch(socket); });
   }
 
-  void present(const Secret& bearer) {
-    if (!bearer.empty()) client_.set_default_headers({{"Authorization", "Bearer " + bearer.reveal()}});
-  }
   void present(const Access& access) {
+    if (!access.bearer.empty() && access.user.empty())
+      client_.set_default_headers({{"Authorization", "Bearer " + access.bearer.reveal()}});
     if (!access.user.empty()) client_.set_basic_auth(access.user.c_str(), access.password.reveal().c_str());
     if (!access.ca_file.empty()) client_.set_ca_cert_path(access.ca_file.c_str());
   }
@@ -67,7 +66,7 @@ class HttplibClient final : public Client {
     }
     if (result.error() == httplib::Error::SSLServerVerification || result.error() == httplib::Error::SSLLoadingCerts) {
       throw Error(ErrorCode::unreachable, fmt::format("the certificate of {} is not to be trusted", url_),
-                  "name the file of its authority, e.g. EXPORTER_CA_FILE");
+                  "name the file of its authority: EXPORTER_CA_FILE, LOADGEN_CA_FILE");
     }
     throw Error(ErrorCode::unreachable, fmt::format("cannot reach {}", url_), hint);
   }
@@ -77,8 +76,9 @@ class HttplibClient final : public Client {
   httplib::Client client_;  // last: it tells the watchdog of its sockets
 };
 
-template <class Credentials>
-std::unique_ptr<Client> client_with(const std::string& url, const Credentials& credentials) {
+}  // namespace
+
+std::unique_ptr<Client> make_client(const std::string& url, const Access& access) {
   static const std::regex form(R"(https?://[^/?#@\s]+/?)");
   if (!std::regex_match(url, form)) {
     // A user and password in it would be repeated here, and are of no use anyway.
@@ -87,14 +87,9 @@ std::unique_ptr<Client> client_with(const std::string& url, const Credentials& c
                 fmt::format("\"{}\" is no URL like http://127.0.0.1:9717", tells ? url : "…@…"));
   }
   auto client = std::make_unique<HttplibClient>(url.ends_with('/') ? url.substr(0, url.size() - 1) : url);
-  client->present(credentials);
+  client->present(access);
   return client;
 }
-
-}  // namespace
-
-std::unique_ptr<Client> make_client(const std::string& url, const Secret& bearer) { return client_with(url, bearer); }
-std::unique_ptr<Client> make_client(const std::string& url, const Access& access) { return client_with(url, access); }
 
 std::string get_ok(Client& client, const std::string& path, Duration deadline) {
   Reply reply = client.get(path, deadline);

@@ -28,17 +28,17 @@ class Client {
   virtual std::string describe() const = 0;
 };
 
-/// How a client shows who it is, and knows whom it speaks to. Empty: not at all, and by the system's own authorities.
+/// How a client shows who it is, and knows which server it speaks to. Empty: not at all, and by the system's own
+/// authorities.
 struct Access {
-  std::string user;
-  Secret password;
-  std::string ca_file;  // of the authorities that may have signed the server's certificate
+  std::string user{};
+  Secret password{};
+  std::string ca_file{};  // of the authorities that may have signed the server's certificate
+  Secret bearer{};        // a token; with a user it is not sent, because one request cannot carry both
 };
 
-/// `url`: http://host:port or https://host:port, without a path. A `bearer` token that is not empty is sent with every
-/// request. Throws Error(configuration) for a URL that is none.
-std::unique_ptr<Client> make_client(const std::string& url, const Secret& bearer = {});
-std::unique_ptr<Client> make_client(const std::string& url, const Access& access);
+/// `url`: http://host:port or https://host:port, without a path. Throws Error(configuration) for a URL that is none.
+std::unique_ptr<Client> make_client(const std::string& url, const Access& access = {});
 
 /// get() that demands status 200. Throws Error(http_failed) otherwise.
 std::string get_ok(Client& client, const std::string& path, Duration deadline);

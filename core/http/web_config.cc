@@ -258,7 +258,7 @@ WebConfig::~WebConfig() = default;
 
 std::shared_ptr<const WebConfig> WebConfig::load(const std::string& path) {
   const auto config = std::make_shared<WebConfig>();
-  WebConfigFile(path).read_into(*config);
+  if (!path.empty()) WebConfigFile(path).read_into(*config);
   return config;
 }
 

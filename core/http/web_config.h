@@ -20,8 +20,9 @@ class WebConfig {
  public:
   /// Plain HTTP for everybody.
   WebConfig() = default;
-  /// Reads the file, and what it names (relative to it). Throws Error(configuration) that says what is wrong and where:
-  /// a key that is not supported here is an error, because a protection that is ignored is none.
+  /// Reads the file, and what it names (relative to it); an empty path: plain HTTP for everybody. Throws
+  /// Error(configuration) that says what is wrong and where: a key that is not supported here is an error, because a
+  /// protection that is ignored is none.
   static std::shared_ptr<const WebConfig> load(const std::string& path);
   ~WebConfig();
   WebConfig(const WebConfig&) = delete;

@@ -177,7 +177,10 @@ Secret Conninfo::text() const {
   return Secret(std::move(text));
 }
 
-std::string Conninfo::address() const { return host() + ":" + port(); }
+std::string Conninfo::address() const {
+  const std::string name = host();
+  return (name.find(':') == std::string::npos ? name : "[" + name + "]") + ":" + port();  // RFC 3986 for IPv6
+}
 
 std::string Conninfo::host() const {
   std::string host = get("host");
@@ -192,7 +195,7 @@ std::string Conninfo::port() const {
 std::string Conninfo::describe() const { return get("user") + "@" + address() + "/" + get("dbname"); }
 
 Pair pair_from(const Settings& settings) {
-  return {server_from(settings, "PRIMARY"), server_from(settings, "REPLICA")};
+  return {server_from(settings, "PRIMARY"), server_from(settings, "REPLICA"), settings.text("MAINTENANCE_DB")};
 }
 
 /// For getting as far as a password is asked for, and no further.

@@ -44,11 +44,13 @@ class Conninfo {
 struct Pair {
   Conninfo primary;
   Conninfo replica;
+  std::string maintenance_database =
+      "postgres";  // for all that is not the application's: its own is closed for a while
 };
 
-/// From PRIMARY_*, REPLICA_* and POSTGRES_*; a service of libpq's is replaced by what its file says. Database:
-/// POSTGRES_DB unless a DSN names one. Throws Error(usage) for a password on the command line, Error(configuration) for
-/// any other bad value.
+/// From PRIMARY_*, REPLICA_*, POSTGRES_* and MAINTENANCE_DB; a service of libpq's is replaced by what its file says.
+/// Database: POSTGRES_DB unless a DSN names one. Throws Error(usage) for a password on the command line,
+/// Error(configuration) for any other bad value.
 Pair pair_from(const Settings& settings);
 
 /// A conninfo that leads to one server today may lead to the other one tomorrow: after a promotion, for one. Throws

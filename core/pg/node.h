@@ -262,6 +262,9 @@ struct Attack {
   bool writes = true;
 };
 
+/// Settings by name as ALTER SYSTEM has them; nullopt: it has none.
+using SystemSettings = std::map<std::string, std::optional<std::string>>;
+
 /// Every call opens the connection when there is none; none is ever repeated silently. Not thread-safe: one thread at a
 /// time. All throw Error: unreachable, authentication, timeout, connection_lost, permission_denied, query_failed.
 /// After connection_lost or timeout of an order it is unknown whether it was carried out: look.
@@ -299,9 +302,8 @@ class Node {
   /// All client sessions but this process' own.
   virtual std::vector<ClientSession> client_sessions(Duration deadline) = 0;
 
-  /// What ALTER SYSTEM has set wal_init_zero to (whether new WAL segments are filled with zeros), nullopt where it has
-  /// not.
-  virtual std::optional<std::string> wal_init_zero(Duration deadline) = 0;
+  /// What ALTER SYSTEM has set these to.
+  virtual SystemSettings system_settings(const std::vector<std::string>& names, Duration deadline) = 0;
   /// The relations whose files these are, in the same order ("tablespace/database/file", as pg_waldump prints them);
   /// one that this session's database does not know stays what it is.
   virtual std::vector<std::string> relation_names(const std::vector<std::string>& files, Duration deadline) = 0;
@@ -352,8 +354,8 @@ class Node {
   /// Ends the present WAL segment and flushes everything (pg_switch_wal), at the price of no transaction id, if at most
   /// `most` bytes of it are left: they reach the standby as zeros. Whether it did. REQUIRES a primary.
   virtual bool switch_wal(std::int64_t most, Duration deadline) = 0;
-  /// ALTER SYSTEM SET (or RESET for nullopt) wal_init_zero, and a reload.
-  virtual void set_wal_init_zero(const std::optional<std::string>& value, Duration deadline) = 0;
+  /// ALTER SYSTEM SET (or RESET for nullopt) each of them, and one reload.
+  virtual void set_system_settings(const SystemSettings& values, Duration deadline) = 0;
   /// pg_promote(wait => false): returns as soon as the postmaster was told; false when it could not be told. After
   /// Error(unreachable) it was not ordered.
   virtual bool promote(Duration deadline) = 0;

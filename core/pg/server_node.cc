@@ -96,6 +96,7 @@ SELECT has_parameter_privilege('default_transaction_read_only', 'ALTER SYSTEM') 
        has_parameter_privilege('synchronous_standby_names', 'ALTER SYSTEM') AS alter_standbys,
        has_parameter_privilege('primary_conninfo', 'ALTER SYSTEM') AS alter_conninfo,
        has_parameter_privilege('wal_init_zero', 'ALTER SYSTEM') AS alter_init_zero,
+       has_parameter_privilege('restore_command', 'ALTER SYSTEM') AS alter_restore,
        pg_has_role('pg_checkpoint', 'USAGE') AS checkpoint)sql"},
                      {"pgrm_collations_15", R"sql(
 SELECT to_json(ARRAY(SELECT datname FROM pg_database
@@ -103,6 +104,7 @@ SELECT to_json(ARRAY(SELECT datname FROM pg_database
     VersionDependent{0,
                      {"pgrm_rights_13", R"sql(
 SELECT rolsuper AS alter_system, rolsuper AS alter_standbys, rolsuper AS alter_conninfo, rolsuper AS alter_init_zero,
+       rolsuper AS alter_restore,
        rolsuper AS checkpoint
   FROM pg_roles WHERE rolname = current_user)sql"},
                      {"pgrm_collations_13", "SELECT '[]' AS mismatches"}},
@@ -220,8 +222,9 @@ constexpr Statement order_switch{"pgrm_switch", R"sql(
 SELECT CASE WHEN l.bytes > 0 AND l.bytes <= $1::int8 THEN pg_switch_wal() END AS at
   FROM pg_size_bytes(current_setting('wal_segment_size')) AS segment (bytes),
        LATERAL (SELECT mod(segment.bytes - mod(pg_current_wal_insert_lsn() - '0/0', segment.bytes), segment.bytes)) AS l (bytes))sql"};
-constexpr Statement ask_wal_init_zero{"pgrm_wal_init_zero", R"sql(
-SELECT (SELECT reset_val FROM pg_settings WHERE name = 'wal_init_zero' AND sourcefile LIKE '%postgresql.auto.conf') AS value)sql"};
+constexpr Statement ask_system_settings{"pgrm_system_settings", R"sql(
+SELECT name, reset_val AS value FROM pg_settings
+ WHERE name = ANY ($1::text[]) AND sourcefile LIKE '%postgresql.auto.conf')sql"};
 constexpr Statement order_promote{"pgrm_promote", "SELECT pg_promote(wait => false) AS done"};
 // The key is "pgrmcut" as a number: one agent per cluster, whatever the application.
 constexpr Statement order_lock{"pgrm_lock", "SELECT pg_try_advisory_lock(x'7067726d637574'::bigint) AS held"};
@@ -389,6 +392,7 @@ class ServerNode final : public Node {
     facts.rights["ALTER SYSTEM synchronous_standby_names"] = more.one().boolean("alter_standbys").value_or(false);
     facts.rights["ALTER SYSTEM primary_conninfo"] = more.one().boolean("alter_conninfo").value_or(false);
     facts.rights["ALTER SYSTEM wal_init_zero"] = more.one().boolean("alter_init_zero").value_or(false);
+    facts.rights["ALTER SYSTEM restore_command"] = more.one().boolean("alter_restore").value_or(false);
     facts.rights["pg_checkpoint"] = more.one().boolean("checkpoint").value_or(false);
     return facts;
   }
@@ -560,14 +564,18 @@ class ServerNode final : public Node {
     return ask(order_switch, {std::to_string(most)}, deadline).one().lsn("at").has_value();
   }
 
-  std::optional<std::string> wal_init_zero(Duration deadline) override {
-    return ask(ask_wal_init_zero, {}, deadline).one().text("value");
+  SystemSettings system_settings(const std::vector<std::string>& settings, Duration deadline) override {
+    SystemSettings values;
+    for (const std::string& name : settings) values[name] = std::nullopt;
+    const Rows rows = ask(ask_system_settings, {fmt::format("{{{}}}", fmt::join(settings, ","))}, deadline);
+    for (std::size_t i = 0; i < rows.size(); ++i) values[rows[i].text("name").value()] = rows[i].text("value");
+    return values;
   }
 
-  void set_wal_init_zero(const std::optional<std::string>& value, Duration deadline) override {
+  void set_system_settings(const SystemSettings& values, Duration deadline) override {
     const Budget budget(deadline);
     open(budget.left());
-    alter_system("wal_init_zero", value, budget.left());
+    for (const auto& [name, value] : values) alter_system(name, value, budget.left());
     reload(budget.left());
   }
 

@@ -260,7 +260,10 @@ struct Session::State {
   }
 
   [[noreturn]] static void refuse(std::string_view message, const std::string& sqlstate) {
-    throw SqlError(code_of(sqlstate), fmt::format("{} (SQLSTATE {})", first_line(message), sqlstate), sqlstate);
+    const bool blocked = sqlstate == "55P03";  // lock_not_available
+    throw SqlError(
+        code_of(sqlstate), fmt::format("{} (SQLSTATE {})", first_line(message), sqlstate), sqlstate,
+        blocked ? "another session holds a lock: select pid, pg_blocking_pids(pid), query from pg_stat_activity" : "");
   }
 
   /// Throws when the connection is gone; otherwise returns.

@@ -21,8 +21,8 @@ namespace pgrm {
 /// A statement that the server refused. The session stays usable.
 class SqlError : public Error {
  public:
-  SqlError(ErrorCode code, const std::string& what, std::string sqlstate)
-      : Error(code, what), sqlstate_(std::move(sqlstate)) {}
+  SqlError(ErrorCode code, const std::string& what, std::string sqlstate, const std::string& hint = {})
+      : Error(code, what, hint), sqlstate_(std::move(sqlstate)) {}
   /// Five characters (PostgreSQL, appendix A), e.g. "25006".
   const std::string& sqlstate() const { return sqlstate_; }
 

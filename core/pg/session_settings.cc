@@ -25,6 +25,8 @@ constexpr std::array session_settings_table{
     // An order that waits for one ends before the agent gives it up and shuts the connection: then it is known not to
     // have been carried out.
     SessionSetting{"lock_timeout", 0, "{lock}", "2000"},
+    // What waits for no lock (a checkpoint, WAL to fill) ends soon after the agent has given it up or has died.
+    SessionSetting{"client_connection_check_interval", 140000, nullptr, "500"},
     SessionSetting{"idle_in_transaction_session_timeout", 0, "0", "0"},
     SessionSetting{"idle_session_timeout", 140000, "0", "0"},
     // A standby knows no serializable transactions, and one that is deferrable waits for others.

@@ -108,7 +108,7 @@ END
 # The machine's own configuration and keys, where they lie in the data directory: both ways bring over the new primary's.
 own_files() {
   local name
-  for name in postgresql.conf pg_hba.conf pg_ident.conf conf.d server.key server.crt root.crt root.crl; do
+  for name in postgresql.conf postgresql.auto.conf pg_hba.conf pg_ident.conf conf.d server.key server.crt root.crt root.crl; do
     if [ -e "$PGDATA/$name" ]; then echo "$name"; fi
   done
 }
@@ -132,9 +132,11 @@ put_own_back() {
 encryption() {
   local option name value
   if [ -n "${REPLICATION_OPTIONS:-}" ]; then printf ' %s' "$REPLICATION_OPTIONS"; return; fi
-  if ! have "$psql"; then return; fi
-  { ask_source "select current_setting('primary_conninfo')" || true; } |
-    { grep -oE "(sslmode|sslrootcert|sslcert|sslkey|sslcrl|sslnegotiation|ssl_min_protocol_version|gssencmode|channel_binding)=('[^']*'|[^ ]+)" || true; } |
+  if ! value=$(ask_source "select current_setting('primary_conninfo')"); then
+    say "how the new primary was encrypted cannot be asked: the stream is encrypted if the new primary offers it. REPLICATION_OPTIONS says how it must be" >&2
+    return
+  fi
+  printf '%s\n' "$value" | { grep -oE "(sslmode|sslrootcert|sslcert|sslkey|sslcrl|sslnegotiation|ssl_min_protocol_version|gssencmode|channel_binding)=('[^']*'|[^ ]+)" || true; } |
     while read -r option; do
       name=${option%%=*} value=${option#*=}
       value=${value#\'} value=${value%\'}
@@ -143,12 +145,27 @@ encryption() {
     done
 }
 
-# become_standby DIRECTORY: postgresql.auto.conf came with the copy and may hold the primary's own past.
+# What a standby must have at least as much of as its primary, or it stops replaying (manual, "Administrator's Overview" of hot
+# standby): where this machine, as it was when it was a primary, had less.
+capacity() {
+  local name value own
+  while IFS='|' read -r name value; do
+    own=$(control_value "$name setting")
+    if [ -n "$own" ] && [ "$own" -lt "$value" ]; then printf "%s = %s\n" "$name" "$value"; fi
+  done < <(ask_source "select case name when 'max_prepared_transactions' then 'max_prepared_xacts' when 'max_locks_per_transaction' then 'max_locks_per_xact' else name end, setting from pg_settings
+    where name in ('max_connections', 'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions', 'max_locks_per_transaction')") |
+    sed 's/^max_prepared_xacts/max_prepared_transactions/; s/^max_locks_per_xact/max_locks_per_transaction/'
+}
+
+# become_standby DIRECTORY: its postgresql.auto.conf may be the new primary's, which holds where that one streamed from, or
+# this machine's own, which holds what is left of the fence.
 become_standby() {
   local conninfo file=$1/postgresql.auto.conf
   conninfo="host=$(conninfo_value "$primary_host") port=$primary_port user=$(conninfo_value "$replication_user")"
   conninfo+=" passfile=$(conninfo_value "$passfile")$(encryption)"
-  if [ -e "$file" ]; then sed -i -E '/^(primary_conninfo|primary_slot_name)[ =]/d' "$file"; fi
+  if [ -e "$file" ]; then
+    sed -i -E "/^(primary_conninfo|primary_slot_name)[ =]/d; /^default_transaction_read_only = 'on'/d; /^synchronous_standby_names = '.*pgrm_/d" "$file"
+  fi
   printf "primary_conninfo = %s\nprimary_slot_name = %s\n" "$(conf_string "$conninfo")" "$(conf_string "$slot")" >>"$file"
   : >"$1/standby.signal"
   sync -f "$1"
@@ -221,8 +238,13 @@ if [ "${1:-}" = --diverged ]; then
   exit 0
 fi
 stopped || fail "the server in $PGDATA runs" "stop it first"
+control=$(LC_ALL=C pg_controldata "$PGDATA" 2>/dev/null || true)
+more_capacity=$(capacity || true)
+[ -z "$more_capacity" ] || say "a standby of this primary needs ${more_capacity//$'\n'/, }"
 keep_own
 # Without PG_VERSION, a new copy was interrupted: there is nothing to rewind.
 if [ -e "$PGDATA/PG_VERSION" ] && rewind; then become_standby "$PGDATA"; else new_copy; fi
 put_own_back
+become_standby "$PGDATA"
+if [ -n "$more_capacity" ]; then printf '%s\n' "$more_capacity" >>"$PGDATA/postgresql.auto.conf"; fi
 say "$PGDATA is a standby of $primary_host:$primary_port"

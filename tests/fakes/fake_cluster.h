@@ -34,9 +34,9 @@ class FakeCluster {
     ServerFacts facts;
     DatabaseFacts database, other_database;  // the application's; any other
     std::vector<std::string> probe_table_problems;
-    std::string refuses_role;                  // what it says to the application's role
-    Overrides written, override;               // by ALTER SYSTEM: in the file, and in effect
-    std::optional<std::string> wal_init_zero;  // by ALTER SYSTEM
+    std::string refuses_role;     // what it says to the application's role
+    Overrides written, override;  // by ALTER SYSTEM: in the file, and in effect
+    SystemSettings others;        // by ALTER SYSTEM
     std::vector<ClientSession> sessions;
     std::uint64_t next_xid = 700;
     // Of the catalogs, hence replicated.
@@ -121,6 +121,7 @@ class FakeCluster {
                               {"pg_read_all_settings", true},
                               {"pg_file_settings", true},
                               {"ALTER SYSTEM wal_init_zero", true},
+                              {"ALTER SYSTEM restore_command", true},
                               {"REPLICATION", true},
                               {"ALTER SYSTEM primary_conninfo", true},
                               {"ALTER SYSTEM default_transaction_read_only", true},
@@ -414,12 +415,18 @@ class FakeNode final : public Node {
       return wanted;
     });
   }
-  std::optional<std::string> wal_init_zero(Duration) override {
-    return call("wal_init_zero", [this] { return server().wal_init_zero; });
+  SystemSettings system_settings(const std::vector<std::string>& names, Duration) override {
+    return call("system_settings", [&] {
+      SystemSettings values;
+      for (const std::string& name : names) values[name] = server().others[name];
+      return values;
+    });
   }
-  void set_wal_init_zero(const std::optional<std::string>& value, Duration) override {
-    call("set_wal_init_zero(" + value.value_or("reset") + ")", [&] {
-      server().wal_init_zero = value;
+  void set_system_settings(const SystemSettings& values, Duration) override {
+    std::string text;
+    for (const auto& [name, value] : values) text += (text.empty() ? "" : ", ") + name + "=" + value.value_or("reset");
+    call("set_system_settings(" + text + ")", [&] {
+      for (const auto& [name, value] : values) server().others[name] = value;
       return true;
     });
   }

@@ -157,18 +157,21 @@ TEST_F(ServerNodeTest, FillsAndEndsAWalSegmentWithoutATransaction) {
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, replayed), WaitEnd::reached);
 }
 
-TEST_F(ServerNodeTest, WalInitZeroOfAStandbyGoesAndComes) {
+TEST_F(ServerNodeTest, SettingsOfAStandbyGoAndCome) {
   const auto in_effect = [&] {
     Session anew(admin_.replica, "anew");
     anew.open(soon);
     return anew.script("SHOW wal_init_zero", soon).one().text("wal_init_zero");
   };
-  EXPECT_EQ(replica_->wal_init_zero(soon), std::nullopt);
-  replica_->set_wal_init_zero("off", soon);
-  EXPECT_EQ(replica_->wal_init_zero(soon), "off");
+  const std::vector<std::string> names{"restore_command", "wal_init_zero"};
+  const SystemSettings none{{"restore_command", std::nullopt}, {"wal_init_zero", std::nullopt}};
+  const SystemSettings set{{"restore_command", "cp '/nowhere/%f' \"%p\""}, {"wal_init_zero", "off"}};
+  EXPECT_EQ(replica_->system_settings(names, soon), none);
+  replica_->set_system_settings(set, soon);
+  EXPECT_EQ(replica_->system_settings(names, soon), set);
   EXPECT_EQ(in_effect(), "off");
-  replica_->set_wal_init_zero(std::nullopt, soon);
-  EXPECT_EQ(replica_->wal_init_zero(soon), std::nullopt);
+  replica_->set_system_settings(none, soon);
+  EXPECT_EQ(replica_->system_settings(names, soon), none);
   EXPECT_EQ(in_effect(), "on");
 }
 
@@ -441,6 +444,28 @@ class HostileSettings {
   std::string reset_;
   std::vector<std::string> names_;
 };
+
+TEST_F(ServerNodeTest, AnOrderThatWasGivenUpEndsInTheServer) {
+  Session admin(admin_.primary, "admin");
+  admin.open(soon);
+  if (admin.server_version() < 140000) GTEST_SKIP() << "PostgreSQL 13 does not look whether a client is still there";
+  const auto running = [&admin] {
+    return admin
+        .script(
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE query LIKE '%pg_logical_emit_message%' "
+            "AND pid <> pg_backend_pid() AND state = 'active'",
+            soon)
+        .one()
+        .integer("n");
+  };
+  const auto agent = agent_on(admin_.primary);
+  ASSERT_TRUE(agent->observe(soon).timeline > 0);
+  constexpr std::int64_t for_many_seconds = 8LL << 30;
+  EXPECT_THROW(agent->fill_wal(for_many_seconds, std::chrono::milliseconds(100)), Error);
+  ASSERT_EQ(running(), 1) << "or the test proves nothing";
+  EXPECT_EQ(wait_until(system_clock(), std::chrono::seconds(3), tick, {}, [&] { return running() == 0; }),
+            WaitEnd::reached);
+}
 
 TEST_F(ServerNodeTest, NobodyElsesSettingsBreakASession) {
   struct Case {

@@ -35,6 +35,8 @@ struct Shape {
   bool restarts = false;  // both servers restart before the recovery
   bool rehearsal = false;
 
+  friend std::ostream& operator<<(std::ostream& out, const Shape& shape) { return out << shape.name; }
+
   void set_up(Rig& rig) const {
     rig.options.fence = fence;
     rig.options.demotion = demotion;
@@ -102,7 +104,7 @@ class CrashMatrix : public testing::TestWithParam<Shape> {
       EXPECT_EQ(cluster.primary.override, Overrides());
       EXPECT_EQ(cluster.primary.written, Overrides());
     }
-    EXPECT_EQ(cluster.replica.wal_init_zero, std::nullopt);
+    EXPECT_EQ(cluster.replica.others["wal_init_zero"], std::nullopt);
     EXPECT_EQ(cluster[promoted ? Side::replica : Side::primary].subscriptions.size(), GetParam().subscribed ? 1U : 0U);
   }
 

@@ -15,6 +15,7 @@ list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/progress_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/recover_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/recovery_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/replica_settings_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/steps_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/traffic/pgbouncer_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/metrics_test.cc

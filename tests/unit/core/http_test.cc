@@ -51,7 +51,7 @@ TEST_F(Http, AnswersAndKeepsTheConnection) {
 }
 
 TEST_F(Http, PassesTheTokenAndKnowsLoopback) {
-  EXPECT_EQ(make_client(url(), Secret("abc"))->post("/who", soon).body, "Bearer abc here");
+  EXPECT_EQ(make_client(url(), {.bearer = Secret("abc")})->post("/who", soon).body, "Bearer abc here");
   EXPECT_EQ(make_client(url())->post("/who", soon).body, "nobody here");
 }
 

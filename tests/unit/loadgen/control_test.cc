@@ -4,10 +4,14 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "core/base/error.h"
 #include "core/http/client.h"
+#include "core/http/web_config.h"
 #include "tests/fakes/raw_http.h"
 
 namespace pgrm::loadgen {
@@ -20,7 +24,7 @@ constexpr auto soon = std::chrono::seconds(10);
 
 class ControlTest : public testing::Test {
  protected:
-  void start(const Secret& token = {}) {
+  void start(const Authority& authority = {}) {
     add_controls(server_,
                  {.pause =
                       [this] {
@@ -37,11 +41,11 @@ class ControlTest : public testing::Test {
                       [] {
                         return http::Response{200, "metrics", "text/plain"};
                       }},
-                 token);
+                 authority);
     server_.start();
   }
   std::unique_ptr<http::Client> client(const Secret& token = {}) const {
-    return http::make_client("http://127.0.0.1:" + std::to_string(server_.port()), token);
+    return http::make_client("http://127.0.0.1:" + std::to_string(server_.port()), {.bearer = token});
   }
 
   std::atomic<bool> paused_ = false;
@@ -72,7 +76,7 @@ TEST_F(ControlTest, SaysWhenSomethingIsStillInFlight) {
 }
 
 TEST_F(ControlTest, TakesOrdersOnlyWithTheToken) {
-  start(Secret("open sesame"));
+  start({.token = Secret("open sesame")});
   for (const char* const wrong : {"", "open", "open sesamf", "open sesame!"}) {
     for (const char* const order : {"/api/v1/pause", "/api/v1/resume", "/api/v1/rate"}) {
       EXPECT_EQ(client(Secret(wrong))->post(order, soon).status, 401) << wrong << order;
@@ -83,8 +87,28 @@ TEST_F(ControlTest, TakesOrdersOnlyWithTheToken) {
   EXPECT_TRUE(paused_);
 }
 
+TEST_F(ControlTest, AServerThatDemandsPasswordsTakesOrdersWithThem) {
+  const std::string file = testing::TempDir() + "control_test.yml";
+  std::ofstream(file) << "basic_auth_users: {agent: $2y$04$K6xUl8WCGIuVoIJuo3yLWeerRz6oLQYeFvgwvTyjFXjHIEbUT9JKS}\n";
+  const auto config = http::WebConfig::load(file);
+  std::filesystem::remove(file);
+  EXPECT_THROW(start({.token = Secret("both"), .passwords = config->has_users()}), Error);
+  server_.configure(config);
+  start({.passwords = config->has_users()});
+  const std::string url = "http://127.0.0.1:" + std::to_string(server_.port());
+  for (const char* const wrong : {"", "open", "open-sesamf"}) {
+    const auto stranger = http::make_client(url, {.user = "agent", .password = Secret(wrong)});
+    EXPECT_EQ(stranger->post("/api/v1/pause", soon).status, 401) << wrong;
+    EXPECT_EQ(stranger->get("/metrics", soon).status, 401) << wrong;
+  }
+  EXPECT_FALSE(paused_);
+  const auto agent = http::make_client(url, {.user = "agent", .password = Secret("open-sesame")});
+  EXPECT_EQ(agent->post("/api/v1/pause", soon).status, 200);
+  EXPECT_TRUE(paused_);
+}
+
 TEST_F(ControlTest, ReadingNeedsNoToken) {
-  start(Secret("open sesame"));
+  start({.token = Secret("open sesame")});
   const auto anybody = client();
   EXPECT_EQ(http::get_ok(*anybody, "/metrics", soon), "metrics");
   EXPECT_EQ(json::parse(http::get_ok(*anybody, "/healthz", soon)).at("status"), "ok");

@@ -30,7 +30,10 @@ Options options(Settings::Values values) {
 Settings::Values unusual() {
   return {{"POSTGRES_DB", "shop"},
           {"TRAFFIC", "loadgen,pgbouncer"},
+          {"MAINTENANCE_DB", "dba"},
           {"LOADGEN_URL", "http://elsewhere:1"},
+          {"LOADGEN_USER", "alice"},
+          {"LOADGEN_CA_FILE", "ca.crt"},
           {"HOOKS", "some/hooks"},
           {"PGBOUNCER_DSN", "host=pool1; host=pool2 port=7000 user=admin"},
           {"PGBOUNCER_DATABASES", "one.ini;/etc/two.ini"},
@@ -62,6 +65,7 @@ TEST(Options, PathsAreAbsoluteSoThatARecoveryMayRunAnywhere) {
   const std::string here = std::filesystem::current_path();
   EXPECT_EQ(read.hooks_directory, here + "/some/hooks");
   EXPECT_EQ(read.node_control, here + "/control");
+  EXPECT_EQ(read.loadgen_access.ca_file, here + "/ca.crt");
   EXPECT_THAT(read.pooler_databases, ElementsAre(here + "/one.ini", "/etc/two.ini"));
   EXPECT_EQ(options({{"STATE_DIR", "state"}}).state_dir, here + "/state");
 }
@@ -100,6 +104,11 @@ TEST(Options, BadOnesAreRefusedByName) {
       EXPECT_THAT(error.what(), HasSubstr(value));
     }
   }
+}
+
+TEST(Options, AReadOnlyFenceCannotStayClosed) {
+  EXPECT_THROW(options({{"FENCE", "read-only"}, {"DEMOTE", "closed"}}), Error);
+  EXPECT_EQ(options({{"DEMOTE", "closed"}}).demotion, Demotion::closed);
 }
 
 TEST(Options, TheDatabaseMustBeNamed) {

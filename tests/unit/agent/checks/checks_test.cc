@@ -77,7 +77,22 @@ constexpr std::array cases{
            rig.cluster.replica.other_database.missing_extensions = {"postgis"};
          }},
     Case{"promotion_commands", Level::warn,
-         [](Rig& rig) { rig.cluster.replica.facts.settings["restore_command"] = "cp /archive/%f %p"; }},
+         [](Rig& rig) { rig.cluster.replica.facts.settings["recovery_end_command"] = "rm /run/standby"; }},
+    Case{"promotion_commands", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.replica.facts.settings["restore_command"] = "cp /archive/%f %p";
+           rig.cluster.replica.facts.rights["ALTER SYSTEM restore_command"] = false;
+         }},
+    Case{"promotion_commands", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.replica.facts.settings["restore_command"] = "cp /archive/%f %p";
+           rig.cluster.replica.facts.traces.command_line = {"restore_command"};
+         }},
+    Case{"promotion_commands", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.replica.facts.settings["restore_command"] = "cp /archive/%f %p";
+           rig.cluster.replica.state.version = rig.cluster.primary.state.version = 130022;
+         }},
     Case{"login_triggers", Level::warn, [](Rig& rig) { rig.cluster.primary.database.login_triggers = {"audit"}; }},
     Case{"background_workers", Level::warn,
          [](Rig& rig) {
@@ -259,6 +274,11 @@ constexpr std::array cases{
            rig.options.fence = FenceForm::read_only;
          }},
     Case{"fence_form", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.databases[0].may_alter = false; }},
+    Case{"fence_form", Level::fail,
+         [](Rig& rig) {
+           rig.options.demotion = Demotion::closed;
+           rig.cluster.primary.facts.databases[0].may_alter = false;
+         }},
     Case{"logical_slots", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.logical_slots = {"debezium"}; }},
     Case{"fence_rights", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_signal_backend"] = false; }},
     Case{"promote_rights", Level::fail, [](Rig& rig) { rig.cluster.replica.facts.rights["pg_promote"] = false; }},

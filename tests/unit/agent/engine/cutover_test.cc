@@ -19,7 +19,7 @@ using testing::Not;
 
 constexpr std::array orders{".fill_wal",
                             ".switch_wal",
-                            ".set_wal_init_zero",
+                            ".set_system_settings",
                             ".alter_system",
                             ".order_reload",
                             ".allow_connections",
@@ -96,10 +96,10 @@ TEST(Cutover, JournalHoldsBeginBeforeEveryChangeAndDoneAfterIt) {
   for (const std::string& line : rig.journal) text += line + "\n";
   std::vector<std::string> records;
   for (const JournalRecord& record : parse_journal(text)) records.push_back(record.record + " " + record.step);
-  EXPECT_THAT(records, ElementsAre("journal ", "begin align_wal", "done align_wal", "begin arm_fence", "done arm_fence",
-                                   "begin stop_traffic", "done stop_traffic", "begin fence", "done fence",
-                                   "begin promote", "done promote", "begin validate", "done validate", "begin open",
-                                   "done open", "begin demote_old", "done demote_old", "end "));
+  EXPECT_THAT(records, ElementsAre("journal ", "begin replica_settings", "done replica_settings", "begin arm_fence",
+                                   "done arm_fence", "begin stop_traffic", "done stop_traffic", "begin fence",
+                                   "done fence", "begin promote", "done promote", "begin validate", "done validate",
+                                   "begin open", "done open", "begin demote_old", "done demote_old", "end "));
   ASSERT_THAT(lines_at_order, ElementsAre(10U));
   EXPECT_THAT(rig.journal[9], HasSubstr("promote"));
 }
@@ -118,6 +118,21 @@ TEST(DryRun, RefusesForTheReasonsOfTheRealThing) {
   Rig rig;
   rig.cluster.primary.facts.prepared_transactions = 1;
   EXPECT_EQ(rig.dry().exit_code, 3);
+}
+
+TEST(Cutover, IsNotDoneWhenTheNewPrimaryDiesInTheEnd) {
+  Rig rig;
+  rig.cluster.after = [&](const std::string& call) {
+    if (call == "primary.attack" && !rig.cluster.replica.state.in_recovery) rig.cluster.replica.up = false;
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 6);
+  EXPECT_THAT(outcome.message, HasSubstr("new:5432 cannot be seen"));
+  rig.cluster.after = nullptr;
+  EXPECT_EQ(rig.recover().exit_code, 7);
+  rig.cluster.replica.restart();
+  EXPECT_EQ(rig.recover().exit_code, 0);
+  EXPECT_TRUE(rig.cluster.replica.writable());
 }
 
 TEST(Cutover, RefusesWhenTheReplicaIsDown) {

@@ -95,7 +95,7 @@ TEST(Prediction, IsMeasuredWithoutAnOrderToAnyServer) {
   EXPECT_FALSE(rig.cluster.calls.empty());
   for (const std::string& call : rig.cluster.calls) {
     for (const char* const order : {".override_read_only", ".end_sessions", ".checkpoint", ".promote", ".flush_wal",
-                                    ".fill_wal", ".switch_wal", ".set_wal_init_zero", ".write_probe", ".try_lock"}) {
+                                    ".fill_wal", ".switch_wal", ".set_system_settings", ".write_probe", ".try_lock"}) {
       EXPECT_THAT(call, testing::Not(HasSubstr(order)));
     }
   }

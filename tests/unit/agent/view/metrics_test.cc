@@ -111,7 +111,7 @@ TEST(CutoverMetrics, GiveAWarningHalfAPoint) {
 TEST(CutoverMetrics, AreServedUntilTheEndWasScraped) {
   FakeClock still;
   Progress progress(nullptr, false, false, still);
-  const MetricsServer server("127.0.0.1:0", progress, system_clock());
+  const MetricsServer server("127.0.0.1:0", "", progress, system_clock());
   const auto client = http::make_client("http://127.0.0.1:" + std::to_string(server.port()));
   EXPECT_THAT(http::get_ok(*client, "/metrics", std::chrono::seconds(10)),
               HasSubstr("pgrm_cutover_phase{phase=\"promote\"} 0"));

@@ -1,0 +1,86 @@
+#include "agent/engine/replica_settings.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "agent/engine/context.h"
+#include "core/base/error.h"
+
+namespace pgrm::agent {
+namespace {
+
+Node& new_primary(Cutover& cutover) { return *cutover.servers.replica.admin; }
+
+/// "wal_init_zero = 'off', restore_command = ''"
+std::string as_text(const SystemSettings& settings) {
+  std::vector<std::string> texts;
+  for (const auto& [name, value] : settings) texts.push_back(fmt::format("{} = '{}'", name, value.value_or("")));
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
+/// What a person types instead of the agent.
+std::string statements(const SystemSettings& settings) {
+  std::string text;
+  for (const auto& [name, value] : settings) {
+    text += value ? fmt::format("alter system set {} = '{}'; ", name, *value)
+                  : fmt::format("alter system reset {}; ", name);
+  }
+  return text + "select pg_reload_conf()";
+}
+
+}  // namespace
+
+std::string look_replica_settings(Cutover& cutover) {
+  if (cutover.replica_settings.empty()) return "no setting delays the promotion";
+  return fmt::format("{} on {} until it is open", as_text(cutover.replica_settings),
+                     cutover.options.pair.replica.address());
+}
+
+nlohmann::json before_replica_settings(Cutover& cutover) {
+  if (cutover.replica_settings.empty()) return {};
+  std::vector<std::string> names;
+  for (const auto& [name, value] : cutover.replica_settings) names.push_back(name);
+  cutover.replica_settings_before = new_primary(cutover).system_settings(names, cutover.options.call_deadline);
+  nlohmann::json before;
+  for (const auto& [name, value] : cutover.replica_settings_before) {
+    before[name] = value ? nlohmann::json(*value) : nlohmann::json();
+  }
+  return before;
+}
+
+void recall_replica_settings(Cutover& cutover, const nlohmann::json& before) {
+  for (const auto& [name, value] : before.items()) {
+    cutover.replica_settings_before[name] = value.is_null() ? std::nullopt : std::optional(value.get<std::string>());
+  }
+}
+
+std::string run_replica_settings(Cutover& cutover) {
+  // A new agent finds writes stopped: too late to prepare for that.
+  if (cutover.replica_settings.empty() || cutover.recovering) return "left as they are";
+  try {
+    new_primary(cutover).set_system_settings(cutover.replica_settings, cutover.options.call_deadline);
+    return as_text(cutover.replica_settings);
+  } catch (const Error& error) {
+    cutover.wal_segment = 0;  // without the rest it gains little
+    cutover.warnings.push_back(fmt::format("the promotion takes longer: {} cannot be set on the replica: {}",
+                                           as_text(cutover.replica_settings), error.what()));
+    return "left as they are: " + std::string(error.what());
+  }
+}
+
+void restore_replica_settings(Cutover& cutover) {
+  if (cutover.replica_settings_before.empty()) return;
+  new_primary(cutover).set_system_settings(cutover.replica_settings_before, cutover.options.call_deadline);
+}
+
+void undo_replica_settings(Cutover& cutover, const nlohmann::json&) {
+  try {
+    restore_replica_settings(cutover);
+  } catch (const Error& error) {
+    cutover.warnings.push_back(fmt::format("settings of {} are not as they were: {}; {}",
+                                           cutover.options.pair.replica.address(), error.what(),
+                                           statements(cutover.replica_settings_before)));
+  }
+}
+
+}  // namespace pgrm::agent
