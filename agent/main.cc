@@ -12,30 +12,30 @@ namespace {
 
 using namespace pgrm;
 
-constexpr auto examples = R"(  agent preflight                      is everything ready?
-  agent cutover --dry-run              what would happen, without a single write
-  agent warm                           load what the old primary keeps in its buffers into the new one's
-  agent cutover                        cut over; asks for the database's name first
-  agent cutover --hold                 everything up to the moment before writes stop, then wait for Enter
-  agent cutover --yes --json           the same from a script
-  agent cutover --demote standby --node-control /etc/pgrm/node
-                                       and make the old primary a standby of the new one
-  agent cutover --switch-back          the other way round, with the same settings
-  agent rejoin --yes                   make the old primary a standby later
-  agent diverged                       what has the old primary committed that the new one lacks?
-  agent status --watch                 who is the primary right now, and how far behind is the replica?
-  agent recover --dry-run              an agent died: what would be done?
-  agent recover                        go back or forward, whichever is safe
-  agent recover --traffic none         the same, without the driver that cannot be reached
-  agent guard --watch                  a service that recovers by itself
-  agent report                         how the last cutover went
+constexpr auto examples = R"(  {0} preflight                      is everything ready?
+  {0} cutover --dry-run              what would happen, without a single write
+  {0} warm                           load what the old primary keeps in its buffers into the new one's
+  {0} cutover                        cut over; asks for the database's name first
+  {0} cutover --hold                 everything up to the moment before writes stop, then wait for Enter
+  {0} cutover --yes --json           the same from a script
+  {0} cutover --demote standby --node-control /etc/pgrm/node
+      and make the old primary a standby of the new one
+  {0} cutover --switch-back          the other way round, with the same settings
+  {0} rejoin --yes                   make the old primary a standby later
+  {0} diverged                       what has the old primary committed that the new one lacks?
+  {0} status --watch                 who is the primary right now, and how far behind is the replica?
+  {0} recover --dry-run              an agent died: what would be done?
+  {0} recover                        go back or forward, whichever is safe
+  {0} recover --traffic none         the same, without the driver that cannot be reached
+  {0} guard --watch                  a service that recovers by itself
+  {0} report                         how the last cutover went
 )";
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const Signals signals;
-  CommandLine line("agent", "Cuts a live PostgreSQL over to its streaming replica.", examples);
+  CommandLine line(argv[0], "Cuts a live PostgreSQL over to its streaming replica.", examples);
   CLI::App& app = line.app();
   app.require_subcommand(1);
   line.add_settings(app, {"POSTGRES_USER", "POSTGRES_DB", "PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST",

@@ -19,9 +19,9 @@
 namespace pgrm::exporter {
 namespace {
 
-constexpr auto examples = R"(  exporter --primary-host db1 --replica-host db2
-  PRIMARY_DSN=service=old REPLICA_DSN=service=new exporter --interval 1 --listen 0.0.0.0:9717
-  exporter explain --markdown
+constexpr auto examples = R"(  {0} --primary-host db1 --replica-host db2
+  PRIMARY_DSN=service=old REPLICA_DSN=service=new {0} --interval 1 --listen 0.0.0.0:9717
+  {0} explain --markdown
 )";
 
 /// What is wrong with a new file must not take the old protection away.
@@ -59,7 +59,7 @@ int serve(const CommandLine& command_line) {
 }
 
 int run(int argc, const char* const* argv) {
-  CommandLine command_line("exporter", "Watches a primary and its replica: metrics, a JSON state and a live page.",
+  CommandLine command_line(argv[0], "Watches a primary and its replica: metrics, a JSON state and a live page.",
                            examples);
   CLI::App& app = command_line.app();
   command_line.add_settings(

@@ -15,9 +15,9 @@
 namespace pgrm::loadgen {
 namespace {
 
-constexpr auto examples = R"(  loadgen seed --primary-host db1 --user app
-  loadgen run --primary-host db1 --replica-host db2 --user app --ops-per-second 200 --ledger ledger
-  loadgen verify --ledger ledger --primary-host db1 --replica-host db2 --user app
+constexpr auto examples = R"(  {0} seed --primary-host db1 --user app
+  {0} run --primary-host db1 --replica-host db2 --user app --ops-per-second 200 --ledger ledger
+  {0} verify --ledger ledger --primary-host db1 --replica-host db2 --user app
 )";
 
 /// Where the pair is and how to log: what every command needs.
@@ -28,8 +28,7 @@ void add_common_settings(CommandLine& command_line, CLI::App& command) {
 
 int run_command(int argc, const char* const* argv) {
   CommandLine command_line(
-      "loadgen", "Seeds a shop, writes to it at a steady rate, and proves that no acknowledged write is lost.",
-      examples);
+      argv[0], "Seeds a shop, writes to it at a steady rate, and proves that no acknowledged write is lost.", examples);
   CLI::App& app = command_line.app();
   app.require_subcommand(1);
 

@@ -128,7 +128,7 @@ WarmLimits limits_of(const BufferTools& future) {
 Warmth how_warm(const Server& old_primary, const Server& future_primary, const Pair& pair, Duration deadline) {
   Warmth warmth;
   try {
-    BuffersSeen old = see_buffers(old_primary, pair.primary, maintenance_database, deadline);
+    BuffersSeen old = see_buffers(old_primary, pair.primary, pair.maintenance_database, deadline);
     if (!old.kept) return {.problem = old.problem, .hint = old.hint};
     const BuffersSeen future = see_buffers(future_primary, pair.primary, old.database, deadline);
     if (!future.kept) return {.problem = future.problem, .hint = future.hint};
@@ -144,16 +144,16 @@ Warmth how_warm(const Server& old_primary, const Server& future_primary, const P
 WarmSurvey survey_buffers(const Server& old_primary, const Server& future_primary, const Pair& pair,
                           Duration deadline) {
   WarmSurvey survey;
-  BuffersSeen old = see_buffers(old_primary, pair.primary, maintenance_database, deadline);
+  BuffersSeen old = see_buffers(old_primary, pair.primary, pair.maintenance_database, deadline);
   const auto advise = [&survey](const std::string& problem, const std::string& hint) {
     survey.advice.push_back(hint.empty() ? problem : problem + "; " + hint);
   };
   BuffersSeen future;
   try {
-    future = see_buffers(future_primary, pair.primary, old.kept ? old.database : maintenance_database, deadline);
+    future = see_buffers(future_primary, pair.primary, old.kept ? old.database : pair.maintenance_database, deadline);
   } catch (const Error& error) {  // the extension came by replication, and its library may be missing there
     future = {};
-    future.tools = future_primary.buffers(maintenance_database)->tools(deadline);
+    future.tools = future_primary.buffers(pair.maintenance_database)->tools(deadline);
     future.problem = error.what();
     future.hint = "install PostgreSQL's contrib modules on " + pair.replica.host();
   }
@@ -172,7 +172,7 @@ WarmSurvey survey_buffers(const Server& old_primary, const Server& future_primar
     const std::uint32_t oid = range.file.database;
     auto found = survey.databases.find(oid);
     if (found == survey.databases.end()) {
-      const std::string name = oid == 0 ? maintenance_database : old.tools.databases.at(oid);
+      const std::string name = oid == 0 ? pair.maintenance_database : old.tools.databases.at(oid);
       found = survey.databases.emplace(oid, open_database(future_primary, pair.primary, name, deadline)).first;
     }
     found->second.to_load += range.count();

@@ -2,20 +2,22 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <iostream>
 #include <utility>
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/version.h"
 
 namespace pgrm {
 
-CommandLine::CommandLine(std::string program, std::string description, std::string examples)
-    : program_(std::move(program)), app_(std::move(description), program_) {
-  app_.set_version_flag("--version", fmt::format("{} {}", program_, PGRM_VERSION));
+CommandLine::CommandLine(std::string_view started_as, std::string description, std::string_view examples)
+    : program_(std::filesystem::path(started_as).filename()), app_(std::move(description), program_) {
+  app_.set_version_flag("--version", fmt::format("{} {}", program_, version));
   app_.add_option("--config", config_path_, "TOML file with values for the options, e.g. interval = 1")
       ->check(CLI::ExistingFile);
-  app_.footer("\nExamples:\n" + std::move(examples) +
+  app_.footer("\nExamples:\n" + fmt::format(fmt::runtime(examples), program_) +
               "\nEvery option can also be set by its environment variable; a flag wins over the environment, the "
               "environment over --config.");
   app_.fallthrough();

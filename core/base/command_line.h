@@ -16,8 +16,9 @@ namespace pgrm {
 /// One program's command line. Build the CLI11 tree on app(), then call run() once.
 class CommandLine {
  public:
-  /// `examples`: shown at the end of --help.
-  CommandLine(std::string program, std::string description, std::string examples);
+  /// `started_as` is argv[0]: the program is called what its file is called, `agent` in the build tree and `pgrm-agent`
+  /// in a package. `examples` are shown at the end of --help, with that name in place of each {0}.
+  CommandLine(std::string_view started_as, std::string description, std::string_view examples);
 
   CLI::App& app() { return app_; }
 
