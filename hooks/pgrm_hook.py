@@ -59,11 +59,11 @@ def command(words, text=None):
     """What a command prints. Its last line of errors is the trouble."""
     import subprocess
     try:
-        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=2 * TIMEOUT)
+        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=TIMEOUT)
     except FileNotFoundError:
         raise Trouble(f"{words[0]} is not installed") from None
     except subprocess.TimeoutExpired:
-        raise Trouble(f"{' '.join(words[:3])} … did not end within {2 * TIMEOUT} s") from None
+        raise Trouble(f"{' '.join(words[:3])} … did not end within {TIMEOUT} s") from None
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if line.strip()]
         raise Trouble(f"{words[0]}: {said[-1].strip() if said else f'exit status {done.returncode}'}")

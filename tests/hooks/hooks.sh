@@ -44,9 +44,9 @@ start_postgres() {
   shift 3
   as_postgres cp -a "$LAB_HOME/pg/template" "$data"
   "$@" setpriv ${as_server[@]+"${as_server[@]}"} env -C / "$postgres_bin/postgres" -D "$data" -c "listen_addresses=$address" -c "port=$port" \
-    -c "cluster_name=$name" -c "unix_socket_directories=" -c fsync=off >"$LAB_HOME/$name.log" 2>&1 &
+    -c "cluster_name=$name" -c "unix_socket_directories=" -c fsync=off >"$LAB_HOME/logs/$name.log" 2>&1 &
   pids+=("$!")
-  eventually 20 "PostgreSQL $name runs, $address:$port" "$@" "$postgres_bin/pg_isready" -q -h "$address" -p "$port"
+  within 20 "PostgreSQL $name runs, $address:$port" "$@" "$postgres_bin/pg_isready" -q -U postgres -h "$address" -p "$port"
 }
 
 as_server=()
@@ -96,10 +96,17 @@ three_more_on() { [ "$(writes_of "$1")" -ge $(($2 + 3)) ]; }
 client_writes_on() {
   local other=old before
   if [ "$1" = old ]; then other=new; fi
-  eventually 15 "the client writes on the $1 server" three_more_on "$1" "$(writes_of "$1")"
+  within 15 "the client writes on the $1 server" three_more_on "$1" "$(writes_of "$1")"
   before=$(writes_of "$other")
-  eventually 15 "and goes on" three_more_on "$1" "$(writes_of "$1")"
+  within 15 "and goes on" three_more_on "$1" "$(writes_of "$1")"
   expect "and writes nowhere else: writes on the $other server" "$before" "$(writes_of "$other")"
+}
+
+# within SECONDS WHAT COMMAND...: eventually, or the rest makes no sense.
+within() {
+  local before=$failed
+  eventually "$@"
+  [ "$failed" = "$before" ] || exit 1
 }
 
 # hook NAME EVENT: as the agent runs it. OLD and NEW are HOST:PORT.
@@ -146,4 +153,5 @@ at_end() {
   wait 2>/dev/null || true
   if declare -F also_at_end >/dev/null; then also_at_end; fi
 }
+mkdir "$LAB_HOME/logs"
 touch "$written" "$errors"
