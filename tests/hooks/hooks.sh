@@ -4,7 +4,8 @@
 # shellcheck source=tests/e2e/expect.sh
 . "$(dirname -- "${BASH_SOURCE[0]}")/../e2e/expect.sh"
 
-pids=()  # of what the test starts; ended in at_end
+pids=()     # of what the test starts; ended in at_end
+servers=()  # of PostgreSQL: SIGINT, or it waits for its sessions
 written=$LAB_HOME/written errors=$LAB_HOME/errors
 postgres_bin=$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -n 1)
 psql=$postgres_bin/psql
@@ -45,7 +46,7 @@ start_postgres() {
   as_postgres cp -a "$LAB_HOME/pg/template" "$data"
   "$@" setpriv ${as_server[@]+"${as_server[@]}"} env -C / "$postgres_bin/postgres" -D "$data" -c "listen_addresses=$address" -c "port=$port" \
     -c "cluster_name=$name" -c "unix_socket_directories=" -c fsync=off >"$LAB_HOME/logs/$name.log" 2>&1 &
-  pids+=("$!")
+  servers+=("$!")
   within 20 "PostgreSQL $name runs, $address:$port" "$@" "$postgres_bin/pg_isready" -q -U postgres -h "$address" -p "$port"
 }
 
@@ -150,6 +151,7 @@ refuses() {
 at_end() {
   local pid
   for pid in ${pids[@]+"${pids[@]}"}; do kill -- "$pid" 2>/dev/null || true; done
+  for pid in ${servers[@]+"${servers[@]}"}; do kill -INT "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
   if declare -F also_at_end >/dev/null; then also_at_end; fi
 }
