@@ -47,7 +47,8 @@ start_postgres() {
   "$@" setpriv ${as_server[@]+"${as_server[@]}"} env -C / "$postgres_bin/postgres" -D "$data" -c "listen_addresses=$address" -c "port=$port" \
     -c "cluster_name=$name" -c "unix_socket_directories=" -c fsync=off >"$LAB_HOME/logs/$name.log" 2>&1 &
   servers+=("$!")
-  within 20 "PostgreSQL $name runs, $address:$port" "$@" "$postgres_bin/pg_isready" -q -U postgres -h "$address" -p "$port"
+  within 20 "PostgreSQL $name runs, $address:$port" "$@" "$postgres_bin/psql" -XqAt \
+    "host=$([ "$address" = '*' ] && echo 127.0.0.1 || echo "$address") port=$port user=postgres" -c "create table if not exists writes (server text)"
 }
 
 as_server=()
@@ -60,14 +61,13 @@ make_template() {
   echo "host all all all trust" >>"$LAB_HOME/pg/template/pg_hba.conf"
 }
 
-write_statement="select current_setting('cluster_name')"
-write_statement="create table if not exists writes (server text); insert into writes $write_statement returning server"
+write_statement="insert into writes select current_setting('cluster_name') returning server"
 
 # client CONNINFO: one session for as long as it lives, and the next one when it ends. Where each write went is in $written.
 client() {
   while :; do
     while :; do echo "$write_statement;"; sleep 0.02; done 2>/dev/null |
-      PGOPTIONS='-c client_min_messages=error' PGCONNECT_TIMEOUT=2 "$psql" -XqAt "$1 user=postgres dbname=postgres" \
+      PGCONNECT_TIMEOUT=2 "$psql" -XqAt "$1 user=postgres dbname=postgres" \
         >>"$written" 2>>"$errors" || true
     sleep 0.02
   done
@@ -76,7 +76,7 @@ client() {
 # newcomer CONNINFO: a session for each write.
 newcomer() {
   while :; do
-    PGOPTIONS='-c client_min_messages=error' PGCONNECT_TIMEOUT=2 "$psql" -XqAt "$1 user=postgres dbname=postgres" \
+    PGCONNECT_TIMEOUT=2 "$psql" -XqAt "$1 user=postgres dbname=postgres" \
       -c "$write_statement" >>"$written" 2>>"$errors" || true
     sleep 0.02
   done
