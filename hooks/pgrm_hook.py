@@ -65,9 +65,31 @@ def command(words, text=None):
     except subprocess.TimeoutExpired:
         raise Trouble(f"{' '.join(words[:3])} … did not end within {TIMEOUT} s") from None
     if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if line.strip()]
+        said = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if line.strip() and not line[0].isspace()]
         raise Trouble(f"{words[0]}: {said[-1].strip() if said else f'exit status {done.returncode}'}")
     return done.stdout
+
+
+def each(things, act):
+    """act(thing) for all of them at once, in the order of the things; the first trouble is raised when all have ended."""
+    import threading
+    results = [None] * len(things)
+
+    def keep(n):
+        try:
+            results[n] = (act(things[n]), None)
+        except (Trouble, OSError) as trouble:
+            results[n] = (None, trouble)
+
+    threads = [threading.Thread(target=keep, args=(n,)) for n in range(len(things))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for _, trouble in results:
+        if trouble:
+            raise trouble
+    return [result for result, _ in results]
 
 
 def same(seen):
