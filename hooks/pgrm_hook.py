@@ -12,8 +12,10 @@ What move() did is proved by look(): a hook that cannot prove its change fails.
 import collections
 import os
 import sys
+import time
 
-TIMEOUT = 4  # s for each call: shorter than the agent's patience, so that it is the hook that says what hangs
+PATIENCE = 8  # s for all that a hook does: the agent has ten, so it is the hook that says what hangs
+begin = time.monotonic()
 
 
 class Trouble(Exception):
@@ -25,6 +27,11 @@ class Trouble(Exception):
 class Server(collections.namedtuple("Server", "host port")):
     def __str__(self):
         return f"{self.host}:{self.port}"
+
+
+def left():
+    """Seconds until a call has to give up."""
+    return max(PATIENCE - (time.monotonic() - begin), 0.1)
 
 
 def setting(name, default=None, example=""):
@@ -59,11 +66,11 @@ def command(words, text=None):
     """What a command prints. Its last line of errors is the trouble."""
     import subprocess
     try:
-        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=TIMEOUT)
+        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=left())
     except FileNotFoundError:
         raise Trouble(f"{words[0]} is not installed") from None
     except subprocess.TimeoutExpired:
-        raise Trouble(f"{' '.join(words[:3])} … did not end within {TIMEOUT} s") from None
+        raise Trouble(f"{' '.join(words[:3])} … did not end in time") from None
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if line.strip() and not line[0].isspace()]
         raise Trouble(f"{words[0]}: {said[-1].strip() if said else f'exit status {done.returncode}'}")
