@@ -152,7 +152,6 @@ nothing_left() { ! pgrep -af "$LAB_HOME"; }
 # shellcheck disable=SC2317 # called by expect.sh
 at_end() {
   local pid
-  if declare -F also_at_end >/dev/null; then also_at_end; fi
   for pid in ${pids[@]+"${pids[@]}"}; do kill -- "$pid" 2>/dev/null || true; done
   for pid in ${servers[@]+"${servers[@]}"}; do kill -INT "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
