@@ -99,7 +99,8 @@ class Pair:
         for statement in created:
             answer = self.application("primary", statement)
             assert answer.kind == pq.ACKNOWLEDGED, answer
-        self.until(60, "the replica has the tables", lambda: self.application("replica", "select 1 from tried").kind == pq.ACKNOWLEDGED)
+        there = "select 1 from tried"
+        self.until(60, "the replica has it", lambda: self.application("replica", there).kind == pq.ACKNOWLEDGED)
         self.lab("down")
         self.saved.mkdir()
         for node in NODES:
@@ -257,8 +258,25 @@ class Pair:
         except (OSError, ValueError, IndexError):
             return None
 
+    def server_processes(self, node):
+        """All that has the data directory as its working directory: backends outlive their postmaster for a moment."""
+        found = []
+        for directory in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.readlink(directory / "cwd") == str(self.directory(node)):
+                    found.append(int(directory.name))
+            except OSError:
+                continue
+        return [pid for pid in found if alive(pid)]
+
     def start_server(self, node):
         if self.server_pid(node) is None:
+            for _ in range(100):
+                if not self.server_processes(node):
+                    break
+                time.sleep(0.1)
+            for pid in self.server_processes(node):
+                kill(pid, signal.SIGKILL)
             self.lab("node", "start", env={"PGRM_NODE_PORT": str(self.ports[node])}, check=False)
 
     def lab_program_pid(self, name):
