@@ -128,7 +128,7 @@ class Judge:
 
     def run(self):
         status = self.round.status
-        expected = {0: self.round.new, 3: self.round.old, 4: self.round.old, 5: self.round.old}.get(status)
+        expected = {0: self.round.new, 1: self.round.old, 3: self.round.old, 4: self.round.old, 5: self.round.old}.get(status)
         self.settle()
         if self.round.hung:
             self.wrong.append(self.round.notes[-1])
@@ -151,7 +151,7 @@ class Judge:
         self.second_recover()
         self.witnesses()
         if not self.ended:
-            self.ended = {0: "done", 3: "refused", 4: "refused", 5: "undone"}.get(status, "guard")
+            self.ended = {0: "done", 1: "refused", 3: "refused", 4: "refused", 5: "undone"}.get(status, "guard")
         return not self.wrong
 
     def nothing_left(self):

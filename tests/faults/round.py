@@ -50,7 +50,10 @@ def plan(seed, number, faults):
     arguments = []
     if rng.random() < 0.2:
         arguments += ["--fence", "read-only"]
-    arguments += ["--demote", rng.choice(("read-only", "read-only", "closed", "stop", "standby"))]
+    demotions = ("read-only", "read-only", "closed", "stop", "standby")
+    if arguments:  # only a closed fence can stay closed
+        demotions = ("read-only", "stop", "standby")
+    arguments += ["--demote", rng.choice(demotions)]
     arguments += ["--attempts", str(rng.randint(1, 3))]
     if rng.random() < 0.2:
         arguments += ["--no-guard"]
