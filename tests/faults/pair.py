@@ -204,6 +204,8 @@ class Pair:
             self.superuser(node, "select pg_reload_conf()")
 
     def end(self):
+        for pid in self.agents():
+            kill(pid, signal.SIGKILL)
         self.lab("down", "--wipe", check=False)
         self.network.end()
         for directory in reversed(self.mounts):
