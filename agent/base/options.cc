@@ -257,7 +257,10 @@ nlohmann::json options_to_json(const Options& options) {
 
 void recall_options(Options& options, const nlohmann::json& journaled, const Settings& settings) {
   const std::vector<Conninfo> poolers = options.poolers, siblings = options.siblings;
-  for (const Option& option : table) option.from_json(options, journaled.at(std::string(option.variable)));
+  for (const Option& option : table) {
+    // An agent of before that option was there did what its default does.
+    if (const auto found = journaled.find(option.variable); found != journaled.end()) option.from_json(options, *found);
+  }
   take_passwords(options.poolers, poolers, settings, "PGBOUNCER_PASSWORD");
   take_passwords(options.siblings, siblings, settings, "POSTGRES_PASSWORD");
 }

@@ -76,14 +76,14 @@ class Console final : public Pooler {
   }
 
   bool is_admin(Duration deadline) override {
-    // Only admins may see the configuration.
+    // An order that does nothing: stats_users may see everything, the configuration too, and order nothing.
     try {
-      ask("SHOW CONFIG", deadline);
-      return true;
+      ask("RESUME " + quoted("no database has this name"), deadline);
     } catch (const Error& error) {
       if (error.code() == ErrorCode::permission_denied) return false;
-      throw;
+      if (error.code() != ErrorCode::query_failed) throw;
     }
+    return true;
   }
 
   void pause(const std::string& database, Duration deadline) override { ask("PAUSE " + quoted(database), deadline); }

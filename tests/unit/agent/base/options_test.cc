@@ -60,6 +60,15 @@ TEST(Options, AllThatAStepReadsGoesThroughTheJournal) {
   }
 }
 
+TEST(Options, AJournalFromBeforeAnOptionIsReadAllTheSame) {
+  nlohmann::json journaled = options_to_json(options(unusual()));
+  journaled.erase("LOADGEN_CA_FILE");
+  Options again = options({});
+  recall_options(again, journaled, settings({}));
+  EXPECT_EQ(again.loadgen_access.ca_file, "");
+  EXPECT_EQ(again.loadgen_access.user, "alice");
+}
+
 TEST(Options, PathsAreAbsoluteSoThatARecoveryMayRunAnywhere) {
   const Options read = options(unusual());
   const std::string here = std::filesystem::current_path();
