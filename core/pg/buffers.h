@@ -24,7 +24,7 @@ struct RelationFile {
   std::uint32_t tablespace = 0, file = 0;
   int fork = 0;  // index into fork_names
 
-  auto operator<=>(const RelationFile&) const = default;
+  auto operator<=>(const RelationFile&) const = default;  // NOLINT(modernize-use-nullptr): version 14 misreads it
 };
 inline constexpr const char* fork_names[] = {"main", "fsm", "vm", "init"};
 

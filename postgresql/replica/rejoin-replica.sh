@@ -146,12 +146,12 @@ encryption() {
 }
 
 # What a standby must have at least as much of as its primary, or it stops replaying (manual, "Administrator's Overview" of hot
-# standby): where this machine, as it was when it was a primary, had less.
+# standby): where this machine, as it was when it was a primary, had less, or cannot say what it had.
 capacity() {
   local name value own
   while IFS='|' read -r name value; do
     own=$(control_value "$name setting")
-    if [ -n "$own" ] && [ "$own" -lt "$value" ]; then printf "%s = %s\n" "$name" "$value"; fi
+    if [ -z "$own" ] || [ "$own" -lt "$value" ]; then printf "%s = %s\n" "$name" "$value"; fi
   done < <(ask_source "select case name when 'max_prepared_transactions' then 'max_prepared_xacts' when 'max_locks_per_transaction' then 'max_locks_per_xact' else name end, setting from pg_settings
     where name in ('max_connections', 'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions', 'max_locks_per_transaction')") |
     sed 's/^max_prepared_xacts/max_prepared_transactions/; s/^max_locks_per_xact/max_locks_per_transaction/'
