@@ -15,7 +15,6 @@
 namespace pgrm {
 namespace {
 
-using testing::AnyOf;
 using testing::HasSubstr;
 
 constexpr auto soon = std::chrono::seconds(10);
