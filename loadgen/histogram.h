@@ -7,6 +7,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/base/clock.h"
 
@@ -91,5 +92,12 @@ class Histogram {
   std::uint64_t count_ = 0;
   std::uint64_t sum_ = 0;
 };
+
+/// All of them as one.
+inline Histogram sum_of(std::span<const Histogram> parts) {
+  Histogram all;
+  for (const Histogram& part : parts) all += part;
+  return all;
+}
 
 }  // namespace pgrm::loadgen

@@ -37,11 +37,7 @@ std::string popular_position(Random& random) {
 
 std::uint64_t ReadTotals::count() const { return all_latencies().count(); }
 
-Histogram ReadTotals::all_latencies() const {
-  Histogram all;
-  for (const Histogram& kind : latency) all += kind;
-  return all;
-}
+Histogram ReadTotals::all_latencies() const { return sum_of(latency); }
 
 ReadTotals ReadTotals::since(const ReadTotals& earlier) const {
   ReadTotals result = *this;

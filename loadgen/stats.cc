@@ -31,11 +31,7 @@ std::uint64_t Totals::refused() const {
   return sum;
 }
 
-Histogram Totals::all_latencies() const {
-  Histogram all;
-  for (const Histogram& kind : latency) all += kind;
-  return all;
-}
+Histogram Totals::all_latencies() const { return sum_of(latency); }
 
 Totals Totals::since(const Totals& earlier) const {
   Totals result = *this;

@@ -204,8 +204,7 @@ std::string keeps_restore_command(const Facts& facts) {
   if (std::ranges::count(facts.replica.facts->traces.command_line, "restore_command") > 0) {
     return "it stands on the replica's command line";
   }
-  const ServerState* const state = facts.sample.replica.state ? &*facts.sample.replica.state : nullptr;
-  if (state == nullptr || state->version < 140000) return "PostgreSQL 13 reads it at its start only";
+  if (replica_state(facts).version < 140000) return "PostgreSQL 13 reads it at its start only";
   if (!has_right(facts.replica, "ALTER SYSTEM restore_command")) {
     return "the agent's role may not";
   }

@@ -67,7 +67,7 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
 
 /// What the replica's settings shall be while it is promoted, see engine/replica_settings.h. REQUIRES: both facts.
 SystemSettings settings_for_promotion(const Facts& facts);
-/// Why restore_command is not one of them; empty when it is, or when there is none. REQUIRES: replica.facts.
+/// Why restore_command is not one of them; empty when it is, or when there is none. REQUIRES: the replica was seen.
 std::string keeps_restore_command(const Facts& facts);
 
 /// Whether the agent's role has it, by its name in ServerFacts::rights. REQUIRES: node.facts.

@@ -4,9 +4,7 @@
 
 #include <algorithm>
 
-#include "agent/engine/context.h"
-#include "core/base/error.h"
-#include "core/base/wait.h"
+#include "agent/engine/acts.h"
 
 namespace pgrm::agent {
 namespace {
@@ -14,16 +12,13 @@ namespace {
 /// What may be left of a segment for it to be given up: the zeros have to travel.
 constexpr std::int64_t worth_giving_up(std::int64_t segment) { return segment / 8; }
 
-Node& old_primary(Cutover& cutover) { return *cutover.servers.primary.admin; }
-Node& new_primary(Cutover& cutover) { return *cutover.servers.replica.admin; }
-
 std::string why_not(const Cutover& cutover) {
   return cutover.wal_segment == 0 ? "the promotion copies the last WAL segment" : "left as it is";
 }
 
 /// Bytes of WAL a second that the application has written since the preparation began.
 double rate_of_the_application(Cutover& cutover) {
-  const Lsn now = old_primary(cutover).wal_end(cutover.options.call_deadline).insert;
+  const Lsn now = old_admin(cutover).wal_end(cutover.options.call_deadline).insert;
   const double elapsed = std::max(to_seconds(cutover.clock.now() - cutover.prepared_at), 0.001);
   return static_cast<double>(distance(cutover.prepared_from, now)) / elapsed;
 }
@@ -36,26 +31,23 @@ std::int64_t room_for(double rate, double seconds, std::int64_t segment) {
 /// Fills the segment until `room` is left. Returns how much that took.
 std::int64_t fill(Cutover& cutover, std::int64_t room) {
   const Duration deadline = cutover.options.call_deadline;
-  const Lsn end = old_primary(cutover).wal_end(deadline).insert;
+  const Lsn end = old_admin(cutover).wal_end(deadline).insert;
   const std::int64_t bytes = std::max<std::int64_t>(0, left_in_segment(end, cutover.wal_segment) - room);
-  if (bytes > 0) old_primary(cutover).fill_wal(bytes, deadline);
+  if (bytes > 0) old_admin(cutover).fill_wal(bytes, deadline);
   return bytes;
 }
 
 /// Flushes what was filled, and waits until the replica has it. Returns where it ends.
 Lsn settle(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
-  old_primary(cutover).flush_wal(deadline);
-  const Lsn end = old_primary(cutover).wal_end(deadline).flush;
+  old_admin(cutover).flush_wal(deadline);
+  const Lsn end = old_admin(cutover).wal_end(deadline).flush;
   std::optional<Lsn> replayed;
   const auto there = [&] {
-    replayed = new_primary(cutover).wal_replayed(deadline);
+    replayed = new_admin(cutover).wal_replayed(deadline);
     return replayed && *replayed >= end;
   };
-  const WaitEnd how =
-      wait_until(cutover.clock, cutover.options.sync_timeout, std::chrono::milliseconds(5), cutover.stop, there);
-  if (how == WaitEnd::stopped) throw Error(ErrorCode::undone, "interrupted");
-  if (how == WaitEnd::reached) return end;
+  if (waited(cutover, cutover.options.sync_timeout, std::chrono::milliseconds(5), there)) return end;
   throw Error(ErrorCode::timeout, fmt::format("the replica has not replayed {} within {}", end.to_string(),
                                               human(cutover.options.sync_timeout)));
 }
@@ -64,7 +56,7 @@ Lsn settle(Cutover& cutover) {
 
 std::string look_align_wal(Cutover& cutover) {
   if (cutover.wal_segment == 0) return why_not(cutover);
-  const Lsn end = old_primary(cutover).wal_end(cutover.options.call_deadline).insert;
+  const Lsn end = old_admin(cutover).wal_end(cutover.options.call_deadline).insert;
   return fmt::format("writes up to {:.1f} MB of WAL that say nothing, so that the promotion need not copy a segment",
                      static_cast<double>(left_in_segment(end, cutover.wal_segment)) / 1e6);
 }
@@ -79,7 +71,7 @@ static std::string align(Cutover& cutover) {
     const std::int64_t most = fill(cutover, cutover.wal_segment / 5);
     // Near the end of a segment, a checkpoint makes the next one (PreallocXlogFiles), which the old primary's first
     // write behind the fence would have to wait for.
-    if (most > 0 || filled == 0) old_primary(cutover).checkpoint(cutover.options.checkpoint_deadline);
+    if (most > 0 || filled == 0) old_admin(cutover).checkpoint(cutover.options.checkpoint_deadline);
     filled += most + fill(cutover, room_for(rate, seconds, cutover.wal_segment));
     end = settle(cutover);
   }
@@ -102,7 +94,7 @@ std::string run_align_wal(Cutover& cutover) {
 
 bool end_segment(Cutover& cutover) {
   if (cutover.wal_segment == 0) return false;
-  return old_primary(cutover).switch_wal(worth_giving_up(cutover.wal_segment), cutover.options.call_deadline);
+  return old_admin(cutover).switch_wal(worth_giving_up(cutover.wal_segment), cutover.options.call_deadline);
 }
 
 }  // namespace pgrm::agent

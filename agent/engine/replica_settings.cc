@@ -3,13 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "agent/engine/context.h"
-#include "core/base/error.h"
+#include "agent/engine/acts.h"
 
 namespace pgrm::agent {
 namespace {
-
-Node& new_primary(Cutover& cutover) { return *cutover.servers.replica.admin; }
 
 /// "wal_init_zero = 'off', restore_command = ''"
 std::string as_text(const SystemSettings& settings) {
@@ -40,7 +37,7 @@ nlohmann::json before_replica_settings(Cutover& cutover) {
   if (cutover.replica_settings.empty()) return {};
   std::vector<std::string> names;
   for (const auto& [name, value] : cutover.replica_settings) names.push_back(name);
-  cutover.replica_settings_before = new_primary(cutover).system_settings(names, cutover.options.call_deadline);
+  cutover.replica_settings_before = new_admin(cutover).system_settings(names, cutover.options.call_deadline);
   nlohmann::json before;
   for (const auto& [name, value] : cutover.replica_settings_before) {
     before[name] = value ? nlohmann::json(*value) : nlohmann::json();
@@ -58,7 +55,7 @@ std::string run_replica_settings(Cutover& cutover) {
   // A new agent finds writes stopped: too late to prepare for that.
   if (cutover.replica_settings.empty() || cutover.recovering) return "left as they are";
   try {
-    new_primary(cutover).set_system_settings(cutover.replica_settings, cutover.options.call_deadline);
+    new_admin(cutover).set_system_settings(cutover.replica_settings, cutover.options.call_deadline);
     return as_text(cutover.replica_settings);
   } catch (const Error& error) {
     cutover.wal_segment = 0;  // without the rest it gains little
@@ -70,7 +67,7 @@ std::string run_replica_settings(Cutover& cutover) {
 
 void restore_replica_settings(Cutover& cutover) {
   if (cutover.replica_settings_before.empty()) return;
-  new_primary(cutover).set_system_settings(cutover.replica_settings_before, cutover.options.call_deadline);
+  new_admin(cutover).set_system_settings(cutover.replica_settings_before, cutover.options.call_deadline);
 }
 
 void undo_replica_settings(Cutover& cutover, const nlohmann::json&) {
