@@ -35,9 +35,12 @@ std::string look_replica_settings(Cutover& cutover) {
 
 nlohmann::json before_replica_settings(Cutover& cutover) {
   if (cutover.replica_settings.empty()) return {};
-  std::vector<std::string> names;
-  for (const auto& [name, value] : cutover.replica_settings) names.push_back(name);
-  cutover.replica_settings_before = new_admin(cutover).system_settings(names, cutover.options.call_deadline);
+  // What an earlier attempt could not put back is ours, and not what was there before.
+  if (cutover.replica_settings_before.empty()) {
+    std::vector<std::string> names;
+    for (const auto& [name, value] : cutover.replica_settings) names.push_back(name);
+    cutover.replica_settings_before = new_admin(cutover).system_settings(names, cutover.options.call_deadline);
+  }
   nlohmann::json before;
   for (const auto& [name, value] : cutover.replica_settings_before) {
     before[name] = value ? nlohmann::json(*value) : nlohmann::json();
@@ -68,6 +71,7 @@ std::string run_replica_settings(Cutover& cutover) {
 void restore_replica_settings(Cutover& cutover) {
   if (cutover.replica_settings_before.empty()) return;
   new_admin(cutover).set_system_settings(cutover.replica_settings_before, cutover.options.call_deadline);
+  cutover.replica_settings_before.clear();
 }
 
 void undo_replica_settings(Cutover& cutover, const nlohmann::json&) {

@@ -451,7 +451,6 @@ void forget_attempt(Cutover& cutover, const std::string& message) {
   cutover.fence.reset();
   cutover.fenced_end.reset();
   cutover.plan.reset();
-  cutover.replica_settings_before.clear();
 }
 
 /// Whether nothing is left to do for a recovery.

@@ -45,6 +45,23 @@ TEST(ReplicaSettings, AreUndone) {
   EXPECT_EQ(rig.cluster.replica.others, rig.was);
 }
 
+TEST(ReplicaSettings, WhatAnAttemptCouldNotPutBackTheNextOnePutsBack) {
+  Archived rig({{"restore_command", "cp /archive/%f %p"}, {"wal_init_zero", std::nullopt}});
+  int fences = 0;
+  rig.traffic->on_fence = [&] {
+    if (++fences == 1) rig.clock.advance(rig.options.max_write_pause);
+  };
+  bool failed = false;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call != "replica.set_system_settings(restore_command=cp /archive/%f %p, wal_init_zero=reset)") return;
+    if (!std::exchange(failed, true)) throw Error(ErrorCode::timeout, "no answer");
+  };
+  ASSERT_EQ(rig.run().exit_code, 0);
+  EXPECT_EQ(fences, 2);
+  EXPECT_TRUE(failed);
+  EXPECT_EQ(rig.cluster.replica.others, rig.was);
+}
+
 TEST(ReplicaSettings, ArePutBackByARecovery) {
   struct Case {
     const char* killed_at;
