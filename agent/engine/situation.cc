@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <future>
 #include <ostream>
+#include <utility>
 #include <vector>
 
 #include "core/base/error.h"
@@ -27,15 +29,19 @@ void look_closer(Server& server, Trying how, Duration deadline, ServerSeen& seen
   seen.refusal = probe.refusal;
 }
 
-ServerSeen look_at(Server& server, const Conninfo& at, Trying how, Duration deadline) {
+void take_over(const Identity& identity, ServerSeen& seen) {
+  seen.unseen.clear();
+  seen.system_identifier = identity.system_identifier;
+  seen.in_recovery = identity.in_recovery;
+  seen.started_at = identity.started_at;
+  seen.timeline = identity.timeline;
+}
+
+ServerSeen look_at(Server& server, const Conninfo& at, std::future<Identity> identity, Trying how, Duration deadline) {
   ServerSeen seen{.address = at.address(), .unseen = {}};
   try {
+    take_over(identity.get(), seen);
     server.admin->disconnect();  // a session may outlive its server
-    const Identity identity = server.admin->identity(deadline);
-    seen.system_identifier = identity.system_identifier;
-    seen.in_recovery = identity.in_recovery;
-    seen.started_at = identity.started_at;
-    seen.timeline = identity.timeline;
   } catch (const std::exception& failure) {
     seen.unseen = failure.what();
     return seen;
@@ -48,6 +54,17 @@ ServerSeen look_at(Server& server, const Conninfo& at, Trying how, Duration dead
   return seen;
 }
 
+/// A server that lets nobody in (a lock on pg_database does that, and replay takes it to a standby) may still say over
+/// an open session what it is.
+void ask_open_session(Node& admin, Duration deadline, ServerSeen& seen) {
+  const std::string refusal = seen.unseen;
+  try {
+    take_over(admin.identity(deadline), seen);
+    seen.refusal = refusal;
+  } catch (const std::exception&) {  // it stays unseen
+  }
+}
+
 }  // namespace
 
 bool is_one_server(const Situation& situation) {
@@ -57,7 +74,12 @@ bool is_one_server(const Situation& situation) {
 }
 
 Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline) {
-  return {look_at(servers.primary, pair.primary, how, deadline), look_at(servers.replica, pair.replica, how, deadline)};
+  auto old_identity = servers.primary.admin->fresh_identity(deadline);
+  auto new_identity = servers.replica.admin->fresh_identity(deadline);
+  Situation seen{look_at(servers.primary, pair.primary, std::move(old_identity), how, deadline),
+                 look_at(servers.replica, pair.replica, std::move(new_identity), how, deadline)};
+  if (!seen.new_primary.seen()) ask_open_session(*servers.replica.admin, deadline, seen.new_primary);
+  return seen;
 }
 
 std::string writable_now(const Situation& situation) {

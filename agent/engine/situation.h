@@ -44,8 +44,8 @@ enum class Trying {
   writing,  // writes a row and rolls it back
 };
 
-/// Asks both servers over new connections; `deadline` for each question. Never throws Error: a server that does not
-/// answer is a part of the situation.
+/// Asks both servers at once over new connections; `deadline` for each question. A replica that lets nobody in is asked
+/// over the open session. Never throws Error: a server that does not answer is a part of the situation.
 Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline);
 
 /// Whether both names lead to one server.

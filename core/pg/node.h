@@ -292,6 +292,9 @@ class Node {
   /// REQUIRES a standby; nullopt before anything was replayed.
   virtual std::optional<Lsn> wal_replayed(Duration deadline) = 0;
   virtual Identity identity(Duration deadline) = 0;
+  /// The same over a connection of its own, opened for it and closed afterwards: a session may outlive its server.
+  /// Begins at once, beside whatever else the node is asked; `get()` throws Error.
+  [[nodiscard]] virtual std::future<Identity> fresh_identity(Duration deadline) = 0;
   virtual FenceView fence_view(Duration deadline) = 0;
   /// The same settings as they stand in postgresql.auto.conf, in effect or not (pg_file_settings); nullopt without the
   /// right to read that view.

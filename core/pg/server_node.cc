@@ -309,6 +309,14 @@ std::string array_of(const std::vector<std::string>& texts) {
   return array + "}";
 }
 
+Identity identity_from(const Rows& answer) {
+  const auto row = answer.one();
+  Identity identity{row.text("system_identifier").value_or(""), std::nullopt, row.boolean("in_recovery").value(),
+                    row.time("started_at").value_or(WallTime{})};
+  if (const auto timeline = row.integer("timeline")) identity.timeline = static_cast<std::uint32_t>(*timeline);
+  return identity;
+}
+
 /// What is left of one deadline that covers several statements.
 class Budget {
  public:
@@ -432,13 +440,15 @@ class ServerNode final : public Node {
     return ask(ask_wal_replayed, {}, deadline).one().lsn("replayed");
   }
 
-  Identity identity(Duration deadline) override {
-    const Rows answer = ask(ask_identity, {}, deadline);
-    const auto row = answer.one();
-    Identity identity{row.text("system_identifier").value_or(""), std::nullopt, row.boolean("in_recovery").value(),
-                      row.time("started_at").value_or(WallTime{})};
-    if (const auto timeline = row.integer("timeline")) identity.timeline = static_cast<std::uint32_t>(*timeline);
-    return identity;
+  Identity identity(Duration deadline) override { return identity_from(ask(ask_identity, {}, deadline)); }
+
+  std::future<Identity> fresh_identity(Duration deadline) override {
+    return std::async(std::launch::async, [server = session_.conninfo(), name = options_.application_name, deadline] {
+      const Budget budget(deadline);
+      Session session(server, name);
+      session.open(budget.left());
+      return identity_from(session.execute(ask_identity, {}, budget.left()));
+    });
   }
 
   FenceView fence_view(Duration deadline) override {

@@ -75,12 +75,12 @@ eventually() {
   pass "$what"
 }
 
+port_of() { if [ "$1" = primary ]; then echo "$PRIMARY_PORT"; else echo "$REPLICA_PORT"; fi; }
+
 # sql NODE ROLE DATABASE STATEMENT: rows without decoration; errors as a bare SQLSTATE.
 sql() {
-  local port=$PRIMARY_PORT
-  if [ "$1" = replica ]; then port=$REPLICA_PORT; fi
   PGPASSFILE=$PGPASSFILE PGCONNECT_TIMEOUT=5 "$PSQL" -XqAt -v ON_ERROR_STOP=1 -v VERBOSITY=sqlstate \
-    "host=127.0.0.1 port=$port user=$2 dbname=$3" -c "$4" 2>&1
+    "host=127.0.0.1 port=$(port_of "$1") user=$2 dbname=$3" -c "$4" 2>&1
 }
 
 # metric PORT NAME: its value as a whole number, nothing when it is not there.

@@ -14,7 +14,6 @@ use_version() {
 }
 
 in_sync() { [ "$(metric "$EXPORTER_PORT" pgrm_in_sync)" = 1 ]; }
-port_of() { if [ "$1" = primary ]; then echo "$PRIMARY_PORT"; else echo "$REPLICA_PORT"; fi; }
 
 # takes_writes NODE: as an ordinary client, tried.
 takes_writes() {

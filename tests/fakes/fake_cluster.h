@@ -296,10 +296,12 @@ class FakeNode final : public Node {
     return call("wal_replayed", [this] { return server().state.wal_replay; });
   }
   Identity identity(Duration) override {
-    return call("identity", [this] {
-      const ServerState& state = server().state;
-      return Identity{state.system_identifier, state.in_recovery ? std::nullopt : state.timeline, state.in_recovery,
-                      state.started_at};
+    return call("identity", [this] { return identity(); });
+  }
+  std::future<Identity> fresh_identity(Duration) override {
+    return at_once([this] {
+      return call(
+          "fresh_identity", [this] { return identity(); }, [this] { log_in(); });
     });
   }
   FenceView fence_view(Duration) override {
@@ -478,9 +480,7 @@ class FakeNode final : public Node {
         return WriteProbe{!refused, refused && server().refusal == "25006", false, refused ? server().refusal : ""};
       };
       const char* const name = !how.writes ? "log_in" : how.overrides_read_only ? "attack(read write)" : "attack";
-      return call(name, attacked, [this] {
-        if (!server().up || server().orphan) throw Error(ErrorCode::unreachable, "cannot connect to " + describe());
-      });
+      return call(name, attacked, [this] { log_in(); });
     });
   }
   bool may_write_probe(Duration) override {
@@ -545,6 +545,17 @@ class FakeNode final : public Node {
     server().override = server().written;
     cluster_.refresh();
     return true;
+  }
+
+  Identity identity() {
+    const ServerState& state = server().state;
+    return {state.system_identifier, state.in_recovery ? std::nullopt : state.timeline, state.in_recovery,
+            state.started_at};
+  }
+
+  /// Over a connection of its own.
+  void log_in() {
+    if (!server().up || server().orphan) throw Error(ErrorCode::unreachable, "cannot connect to " + describe());
   }
 
   void drop() {

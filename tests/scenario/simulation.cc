@@ -210,7 +210,7 @@ class World {
   }
 
   static bool looks_at_new(const std::string& call) {
-    return call == "replica.identity" || call == "replica.in_recovery";
+    return call == "replica.fresh_identity" || call == "replica.identity" || call == "replica.in_recovery";
   }
 
   // ---- the story
@@ -239,8 +239,13 @@ class World {
     return code;
   }
 
+  /// Reads only the records that can say so: a simulation asks this often.
   bool unsettled(const AgentRig& agent) const {
-    return !agent.journal.empty() && !settled(parse_journal(agent.text()));
+    std::string text;
+    for (const std::string& line : agent.journal) {
+      if (text.empty() || line.find("\"end\"") != std::string::npos) text += line + "\n";
+    }
+    return !text.empty() && !settled(parse_journal(text));
   }
 
   void play() {

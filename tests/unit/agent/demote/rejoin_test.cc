@@ -100,7 +100,7 @@ TEST(Demotion, KilledAtAnyMomentItIsFinishedByRecover) {
     const auto& calls = whole.cluster.calls;
     const auto promoted = static_cast<std::size_t>(std::ranges::find(calls, "replica.promote") - calls.begin());
     // Behind its last record a cutover only looks at both servers once more.
-    const auto last_look = std::find(calls.rbegin(), calls.rend(), "primary.identity");
+    const auto last_look = std::find(calls.rbegin(), calls.rend(), "primary.fresh_identity");
     const auto end = static_cast<std::size_t>(calls.rend() - last_look) - 1;
     ASSERT_LT(promoted, end);
     for (std::size_t at = promoted + 1; at < end; ++at) {

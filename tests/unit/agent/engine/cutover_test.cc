@@ -465,6 +465,20 @@ TEST(Cutover, OrdersNothingFromAServerThatOnlyItsSessionsOutlive) {
   EXPECT_THAT(rig.cluster.calls, Not(Contains("replica.promote")));
 }
 
+TEST(Cutover, AReplicaThatLetsNobodyInIsAskedOverTheOpenSession) {
+  Rig rig;
+  Mono failed{};
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "replica.fresh_identity") throw Error(ErrorCode::unreachable, "timeout expired");
+    if (call != "primary.end_sessions" || failed != Mono{}) return;
+    failed = rig.clock.now();
+    throw Error(ErrorCode::timeout, "a lock on a catalog");
+  };
+  EXPECT_EQ(rig.run().exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+  EXPECT_LT(rig.clock.now() - failed, rig.options.blind_patience);
+}
+
 TEST(Cutover, AServerThatDiesAfterItWasAskedCannotBeToldToPromote) {
   Rig rig;
   rig.cluster.after = [&](const std::string& call) {
