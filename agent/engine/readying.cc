@@ -2,6 +2,7 @@
 #include "agent/engine/acts.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
@@ -169,6 +170,15 @@ std::string look_hold(Cutover& cutover) {
   return cutover.options.window ? "waits for " + window_text(cutover) : "nothing to wait for";
 }
 
+/// For `agent status`, on whatever host. Without it the hold is as good.
+static void show_hold(Cutover& cutover, bool holding) {
+  try {
+    cutover.servers.lock->show_hold(holding, cutover.options.call_deadline);
+  } catch (const Error& error) {
+    spdlog::warn("agent status does not show the hold: {}", error.what());
+  }
+}
+
 std::string run_hold(Cutover& cutover) {
   if (cutover.released) return "released already";
   const Mono since = cutover.clock.now();
@@ -183,7 +193,11 @@ std::string run_hold(Cutover& cutover) {
     if (!held.empty()) cutover.progress.waits("waits: " + held);
     return held.empty();
   };
-  waited(cutover, a_year, std::chrono::milliseconds(200), released);
+  if (!released()) {
+    show_hold(cutover, true);
+    waited(cutover, a_year, std::chrono::milliseconds(200), released);
+    show_hold(cutover, false);
+  }
   cutover.released = true;
   const Duration took = cutover.clock.now() - since;
   if (took < std::chrono::seconds(1)) return "nothing to wait for";

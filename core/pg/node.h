@@ -367,7 +367,10 @@ class Node {
   virtual bool try_lock(Duration deadline) = 0;
   /// Whether this very session holds it. Never opens a session: without one, nothing is held.
   virtual bool holds_lock(Duration deadline) = 0;
-  /// Who holds it, for people: "pgrm-agent/20260131T… (pid 123, from 10.0.0.7, since …)"; empty when nobody does.
+  /// Shows lock_holder() whether its holder waits for a person or a window. REQUIRES: this session holds the lock.
+  virtual void show_hold(bool holding, Duration deadline) = 0;
+  /// Who holds it, for people: "pgrm-agent/20260131T… (pid 123, from 10.0.0.7, since …), on hold"; empty when nobody
+  /// does.
   virtual std::string lock_holder(Duration deadline) = 0;
   /// Ends every other session of this session's application_name, and waits until none is left. For a recovery: what
   /// the dead agent has ordered must not be carried out later. REQUIRES: this is the first session of the process

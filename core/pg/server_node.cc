@@ -228,9 +228,18 @@ SELECT name, reset_val AS value FROM pg_settings
 constexpr Statement order_promote{"pgrm_promote", "SELECT pg_promote(wait => false) AS done"};
 // The key is "pgrmcut" as a number: one agent per cluster, whatever the application.
 constexpr Statement order_lock{"pgrm_lock", "SELECT pg_try_advisory_lock(x'7067726d637574'::bigint) AS held"};
+// "pgrmhld": its holder has the lock as well, and waits.
+constexpr Statement order_show_hold{"pgrm_show_hold", R"sql(
+SELECT CASE WHEN $1::bool THEN pg_try_advisory_lock(x'7067726d686c64'::bigint)
+            ELSE pg_advisory_unlock(x'7067726d686c64'::bigint) END AS done)sql"};
 constexpr Statement ask_lock_holder{"pgrm_lock_holder", R"sql(
-SELECT format('%s (pid %s, from %s, since %s)', a.application_name, a.pid, coalesce(host(a.client_addr), 'a socket'),
-              to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')) AS holder
+SELECT format('%s (pid %s, from %s, since %s)%s', a.application_name, a.pid, coalesce(host(a.client_addr), 'a socket'),
+              to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+              CASE WHEN EXISTS (SELECT FROM pg_locks AS h
+                                 WHERE h.locktype = 'advisory' AND h.granted AND h.objsubid = 1 AND h.pid = l.pid
+                                   AND h.classid = (x'7067726d686c64'::bigint >> 32)::int::oid
+                                   AND h.objid = (x'7067726d686c64'::bigint & 4294967295)::oid)
+                   THEN ', on hold' ELSE '' END) AS holder
   FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
    AND l.classid = (x'7067726d637574'::bigint >> 32)::int::oid
@@ -602,6 +611,10 @@ class ServerNode final : public Node {
 
   bool holds_lock(Duration deadline) override {
     return session_.is_open() && ask(ask_holds_lock, {}, deadline).one().boolean("held").value();
+  }
+
+  void show_hold(bool holding, Duration deadline) override {
+    ask(order_show_hold, {std::string(holding ? "true" : "false")}, deadline);
   }
 
   void end_predecessors(Duration deadline) override {

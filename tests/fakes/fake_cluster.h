@@ -54,6 +54,7 @@ class FakeCluster {
     std::vector<std::string> prepared_transactions;
     std::vector<std::string> read_only_exceptions, wedge_exceptions;
     bool idle = true;               // no transaction in progress
+    bool on_hold = false;           // as the lock's holder shows it
     bool orphan = false;            // killed; sessions that are open live on
     std::string refusal = "25006";  // of a write on a server that does not take one
     bool obeys_terminate = true;
@@ -453,6 +454,9 @@ class FakeNode final : public Node {
   }
   void end_predecessors(Duration) override {
     call("end_predecessors", [] { return true; });
+  }
+  void show_hold(bool holding, Duration) override {
+    call("show_hold", [&] { return server().on_hold = holding; });
   }
   std::string lock_holder(Duration) override {
     return call("lock_holder", [this] {

@@ -37,10 +37,12 @@ TEST(Hold, WaitsUntilThePersonLetsGo) {
   int looks = 0;
   rig.held_by = [&] {
     EXPECT_THAT(rig.journal, IsEmpty()) << "nothing is changed while it is held";
+    EXPECT_EQ(rig.cluster.primary.on_hold, looks > 0) << "others can see it";
     return ++looks < 3000 ? std::string("for Enter") : std::string();  // ten minutes
   };
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_FALSE(rig.cluster.primary.on_hold);
   EXPECT_THAT(step(outcome, "hold").evidence, HasSubstr("released, checkpoints written")) << "what was ready has aged";
   EXPECT_THAT(step(outcome, "hold").evidence, HasSubstr("consecutive checks in sync"));
 }
