@@ -1,8 +1,39 @@
 #include "agent/base/servers.h"
 
+#include <algorithm>
+#include <atomic>
+#include <future>
+
+#include "core/base/error.h"
 #include "core/pg/server_node.h"
 
 namespace pgrm::agent {
+namespace {
+
+constexpr std::size_t sessions_at_a_time = 4;
+
+std::vector<DatabaseAnswer> ask_each(const Conninfo& server, const NodeOptions& options,
+                                     const std::vector<std::string>& databases, Duration deadline) {
+  std::vector<DatabaseAnswer> answers(databases.size());
+  std::atomic<std::size_t> next = 0;
+  const auto work = [&] {
+    for (std::size_t i = next++; i < databases.size(); i = next++) {
+      try {
+        answers[i].facts = make_server_node(server.with("dbname", databases[i]), options)->database_facts(deadline);
+      } catch (const Error& error) {
+        answers[i].error = error.what();
+      }
+    }
+  };
+  std::vector<std::future<void>> workers;
+  for (std::size_t i = 0; i < std::min(sessions_at_a_time, databases.size()); ++i) {
+    workers.push_back(std::async(std::launch::async, work));
+  }
+  for (auto& worker : workers) worker.get();
+  return answers;
+}
+
+}  // namespace
 
 Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings) {
   const NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
@@ -12,8 +43,8 @@ Servers make_servers(const Pair& pair, const std::string& token, const std::vect
   };
   const auto both = [&](const Conninfo& server) {
     return Server{admin(server), make_server_node(server, options),
-                  [server, options](const std::string& database) {
-                    return make_server_node(server.with("dbname", database), options);
+                  [server, options](const std::vector<std::string>& databases, Duration deadline) {
+                    return ask_each(server, options, databases, deadline);
                   },
                   [server, watching](const std::string& database) {
                     return make_buffers(server.with("dbname", database), watching);

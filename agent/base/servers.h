@@ -15,10 +15,18 @@ namespace pgrm::agent {
 /// What a look at a large cache, or one piece of loading it, may take.
 inline constexpr Duration warm_statement_timeout = std::chrono::minutes(1);
 
+/// What one database says of itself.
+struct DatabaseAnswer {
+  DatabaseFacts facts;
+  std::string error;  // empty: it answered
+};
+
 struct Server {
   std::unique_ptr<Node> admin;        // maintenance database: questions, fence, promotion
   std::unique_ptr<Node> application;  // application database: probes
-  std::function<std::unique_ptr<Node>(const std::string& database)> in{};  // a session of its own in another database
+  /// Asks each of these databases over a session of its own, several at a time. Answers in their order.
+  std::function<std::vector<DatabaseAnswer>(const std::vector<std::string>& databases, Duration deadline)>
+      ask_databases{};
   std::function<std::unique_ptr<Buffers>(const std::string& database)> buffers{};  // its cache, seen from there
 };
 

@@ -49,12 +49,16 @@ void ask_database(NodeFacts& node, Server& server, Duration deadline) {
 void ask_other_databases(NodeFacts& node, const Server& server, const NodeFacts& primary,
                          const std::string& application, Duration deadline) {
   if (!node.facts || !primary.facts) return;
+  std::vector<std::string> names;
   for (const Database& database : primary.facts->databases) {
-    if (!database.open || database.name == application) continue;
-    try {
-      node.other_databases.emplace_back(database.name, server.in(database.name)->database_facts(deadline));
-    } catch (const Error& error) {
-      node.unseen_databases.push_back(database.name + ": " + error.what());
+    if (database.open && database.name != application) names.push_back(database.name);
+  }
+  const std::vector<DatabaseAnswer> answers = server.ask_databases(names, deadline);
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (answers[i].error.empty()) {
+      node.other_databases.emplace_back(names[i], answers[i].facts);
+    } else {
+      node.unseen_databases.push_back(names[i] + ": " + answers[i].error);
     }
   }
 }

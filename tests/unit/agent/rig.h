@@ -190,7 +190,17 @@ struct AgentRig {
 
   Server server(Side side) {
     return {cluster.node(side), cluster.node(side, "testdb"),
-            [this, side](const std::string& database) { return cluster.node(side, database); },
+            [this, side](const std::vector<std::string>& databases, Duration deadline) {
+              std::vector<DatabaseAnswer> answers;
+              for (const std::string& database : databases) {
+                try {
+                  answers.push_back({cluster.node(side, database)->database_facts(deadline), ""});
+                } catch (const Error& error) {
+                  answers.push_back({{}, error.what()});
+                }
+              }
+              return answers;
+            },
             [this, side](const std::string& database) {
               return std::make_unique<FakeBuffers>(side == Side::primary ? primary_cache : replica_cache, database);
             }};
