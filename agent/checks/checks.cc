@@ -742,6 +742,28 @@ Verdict warm(const Facts& facts) {
                                     warming_time(warmth.to_load, facts.warm_rate)));
 }
 
+// Each takes milliseconds of the pause: see prediction.cc.
+constexpr int few_spare_segments = 16, few_directories = 100;
+
+/// Never refuses: the moment is judged by the whole prediction.
+Verdict promotion_work(const Facts& facts) {
+  const auto& work = facts.replica.facts->promotion_work;
+  if (!work)
+    return warn("how many WAL files the promotion removes is not known", "grant pg_monitor to the agent's role");
+  const std::string observed =
+      fmt::format("{} directories of databases, {} spare WAL segments", work->directories, work->spare_segments);
+  if (work->spare_segments > few_spare_segments) {
+    return warn(
+        observed + ": the promotion removes these one by one",
+        "on the replica, some time before: alter system set wal_recycle = off; select pg_reload_conf(): WAL that "
+        "arrives uses them up, and no new ones are kept");
+  }
+  if (work->directories > few_directories) {
+    return warn(observed + ": the promotion syncs each directory", "allow for it: --max-write-pause");
+  }
+  return pass(observed);
+}
+
 Verdict promote_rights(const Facts& facts) { return rights(facts.replica, {"pg_promote", "pg_checkpoint"}); }
 
 Verdict alignment_rights(const Facts& facts) {
@@ -841,6 +863,8 @@ constexpr std::array table{
     Check{"fitness", "senders", "standbys of the new primary need WAL senders and slots there", both, senders},
     Check{"fitness", "promotion_commands", "commands that recovery runs belong to the pause", replica,
           promotion_commands},
+    Check{"fitness", "promotion_work", "files that the promotion handles one by one belong to the pause", replica,
+          promotion_work},
     Check{"fitness", "login_triggers", "code that runs at every login decides who gets in", primary, login_triggers},
     Check{"fitness", "not_read_only", "the new primary must accept writes at once", both, not_read_only},
     Check{"fitness", "synchronous_standbys", "commits must not wait for standbys that are not there", replica,

@@ -31,6 +31,9 @@ constexpr Duration ending_a_session = std::chrono::microseconds(1500);
 // with a WAL segment of 16 MB to copy to the new timeline, and without.
 constexpr Duration usual_promotion = milliseconds(40);
 constexpr Duration usual_aligned_promotion = milliseconds(15);
+// What one of them takes in writes to disk. Seen with 302 directories and 59 segments: 4 ms and 17 ms each, beside 4 ms
+// for a record of the journal.
+constexpr int directory_syncs = 1, spare_segment_syncs = 4;
 
 /// The middle one of several: one slow answer says little about the next.
 Duration median_of(const Clock& clock, int times, const std::function<void()>& work) {
@@ -108,7 +111,29 @@ Measured measure(Cutover& cutover) {
   measured.bytes_behind = lag.replay_bytes;
   measured.aligned = cutover.wal_segment != 0;
   measured.last_promotion = last_promotion(cutover);
+  measured.promotion_work = new_primary.facts(deadline).promotion_work;
   return measured;
+}
+
+static Duration usual(const Measured& measured) { return measured.aligned ? usual_aligned_promotion : usual_promotion; }
+
+static Duration promotion(const Measured& measured) {
+  const PromotionWork work = measured.promotion_work.value_or(PromotionWork{});
+  const int syncs = promotion_syncs + work.directories * directory_syncs + work.spare_segments * spare_segment_syncs;
+  return std::max(measured.last_promotion.value_or(Duration::zero()), usual(measured) + syncs * measured.journal_sync);
+}
+
+static std::string promotion_text(const Measured& measured) {
+  std::string text = fmt::format("{}{} for a standby that is caught up: cannot be measured beforehand",
+                                 human(usual(measured)), measured.aligned ? ", with no WAL segment to copy," : "");
+  if (measured.promotion_work) {
+    text += fmt::format("; {} directories to sync and {} spare WAL segments to remove",
+                        measured.promotion_work->directories, measured.promotion_work->spare_segments);
+  }
+  if (measured.last_promotion) {
+    text += "; at least what the last promotion of this cluster took: " + human(*measured.last_promotion);
+  }
+  return text;
 }
 
 Prediction predict(const Measured& measured) {
@@ -139,12 +164,7 @@ Prediction predict(const Measured& measured) {
                   measured.replay_lag ? human(*measured.replay_lag) : "an unknown time",
                   measured.replay_rate ? fmt::format(" and goes at {:.1f} MB/s", *measured.replay_rate / 1e6) : "",
                   verification_questions));
-  const Duration usual = measured.aligned ? usual_aligned_promotion : usual_promotion;
-  add("promote", measured.last_promotion.value_or(usual) + promotion_syncs * measured.journal_sync,
-      measured.last_promotion
-          ? "what the last promotion of this cluster took: " + human(*measured.last_promotion)
-          : human(usual) + ", as usual for a standby that is caught up" +
-                (measured.aligned ? " and has no WAL segment to copy" : "") + ": cannot be measured beforehand");
+  add("promote", promotion(measured), promotion_text(measured));
   add("validate", validation_questions * measured.new_round_trip + validation_syncs * measured.journal_sync,
       fmt::format("{} questions of {} to the new primary, {} writes to disk", validation_questions,
                   human(measured.new_round_trip), validation_syncs));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/base/clock.h"
+#include "core/pg/node.h"
 
 namespace pgrm::agent {
 
@@ -25,6 +26,7 @@ struct Measured {
   std::optional<double> replay_rate{};       // bytes/s while the rest was measured; nullopt: nothing was replayed
   bool aligned = false;                      // the promotion has no WAL segment to copy
   std::optional<Duration> last_promotion{};  // in the newest report of this cluster
+  std::optional<PromotionWork> promotion_work{};
 };
 
 struct Prediction {

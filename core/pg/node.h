@@ -148,6 +148,12 @@ struct Subscription {
   bool may_alter = false;  // the asking role is a member of the owner, and so may disable and enable it
 };
 
+/// Files that a standby's promotion handles one by one, each with a write to disk, while nobody can write.
+struct PromotionWork {
+  int directories = 0;     // one for each database and tablespace: unlogged relations are reset there
+  int spare_segments = 0;  // WAL files kept for reuse, of the old timeline: renamed or removed
+};
+
 /// What the agent's checks need beyond ServerState; gathered once, changes nothing. Of the whole server.
 struct ServerFacts {
   std::map<std::string, std::string, std::less<>> settings;  // pg_settings as a new session gets them
@@ -170,7 +176,8 @@ struct ServerFacts {
   bool archiver_failing = false;              // its last attempt failed
   /// Databases whose collation version (15+) is not the one that this machine's libraries have.
   std::vector<std::string> collation_mismatches;
-  std::vector<std::string> file_errors;  // "file:line name: error" of what the next reload would not take
+  std::vector<std::string> file_errors;         // "file:line name: error" of what the next reload would not take
+  std::optional<PromotionWork> promotion_work;  // nullopt: a primary, or no right to see
   Traces traces;
 };
 

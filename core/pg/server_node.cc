@@ -69,6 +69,7 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
                         AND NOT pg_has_role(r.rolname, 'pg_monitor', 'MEMBER') ORDER BY 1 LIMIT 10)) AS client_roles,
        (SELECT coalesce(sum(conflicts), 0)::bigint FROM pg_stat_database) AS conflicts,
        has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS archive_status,
+       pg_is_in_recovery() AND has_function_privilege('pg_ls_waldir()', 'EXECUTE') AS promotion_work,
        (SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver) AS archiver_failing,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS replication,
        pg_has_role('pg_signal_backend', 'USAGE') AS signal_backend,
@@ -81,6 +82,18 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
 
 constexpr Statement read_archive_ready{
     "pgrm_read_archive_ready", "SELECT count(*) AS ready FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"};
+
+// ResetUnloggedRelations() and RemoveNonParentXlogFiles() of the server's source. A WAL file's name is timeline,
+// position in units of 4 GB, and segment in there.
+constexpr Statement read_promotion_work{"pgrm_read_promotion_work", R"sql(
+WITH s AS (SELECT pg_size_bytes(current_setting('wal_segment_size')) AS size)
+SELECT (SELECT count(*) FROM pg_database) +
+       (SELECT count(*) FROM pg_tablespace AS t, pg_tablespace_databases(t.oid)
+         WHERE t.spcname NOT IN ('pg_default', 'pg_global')) AS directories,
+       (SELECT count(*) FROM pg_ls_waldir(), s
+         WHERE name ~ '^[0-9A-F]{24}$'
+           AND ('x' || substr(name, 9, 8))::bit(32)::bigint * (4294967296 / s.size) +
+               ('x' || substr(name, 17, 8))::bit(32)::bigint > (pg_last_wal_replay_lsn() - '0/0') / s.size) AS spare)sql"};
 
 // has_parameter_privilege() and pg_checkpoint came with 15; before, only a superuser may.
 // pg_database.datcollversion too. Before, what the database's own collation was built with is not recorded.
@@ -389,6 +402,10 @@ class ServerNode final : public Node {
     // A statement that names the function fails without the right to execute it, whether it gets there or not.
     if (row.boolean("archive_status").value_or(false)) {
       facts.archive_ready = ask(read_archive_ready, {}, budget.left()).one().integer("ready");
+    }
+    if (row.boolean("promotion_work").value_or(false)) {
+      const Rows work = ask(read_promotion_work, {}, budget.left());
+      facts.promotion_work = {to_int(work.one().integer("directories")), to_int(work.one().integer("spare"))};
     }
     if (row.boolean("file_settings").value_or(false)) {
       facts.file_errors = names(ask(read_file_errors, {}, budget.left()).one().text("errors"));

@@ -114,6 +114,7 @@ class FakeCluster {
       server->state.connections_limit = 100;
       server->database.owner = "app";
       server->facts.archive_ready = 0;
+      server->facts.promotion_work = PromotionWork{.directories = 4, .spare_segments = 2};
       server->facts.rights = {{"pg_signal_backend", true},
                               {"pg_promote", true},
                               {"pg_reload_conf", true},

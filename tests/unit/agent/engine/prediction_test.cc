@@ -87,6 +87,19 @@ TEST(Prediction, TakesThePromotionFromTheLastOne) {
   EXPECT_THAT(promote->from, HasSubstr("last promotion"));
 }
 
+TEST(Prediction, CountsTheFilesThatThePromotionHandles) {
+  Measured measured = quick();
+  const Duration without = part(predict(measured), "promote");
+  measured.promotion_work = {.directories = 300, .spare_segments = 0};
+  const Duration directories = part(predict(measured), "promote");
+  EXPECT_GE(directories - without, milliseconds(900)) << "a write to disk for each";
+  measured.promotion_work->spare_segments = 60;
+  EXPECT_GT(part(predict(measured), "promote") - directories, milliseconds(700));
+  const auto parts = predict(measured).parts;
+  EXPECT_THAT(std::ranges::find(parts, "promote", &Prediction::Part::step)->from,
+              HasSubstr("300 directories to sync and 60 spare WAL segments"));
+}
+
 TEST(Prediction, IsMeasuredWithoutAnOrderToAnyServer) {
   Rig rig;
   Cutover cutover = rig.context();
