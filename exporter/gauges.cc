@@ -578,7 +578,7 @@ struct Subjects {
   std::vector<Labelled<PairView>> pair;
 };
 
-/// Names of standbys are chosen by whoever sets them up: two may have the same one, but no two series may.
+/// People choose the names of standbys: two may have the same one, but no two series may.
 std::string unique_among(std::set<std::string>& taken, const std::string& name) {
   std::string candidate = name;
   for (int n = 2; !taken.insert(candidate).second; ++n) candidate = fmt::format("{}#{}", name, n);

@@ -1,4 +1,4 @@
-// Observes the pair on a timer of its own; whoever asks gets the last observation at once.
+// Observes the pair on a timer of its own. A caller gets the last observation at once.
 #pragma once
 
 #include <functional>

@@ -28,7 +28,7 @@
 
 namespace pgrm::loadgen {
 
-/// Appends to a ledger, on a thread of its own: whoever records does not wait for the disk.
+/// Appends to a ledger on a thread of its own, so that a caller does not wait for the disk.
 class Ledger {
  public:
   /// Gets every batch after it is on the disk, on the ledger's thread.

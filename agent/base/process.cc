@@ -30,8 +30,8 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return result;
 }
 
-/// A file in memory for what the command prints: unlike a pipe it never makes a command wait, nor us for whoever keeps
-/// it open.
+/// A file in memory for what the command prints. Unlike a pipe, it never makes the command wait, and a process that
+/// keeps it open does not make us wait.
 class Output {
  public:
   Output() : file_(memfd_create("output", MFD_CLOEXEC)) {

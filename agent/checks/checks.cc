@@ -372,7 +372,7 @@ Verdict not_read_only(const Facts& facts) {
                 "show where it comes from: select sourcefile, sourceline from pg_settings where name = "
                 "'default_transaction_read_only'");
   }
-  return pass("nobody but a fence has default_transaction_read_only on");
+  return pass("only a fence has set default_transaction_read_only = on");
 }
 
 Verdict read_only_exceptions(const Facts& facts) {
@@ -543,7 +543,7 @@ Verdict rewindable(const Facts& facts) {
 Verdict prepared_transactions(const Facts& facts) {
   const int count = facts.primary.facts->prepared_transactions;
   if (count > 0) {
-    return fail(fmt::format("{} prepared transactions, required are 0: they could commit behind the fence", count),
+    return fail(fmt::format("{} prepared transactions, required: none; they could commit behind the fence", count),
                 "commit or roll them back: select * from pg_prepared_xacts on the primary");
   }
   return pass("none");
@@ -823,7 +823,7 @@ Verdict state_directory(const Facts& facts) {
   const std::string observed =
       fmt::format("a record was written and synced, {} MiB are free", facts.state_dir_free >> 20U);
   if (facts.state_dir_free < needed) {
-    return fail(observed + ", required are 16 MiB", "make room, or choose another with --state-dir");
+    return fail(observed + ", required: 16 MiB", "make room, or choose another with --state-dir");
   }
   return pass(observed);
 }

@@ -44,8 +44,8 @@ std::string stop_old_primary(const Rejoin& rejoin);
 /// a primary (it is stopped again), timeout when it does not stream in time, and what Node and NodeControl throw.
 std::string make_standby(const Rejoin& rejoin);
 
-/// Points every other standby to `primary`, before the old one writes anything that the new one will never have:
-/// whoever has received that cannot follow. What goes wrong is redirect_siblings()' to tell.
+/// Points every other standby to `primary`, before the old primary writes anything that the new one will never have: a
+/// standby that has received that cannot follow. redirect_siblings() tells what went wrong.
 void point_siblings(std::vector<std::unique_ptr<Node>>& siblings, Node& primary, const Conninfo& primary_at,
                     Duration deadline);
 

@@ -1,4 +1,4 @@
-// Where a cutover stands at this moment: told by the engine, read by whoever watches (terminal, /metrics, report).
+// Where a cutover stands at this moment: the engine tells it, the terminal, /metrics and the report read it.
 #pragma once
 
 #include <cstdint>

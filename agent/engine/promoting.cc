@@ -115,6 +115,7 @@ static WriteProbe probe_new_primary(Cutover& cutover) {
 /// Begun while the new primary is validated: until a client has logged in here and gone on, that one is open as well.
 void reopen_old(Cutover& cutover) {
   if (!cutover.plan || cutover.options.demotion == Demotion::closed || cutover.plan->databases.empty()) return;
+  if (cutover.situation && cutover.situation->old_primary.in_recovery) return;  // it is a standby already
   ++cutover.own_writes;
   cutover.old_reopens =
       old_admin(cutover).allow_connections(cutover.plan->databases, true, cutover.options.call_deadline);

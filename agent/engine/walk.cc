@@ -1,4 +1,4 @@
-// Invariants, whoever else acts on the pair:
+// Invariants, whatever other people and programs do to the pair:
 //   1. Nothing is changed before the promotion without the cluster's lock, proved by the session that holds it. A lost
 //      lock is taken again before anything is undone; while another agent has it, nothing is touched.
 //   2. The old primary is opened only after the replica was looked at: it is seen in recovery, or it was not seen for

@@ -306,7 +306,7 @@ class PgBouncerTraffic final : public Traffic {
     resume_all(instance, budget);
   }
 
-  /// Whoever else has paused a database has his reasons. With a hook, the servers may have any name by now.
+  /// A database that somebody else has paused stays paused. With a hook, the servers may have any name by now.
   bool ours(const PoolerDatabase& database) const {
     const auto at = [&database](const Conninfo& server) {
       return database.host == server.host() && database.port == server.port();

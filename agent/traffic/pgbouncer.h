@@ -1,8 +1,8 @@
 // Traffic through PgBouncer: clients that wait instead of failing. PAUSE on every pooler or on none, and after the
 // promotion a databases file that names the new primary, RELOAD, RESUME.
 //
-// PgBouncer never resumes by itself. What resumes it when the agent dies is whoever ends that cutover: the guard, or
-// `agent recover`; both do so on the server that is proved to be the primary.
+// PgBouncer never resumes by itself. When the agent dies, the guard or `agent recover` ends the cutover and resumes it,
+// on the server that is proved to be the primary.
 #pragma once
 
 #include <set>

@@ -50,11 +50,16 @@ void explain(const ExtensionFunction& function, const char* extension, const Con
   }
 }
 
+/// A database costs a session: with hundreds of them nobody waits for all.
+constexpr std::size_t most_databases = 8;
+
 /// pg_buffercache shows the whole server wherever it is installed. `first`: where to look first.
 BuffersSeen see_buffers(const Server& server, const Conninfo& old_primary, const std::string& first,
                         Duration deadline) {
   BuffersSeen seen;
   std::vector<std::string> names{first};
+  const std::string application = old_primary.get("dbname");
+  if (application != first) names.push_back(application);
   for (std::size_t i = 0; i < names.size(); ++i) {
     try {
       const auto session = server.buffers(names[i]);
@@ -62,7 +67,7 @@ BuffersSeen see_buffers(const Server& server, const Conninfo& old_primary, const
       if (i == 0) {
         seen.tools = tools;
         for (const auto& [oid, name] : tools.databases) {
-          if (name != first) names.push_back(name);
+          if (name != first && name != application && names.size() < most_databases) names.push_back(name);
         }
       }
       if (tools.buffercache.usable()) {

@@ -170,7 +170,7 @@ class WebConfigFile {
     SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_id_context(c, reinterpret_cast<const unsigned char*>("pgrm"), 4);
 
-    // Without one, OpenSSL asks whoever sits at the terminal, and waits.
+    // Without a callback, OpenSSL asks on the terminal, and waits.
     SSL_CTX_set_default_passwd_cb(c, [](char*, int, int, void*) { return -1; });
 
     const std::string certificate = file(tls, "cert_file");

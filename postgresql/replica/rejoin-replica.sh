@@ -25,7 +25,7 @@ primary_host=${PRIMARY_HOST:-localhost}
 primary_port=${PRIMARY_PORT:-5432}
 replication_user=${REPLICATION_USER:-replicator}
 passfile=${REPLICATION_PASSFILE:-$(dirname -- "$PGDATA")/replication.pgpass}
-copy=$PGDATA/rejoin-copy  # inside: whoever owns the data directory need not own the one above
+copy=$PGDATA/rejoin-copy  # inside: the owner of the data directory need not own the one above
 psql=${PSQL:-psql}
 
 say() { printf 'rejoin-replica: %s\n' "$*"; }

@@ -131,7 +131,7 @@ class Bench {
     std::vector<Measure> theirs;
     for (int round = 0; round < options_.rounds; ++round) {
       say(fmt::format("closed loop, synchronous_commit={}, round {} of {}", commit, round + 1, options_.rounds));
-      // In turn: whoever is second finds what the first one has written, and its vacuum.
+      // In turn: the second one finds what the first one has written, and its vacuum.
       if (round % 2 == 0) theirs.push_back(pgbench(0, commit, options_.seconds));
       ours.push_back(loadgen(0, commit, options_.seconds));
       if (round % 2 != 0) theirs.push_back(pgbench(0, commit, options_.seconds));

@@ -73,7 +73,7 @@ int write_until_told(const char* conninfo) {
         if (first_error.empty()) first_error = why;
       }
       connection = open(conninfo);
-      continue;  // at once: whoever waits is not measured but waits
+      continue;  // at once: a client that waits measures its own wait
     }
     const Clock::time_point now = Clock::now();
     if (acknowledged >= steady) longest = std::max(longest, Ms(now - last));

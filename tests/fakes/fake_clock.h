@@ -14,7 +14,7 @@ namespace pgrm {
 class FakeClock final : public Clock {
  public:
   enum class Sleep {
-    jumps,   // whoever sleeps moves the clock to the end of his sleep and goes on at once: one thread under test
+    jumps,   // a thread that sleeps moves the clock to the end of its sleep and goes on at once: one thread under test
     blocks,  // sleepers stay asleep until advance() or a stop: several threads under test
   };
 

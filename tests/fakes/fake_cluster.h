@@ -581,7 +581,7 @@ class FakeNode final : public Node {
       for (Database& database : server().databases) {
         if (std::ranges::find(names, database.name) != names.end()) database.open = allow;
       }
-      if (allow && side_ == Side::replica) server().sessions = three_clients(4);  // whoever waited for that
+      if (allow && side_ == Side::replica) server().sessions = three_clients(4);  // they have waited for that
       cluster_.commit(server());
       return true;
     });

@@ -92,7 +92,7 @@ TEST_F(ServerNodeTest, WithoutPgMonitorItSaysSoInsteadOfZero) {
 TEST_F(ServerNodeTest, TheAgentsRoleHasEveryRightAndIsNoSuperuserWhereThatIsPossible) {
   const ServerFacts facts = primary_->facts(soon);
   for (const auto& [right, held] : facts.rights) {
-    // Whoever may set a command runs programs as the server's user: roles.sql gives that away to nobody.
+    // A role that may set a command runs programs as the server's user: roles.sql gives that to nobody.
     const bool withheld = right == "ALTER SYSTEM restore_command" && !facts.superuser;
     EXPECT_EQ(held, !withheld) << right;
   }
