@@ -22,7 +22,7 @@
 namespace pgrm {
 namespace {
 
-constexpr auto patience = std::chrono::seconds(2);
+constexpr auto patience = std::chrono::seconds(2), judging_patience = std::chrono::seconds(10);
 
 struct Write {
   std::int64_t id;
@@ -66,8 +66,8 @@ std::optional<Session> writable(const std::array<Conninfo, 2>& servers) {
   for (const Conninfo& server : servers) {
     Session session(server, "prober_judge");
     try {
-      session.open(patience);
-      session.script("CREATE TEMP TABLE takes_writes (); DROP TABLE takes_writes", patience);
+      session.open(judging_patience);
+      session.script("CREATE TEMP TABLE takes_writes (); DROP TABLE takes_writes", judging_patience);
       return session;
     } catch (const Error&) {  // not this one
     }
