@@ -663,24 +663,44 @@ Verdict subscriptions(const Facts& facts) {
               "see that the publisher can be reached from the new primary");
 }
 
-Verdict logical_slots(const Facts& facts) {
-  // What a failover slot (17+) has synchronised is on the replica already.
+/// Whether the replica has the slot, too, and no later position in it than its consumer. Until 16 a person has made it
+/// there, and from 17 on (failover slots) the server, which never puts it further ahead.
+bool is_on_replica(const Facts& facts, const std::string& name) {
   const auto& there = facts.replica.facts->logical_slots;
-  std::vector<std::string> names;
-  std::ranges::copy_if(facts.primary.facts->logical_slots, std::back_inserter(names),
-                       [&there](const std::string& name) { return std::ranges::find(there, name) == there.end(); });
-  if (!names.empty()) {
-    const std::string observed = fmt::format("logical slots do not move with the cutover: {}", fmt::join(names, ", "));
+  if (std::ranges::find(there, name) == there.end()) return false;
+  if (primary_state(facts).version >= 170000) return true;
+  const auto position = [&name](const ServerState& state) {
+    const auto slot = std::ranges::find(state.slots, name, &Slot::name);
+    return slot == state.slots.end() ? std::nullopt : slot->confirmed_flush;
+  };
+  return position(replica_state(facts)) <= position(primary_state(facts));
+}
+
+Verdict logical_slots(const Facts& facts) {
+  const auto& slots = facts.primary.facts->logical_slots;
+  if (slots.empty()) return pass("none");
+  std::vector<std::string> lost;
+  std::ranges::copy_if(slots, std::back_inserter(lost),
+                       [&facts](const std::string& name) { return !is_on_replica(facts, name); });
+  if (!lost.empty()) {
+    const std::string observed = fmt::format("logical slots do not move with the cutover: {}", fmt::join(lost, ", "));
     if (facts.lose_logical_slots)
       return warn(observed, "make them anew on the new primary, and copy their tables anew");
-    const bool can_fail_over = primary_state(facts).version >= 170000;
-    return fail(observed,
-                can_fail_over
-                    ? "create them with failover = true and set sync_replication_slots = on on the replica; or "
-                      "--lose-logical-slots, and their consumers begin anew"
-                    : "--lose-logical-slots goes on without them: their consumers begin anew");
+    const int version = primary_state(facts).version;
+    const char* const how =
+        version >= 170000   ? "create them with failover = true and set sync_replication_slots = on on the replica; or "
+        : version >= 160000 ? "make slots of the same names on the replica, and let their consumers get past them; or "
+                            : "";
+    return fail(observed, fmt::format("{}--lose-logical-slots, and their consumers begin anew", how));
   }
-  return pass(there.empty() ? "none" : "synchronised to the replica");
+  const std::string awaited = setting_of(facts.replica, "synchronized_standby_slots");
+  if (awaited.empty() || (facts.demotion == Demotion::standby && awaited == facts.standby_slot)) {
+    return pass(fmt::format("on the replica, too: {}", fmt::join(slots, ", ")));
+  }
+  return warn(fmt::format("their consumers get nothing from the new primary until a standby streams from its slot {} "
+                          "(synchronized_standby_slots of the replica)",
+                          awaited),
+              "empty that setting on the replica, or --demote standby --standby-slot " + awaited);
 }
 
 Verdict rights(const NodeFacts& node, std::initializer_list<std::string_view> needed) {

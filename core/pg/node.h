@@ -165,8 +165,8 @@ struct ServerFacts {
   int superuser_sessions = 0;                  // of others: only a superuser can terminate them
   std::optional<bool> base_backup_running;     // pg_stat_progress_basebackup
   std::vector<Subscription> subscriptions;     // enabled ones
-  std::vector<std::string> logical_slots;
-  std::vector<std::string> closed_databases;  // datallowconn is false
+  std::vector<std::string> logical_slots;      // not temporary, not lost: what a promotion keeps of them
+  std::vector<std::string> closed_databases;   // datallowconn is false
   std::vector<Database> databases;
   int idle_in_transaction = 0;                // sessions of others, for more than 5 s
   int advisory_lock_sessions = 0;             // of others

@@ -57,7 +57,9 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
          WHERE a.backend_type = 'client backend' AND r.rolsuper
            AND a.application_name <> current_setting('application_name')) AS superuser_sessions,
        EXISTS (SELECT FROM pg_stat_progress_basebackup) AS base_backup,
-       to_json(ARRAY(SELECT slot_name FROM pg_replication_slots WHERE slot_type = 'logical' ORDER BY 1)) AS logical_slots,
+       to_json(ARRAY(SELECT slot_name FROM pg_replication_slots
+                      WHERE slot_type = 'logical' AND NOT temporary AND wal_status IS DISTINCT FROM 'lost' ORDER BY 1))
+         AS logical_slots,
        to_json(ARRAY(SELECT datname FROM pg_database WHERE NOT datallowconn ORDER BY 1)) AS closed_databases,
        (SELECT count(*) FROM pg_stat_activity
          WHERE state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - interval '5 s'

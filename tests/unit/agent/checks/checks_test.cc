@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "tests/fakes/pair_sample.h"
 #include "tests/unit/agent/rig.h"
 
 namespace pgrm::agent {
@@ -31,6 +32,19 @@ void another_database(Rig& rig) {
   for (auto* const server : {&rig.cluster.primary, &rig.cluster.replica}) {
     server->databases.push_back({"extra", "app", true, true});
     server->facts.databases = server->databases;
+  }
+}
+
+/// The consumer is at `here`, and its slot of the replica at `there`.
+void slot_on_both(Rig& rig, int version, Lsn there) {
+  Slot slot;
+  slot.name = "consumer";
+  slot.type = "logical";
+  for (auto* const server : {&rig.cluster.primary, &rig.cluster.replica}) {
+    slot.confirmed_flush = server == &rig.cluster.primary ? fakes::here : there;
+    server->state.version = version;
+    server->state.slots.push_back(slot);
+    server->facts.logical_slots = {slot.name};
   }
 }
 
@@ -289,6 +303,12 @@ constexpr std::array cases{
            rig.cluster.primary.facts.databases[0].may_alter = false;
          }},
     Case{"logical_slots", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.logical_slots = {"debezium"}; }},
+    Case{"logical_slots", Level::fail, [](Rig& rig) { slot_on_both(rig, 160000, Lsn(fakes::here.bytes() + 1)); }},
+    Case{"logical_slots", Level::warn,
+         [](Rig& rig) {
+           slot_on_both(rig, 170000, fakes::here);
+           rig.cluster.replica.facts.settings["synchronized_standby_slots"] = "replica_slot";
+         }},
     Case{"fence_rights", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_signal_backend"] = false; }},
     Case{"promote_rights", Level::fail, [](Rig& rig) { rig.cluster.replica.facts.rights["pg_promote"] = false; }},
     Case{"alignment_rights", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.rights["pg_switch_wal"] = false; }},
@@ -321,6 +341,20 @@ TEST_P(Checks, FailsForItsReasonAndPassesOtherwise) {
   EXPECT_NE(verdict.reason, "");
   if (verdict.level == Level::fail || verdict.level == Level::warn) {
     EXPECT_NE(verdict.hint, "");
+  }
+}
+
+TEST(ChecksTable, LogicalSlotsThatAreOnTheReplicaTooAreKept) {
+  Rig by_hand, synchronised, awaited;
+  slot_on_both(by_hand, 160000, fakes::here);
+  slot_on_both(synchronised, 170000, Lsn(fakes::here.bytes() + 1));  // which was sampled a little later
+  slot_on_both(awaited, 170000, fakes::here);
+  awaited.options.demotion = Demotion::standby;
+  awaited.cluster.replica.facts.settings["synchronized_standby_slots"] = awaited.options.standby_slot;
+  for (Rig* const rig : {&by_hand, &synchronised, &awaited}) {
+    const Verdict verdict = verdict_of(*rig, "logical_slots");
+    EXPECT_EQ(verdict.level, Level::pass) << verdict.reason;
+    EXPECT_THAT(verdict.reason, testing::HasSubstr("consumer"));
   }
 }
 
