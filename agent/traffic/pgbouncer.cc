@@ -10,10 +10,9 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <map>
-#include <optional>
-#include <regex>
 #include <set>
 #include <sstream>
 #include <thread>
@@ -27,58 +26,107 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The value of host= or port= in one line of a databases section, and where it stands.
+/// The value of one setting, and where it stands, quotes included.
 struct Token {
   std::size_t at = 0, length = 0;
   std::string value;
 };
 
-/// Behind the first `=`, or a database called host would be taken for one.
-std::optional<Token> find_token(const std::string& line, const char* key) {
-  const std::size_t name_end = std::min(line.find('='), line.size());
-  const std::regex pattern(fmt::format("[=\\s]{}\\s*=\\s*('[^']*'|[^\\s']+)", key));
-  std::smatch match;
-  if (!std::regex_search(line.begin() + static_cast<std::ptrdiff_t>(name_end), line.end(), match, pattern)) {
-    return std::nullopt;
-  }
-  std::string value = match[1];
-  if (value.starts_with('\'')) value = value.substr(1, value.size() - 2);
-  return Token{name_end + static_cast<std::size_t>(match.position(1)), static_cast<std::size_t>(match.length(1)),
-               value};
+/// A line of a databases section: `name = host=… port=…`.
+struct Entry {
+  std::string name;
+  std::map<std::string, Token> settings;
+};
+
+constexpr auto blank = " \t\r";
+
+void skip_blanks(const std::string& line, std::size_t& at) {
+  at = std::min(line.find_first_not_of(blank, at), line.size());
 }
 
-bool is_sent_to(const std::string& line, const Conninfo& server) {
-  const std::size_t first = line.find_first_not_of(" \t");
-  if (first == std::string::npos || line[first] == ';' || line[first] == '#') return false;
-  const auto host = find_token(line, "host");
-  const auto port = find_token(line, "port");
-  return host && host->value == server.host() && (port ? port->value : "5432") == server.port();
+bool skip_equals(const std::string& line, std::size_t& at) {
+  skip_blanks(line, at);
+  if (at == line.size() || line[at] != '=') return false;
+  skip_blanks(line, ++at);
+  return true;
+}
+
+/// What stands in quotes, where a doubled quote stands for one, or else a word that ends before one of `ends`.
+std::string read_word(const std::string& line, std::size_t& at, char quote, const char* ends) {
+  std::string word;
+  if (at == line.size() || line[at] != quote) {
+    const std::size_t end = std::min(line.find_first_of(ends, at), line.size());
+    word = line.substr(at, end - at);
+    at = end;
+    return word;
+  }
+  for (++at; at < line.size(); ++at) {
+    if (line[at] == quote && (++at == line.size() || line[at] != quote)) break;
+    word += line[at];
+  }
+  return word;
+}
+
+/// Without settings where the line is about something else.
+Entry parse(const std::string& line) {
+  Entry entry;
+  std::size_t at = 0;
+  skip_blanks(line, at);
+  if (at < line.size() && (line[at] == ';' || line[at] == '#')) return entry;
+  entry.name = read_word(line, at, '"', "= \t\r");
+  if (!skip_equals(line, at)) return entry;
+  while (at < line.size()) {
+    const std::string key = read_word(line, at, '\0', "= \t\r");
+    if (!skip_equals(line, at)) break;
+    const std::size_t begin = at;
+    std::string value = read_word(line, at, '\'', blank);
+    entry.settings[key] = {begin, at - begin, std::move(value)};
+    skip_blanks(line, at);
+  }
+  return entry;
+}
+
+bool is_sent_to(const Entry& entry, const Conninfo& server) {
+  const auto host = entry.settings.find("host");
+  const auto port = entry.settings.find("port");
+  return host != entry.settings.end() && host->second.value == server.host() &&
+         (port == entry.settings.end() ? "5432" : port->second.value) == server.port();
 }
 
 std::string repoint_line(std::string line, const Conninfo& from, const Conninfo& to) {
-  if (!is_sent_to(line, from)) return line;
-  const auto host = find_token(line, "host");
-  const auto port = find_token(line, "port");
+  const Entry entry = parse(line);
+  if (!is_sent_to(entry, from)) return line;
+  const Token& host = entry.settings.at("host");
+  const auto port = entry.settings.find("port");
   // From the back, so that positions stay right.
-  const Token& here = *host;
-  const auto set_host = [&] { line.replace(here.at, here.length, to.host()); };
-  if (!port) {
-    line.replace(here.at, here.length, fmt::format("{} port={}", to.host(), to.port()));
-  } else if (port->at > here.at) {
-    line.replace(port->at, port->length, to.port());
+  const auto set_host = [&] { line.replace(host.at, host.length, to.host()); };
+  if (port == entry.settings.end()) {
+    line.replace(host.at, host.length, fmt::format("{} port={}", to.host(), to.port()));
+  } else if (port->second.at > host.at) {
+    line.replace(port->second.at, port->second.length, to.port());
     set_host();
   } else {
     set_host();
-    line.replace(port->at, port->length, to.port());
+    line.replace(port->second.at, port->second.length, to.port());
   }
   return line;
 }
 
-/// What a line of a databases section is about: `name = …`, the name perhaps in quotes.
-std::string name_in(std::string_view line) {
-  std::string name(line.substr(0, line.find('=')));
-  std::erase_if(name, [](char c) { return c == ' ' || c == '\t' || c == '"'; });
-  return name;
+/// How many processes of this machine listen on a port: with so_reuseport, each has a socket of its own.
+std::size_t listeners(const std::string& port) {
+  std::map<std::string, std::size_t> sockets;  // by address
+  std::size_t most = 0;
+  for (const char* const path : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+    std::ifstream table(path);
+    for (std::string line; std::getline(table, line);) {
+      std::istringstream row(line);
+      std::string number, local, remote, state;
+      row >> number >> local >> remote >> state;
+      if (state != "0A" || !local.ends_with(fmt::format(":{:04X}", std::stoi(port)))) continue;
+      most = std::max(most, ++sockets[local]);
+    }
+  }
+  return most;
 }
 
 /// Beside the file and with its owner and mode, ready to be renamed onto it.
@@ -158,10 +206,10 @@ class PgBouncerTraffic final : public Traffic {
       for (Instance& instance : instances_) {
         if (std::string found = problem_of(instance, moved); !found.empty()) return found;
       }
+      return problem_of_shared_ports();
     } catch (const Error& error) {
       return error.what();
     }
-    return "";
   }
 
   void stop(Duration budget) override {
@@ -226,7 +274,10 @@ class PgBouncerTraffic final : public Traffic {
     const std::string who = session.describe();
     if (!session.is_admin(poolers_.call_deadline)) return who + " is not in admin_users";
     if (session.paused(poolers_.call_deadline)) return who + " is paused already";
-    const std::string mode = session.default_pool_mode(poolers_.call_deadline);
+    if (const std::string user = session.session_user(poolers_.call_deadline); !user.empty()) {
+      return fmt::format("{}: user {} has pool_mode session: PAUSE would wait until its clients disconnect", who, user);
+    }
+    const std::string mode = session.setting("pool_mode", poolers_.call_deadline);
     std::size_t count = 0;
     for (const PoolerDatabase& database : session.databases(poolers_.call_deadline)) {
       if (database.host != poolers_.old_primary.host() || database.port != poolers_.old_primary.port()) continue;
@@ -243,6 +294,31 @@ class PgBouncerTraffic final : public Traffic {
     }
     if (count == 0) {
       return fmt::format("{} sends no database to {}", who, poolers_.old_primary.address());
+    }
+    return "";
+  }
+
+  /// Behind one port the kernel chooses the process that answers: each must be named by a socket of its own.
+  std::string problem_of_shared_ports() {
+    std::map<std::string, std::set<std::string>> named;
+    for (Instance& instance : instances_) {
+      Pooler& session = instance.session();
+      if (session.setting("so_reuseport", poolers_.call_deadline) != "1") continue;
+      const std::string host = instance.console.host();
+      if (!host.starts_with('/')) {
+        return fmt::format(
+            "{} may share its port with other processes (so_reuseport): PGBOUNCER_DSN must name each by "
+            "its own unix_socket_dir, host=/…",
+            session.describe());
+      }
+      named[session.setting("listen_port", poolers_.call_deadline)].insert(host);
+    }
+    for (const auto& [port, sockets] : named) {
+      const std::size_t there = listeners(port);
+      if (there == sockets.size()) continue;
+      return fmt::format(
+          "{} processes listen on port {} (so_reuseport), and PGBOUNCER_DSN names {}: every one must be moved", there,
+          port, sockets.size());
     }
     return "";
   }
@@ -331,7 +407,7 @@ std::set<std::string> repointed(const std::string& ini, const Conninfo& from) {
   std::set<std::string> names;
   std::istringstream lines(ini);
   for (std::string line; std::getline(lines, line);) {
-    if (is_sent_to(line, from)) names.insert(name_in(line));
+    if (Entry entry = parse(line); is_sent_to(entry, from)) names.insert(std::move(entry.name));
   }
   return names;
 }

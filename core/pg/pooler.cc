@@ -59,7 +59,21 @@ class Console final : public Pooler {
     return databases;
   }
 
-  std::string default_pool_mode(Duration deadline) override { return setting("pool_mode", deadline); }
+  std::string setting(std::string_view name, Duration deadline) override {
+    const Result rows = ask("SHOW CONFIG", deadline);
+    for (int row = 0; row < PQntuples(rows.get()); ++row) {
+      if (cell(rows.get(), row, "key") == name) return cell(rows.get(), row, "value");
+    }
+    return "";
+  }
+
+  std::string session_user(Duration deadline) override {
+    const Result rows = ask("SHOW USERS", deadline);
+    for (int row = 0; row < PQntuples(rows.get()); ++row) {
+      if (cell(rows.get(), row, "pool_mode") == "session") return cell(rows.get(), row, "name");
+    }
+    return "";
+  }
 
   bool paused(Duration deadline) override {
     try {
@@ -97,14 +111,6 @@ class Console final : public Pooler {
   void reload(Duration deadline) override { ask("RELOAD", deadline); }
 
  private:
-  std::string setting(std::string_view name, Duration deadline) {
-    const Result rows = ask("SHOW CONFIG", deadline);
-    for (int row = 0; row < PQntuples(rows.get()); ++row) {
-      if (cell(rows.get(), row, "key") == name) return cell(rows.get(), row, "value");
-    }
-    return "";
-  }
-
   void open(Duration deadline) {
     if (connection_) return;
     const auto seconds = std::max<long>(2, static_cast<long>(to_seconds(deadline) + 0.999));

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/base/clock.h"
@@ -28,7 +29,10 @@ class Pooler {
   virtual std::string describe() const = 0;
   /// Without the console itself.
   virtual std::vector<PoolerDatabase> databases(Duration deadline) = 0;
-  virtual std::string default_pool_mode(Duration deadline) = 0;
+  /// Of SHOW CONFIG; empty when this version does not have it.
+  virtual std::string setting(std::string_view name, Duration deadline) = 0;
+  /// A user whose own pool_mode is session, which counts for more than that of a database; empty when there is none.
+  virtual std::string session_user(Duration deadline) = 0;
   /// Whether the whole pooler is paused or suspended, which databases() does not show.
   virtual bool paused(Duration deadline) = 0;
   /// Whether this user may give orders: a user of stats_users may only look.
