@@ -823,6 +823,11 @@ Verdict node_control(const Facts& facts) {
 }
 
 Verdict traffic(const Facts& facts) {
+  if (!facts.untold_poolers.empty()) {
+    return fail(fmt::format("{} would go on sending clients to the old primary: --traffic does not name pgbouncer",
+                            fmt::join(facts.untold_poolers, ", ")),
+                "--traffic pgbouncer; or without PGBOUNCER_DSN, if nobody needs them");
+  }
   if (facts.traffic.empty()) {
     return warn("nothing tells the application: its sessions are ended by the fence",
                 "clients need target_session_attrs=read-write and both hosts, or use --traffic and --hooks");
@@ -830,7 +835,8 @@ Verdict traffic(const Facts& facts) {
   std::vector<std::string> names;
   for (const auto& driver : facts.traffic) {
     if (!driver.problem.empty()) {
-      return fail(driver.name + ": " + driver.problem, "fix it, or cut over without: --traffic none");
+      return fail(driver.name + ": " + driver.problem,
+                  "fix it, or cut over without: --traffic none, and no PGBOUNCER_DSN");
     }
     names.push_back(driver.name);
   }

@@ -10,6 +10,7 @@
 
 #include "agent/base/state_dir.h"
 #include "agent/checks/judging.h"
+#include "agent/traffic/pgbouncer.h"
 #include "core/base/error.h"
 #include "core/replication/catch_up.h"
 #include "core/replication/lag.h"
@@ -172,6 +173,9 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
     facts.exporter_error = error.what();
   }
   for (const auto& driver : traffic) facts.traffic.push_back({driver->name(), driver->problem()});
+  if (!options.tells("pgbouncer") && options.hooks_directory.empty()) {
+    facts.untold_poolers = poolers_at(options.pair.primary, options.poolers, options.call_deadline);
+  }
   take_lock(*servers.lock, facts, options.call_deadline);
   facts.fence = options.fence;
   ask_state_dir(options.state_dir, facts);

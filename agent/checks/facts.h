@@ -43,6 +43,7 @@ struct Facts {
     std::string problem;  // empty: ready
   };
   std::vector<TrafficFact> traffic;
+  std::vector<std::string> untold_poolers;  // of PGBOUNCER_DSN, which nobody tells and which lead to the old primary
   /// Verbs that the demotion needs, with what their --check says; the old primary's other standbys, likewise.
   std::vector<TrafficFact> node_control, siblings;
   Demotion demotion = Demotion::read_only;

@@ -423,6 +423,23 @@ std::string repoint(const std::string& ini, const Conninfo& from, const Conninfo
   return result;
 }
 
+std::vector<std::string> poolers_at(const Conninfo& server, const std::vector<Conninfo>& consoles, Duration deadline) {
+  std::vector<std::string> found;
+  for (const Conninfo& console : consoles) {
+    try {
+      const auto pooler = make_pooler(console);
+      const auto databases = pooler->databases(deadline);
+      if (std::ranges::any_of(databases, [&server](const PoolerDatabase& database) {
+            return database.host == server.host() && database.port == server.port();
+          })) {
+        found.push_back(pooler->describe());
+      }
+    } catch (const Error&) {  // what does not answer sends nobody anywhere
+    }
+  }
+  return found;
+}
+
 std::unique_ptr<Traffic> make_pgbouncer_traffic(PgBouncers poolers) {
   return std::make_unique<PgBouncerTraffic>(std::move(poolers));
 }

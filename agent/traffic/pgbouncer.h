@@ -21,6 +21,9 @@ std::string repoint(const std::string& ini, const Conninfo& from, const Conninfo
 /// The names of those databases.
 std::set<std::string> repointed(const std::string& ini, const Conninfo& from);
 
+/// Those of the poolers that answer and send a database to `server`, described.
+std::vector<std::string> poolers_at(const Conninfo& server, const std::vector<Conninfo>& consoles, Duration deadline);
+
 struct PgBouncers {
   std::vector<Conninfo> consoles;
   std::vector<std::string> files;  // with the databases; empty: a hook repoints them
