@@ -22,6 +22,17 @@ TEST(Repoint, TakesNoNameForASetting) {
   EXPECT_EQ(moved("port = port=5432 host=10.0.0.1"), "port = port=5433 host=10.0.0.2");
 }
 
+TEST(Repoint, ReadsQuotesAsPgBouncerDoes) {
+  EXPECT_EQ(moved("shop = password='it''s host=10.0.0.9' host='10.0.0.1'"),
+            "shop = password='it''s host=10.0.0.9' host=10.0.0.2 port=5433");
+  EXPECT_EQ(moved("shop = host=10.0.0.9 password='x host=10.0.0.1 port=5432'"),
+            "shop = host=10.0.0.9 password='x host=10.0.0.1 port=5432'");
+  EXPECT_EQ(moved("shop = host=10.0.0.9 password=a=b host=10.0.0.1"),
+            "shop = host=10.0.0.9 password=a=b host=10.0.0.2 port=5433");
+  EXPECT_EQ(repointed("\"the \"\"shop\"\" = 1\" = host=10.0.0.1", old_primary),
+            (std::set<std::string>{"the \"shop\" = 1"}));
+}
+
 TEST(Repoint, TellsWhichDatabasesThatAre) {
   EXPECT_EQ(repointed("[databases]\nshop=host=10.0.0.1\n\"my log\" = host=10.0.0.9\n * = host=10.0.0.1 port=5432\n",
                       old_primary),
