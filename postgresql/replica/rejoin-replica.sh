@@ -128,15 +128,16 @@ put_own_back() {
   rm -rf -- "$own"
 }
 
-# Files are named only where this machine has them.
-encryption() {
+# How the stream is encrypted, and the database that slots are synchronised over (17+). Files are named only where this machine has
+# them.
+stream_options() {
   local option name value
   if [ -n "${REPLICATION_OPTIONS:-}" ]; then printf ' %s' "$REPLICATION_OPTIONS"; return; fi
   if ! value=$(ask_source "select current_setting('primary_conninfo')"); then
     say "how the new primary was encrypted cannot be asked: the stream is encrypted if the new primary offers it. REPLICATION_OPTIONS says how it must be" >&2
     return
   fi
-  printf '%s\n' "$value" | { grep -oE "(sslmode|sslrootcert|sslcert|sslkey|sslcrl|sslnegotiation|ssl_min_protocol_version|gssencmode|channel_binding)=('[^']*'|[^ ]+)" || true; } |
+  printf '%s\n' "$value" | { grep -oE "(dbname|sslmode|sslrootcert|sslcert|sslkey|sslcrl|sslnegotiation|ssl_min_protocol_version|gssencmode|channel_binding)=('[^']*'|[^ ]+)" || true; } |
     while read -r option; do
       name=${option%%=*} value=${option#*=}
       value=${value#\'} value=${value%\'}
@@ -162,7 +163,7 @@ capacity() {
 become_standby() {
   local conninfo file=$1/postgresql.auto.conf
   conninfo="host=$(conninfo_value "$primary_host") port=$primary_port user=$(conninfo_value "$replication_user")"
-  conninfo+=" passfile=$(conninfo_value "$passfile")$(encryption)"
+  conninfo+=" passfile=$(conninfo_value "$passfile")$(stream_options)"
   if [ -e "$file" ]; then
     sed -i -E "/^(primary_conninfo|primary_slot_name)[ =]/d; /^default_transaction_read_only = 'on'/d; /^synchronous_standby_names = '.*pgrm_/d" "$file"
   fi
