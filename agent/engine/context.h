@@ -78,6 +78,8 @@ struct Told {
   std::vector<Attempt> attempts{};             // that were undone and followed by another
   std::optional<Situation> situation{};        // the last look at both servers
   std::function<void(const Step&)> on_step{};  // before a step acts; may be empty
+  /// Writes down that somebody else has promoted the replica. Empty without a journal, and after our own promotion.
+  std::function<void()> on_seen_promoted{};
 };
 
 struct Cutover : Means, Known, Told {};

@@ -18,17 +18,6 @@ std::optional<bool> as_answer(const WriteProbe& probe) {
   return probe.read_only || probe.shut_out ? std::optional(false) : std::nullopt;
 }
 
-/// What an ordinary client and the catalogs say. Throws Error.
-void look_closer(Server& server, Trying how, Duration deadline, ServerSeen& seen) {
-  const FenceView view = server.admin->fence_view(deadline);
-  seen.markers = view.markers;
-  seen.fence = see_fence(*server.admin, view, deadline);
-  const Attack attack{.role = {}, .overrides_read_only = false, .writes = how == Trying::writing};
-  const WriteProbe probe = server.application->attack(attack, deadline).get();
-  seen.takes_writes = as_answer(probe);
-  seen.refusal = probe.refusal;
-}
-
 void take_over(const Identity& identity, ServerSeen& seen) {
   seen.unseen.clear();
   seen.system_identifier = identity.system_identifier;
@@ -37,21 +26,16 @@ void take_over(const Identity& identity, ServerSeen& seen) {
   seen.timeline = identity.timeline;
 }
 
-ServerSeen look_at(Server& server, const Conninfo& at, std::future<Identity> identity, Trying how, Duration deadline) {
-  ServerSeen seen{.address = at.address(), .unseen = {}};
+/// Returns whether it has let us in.
+bool identify(Server& server, std::future<Identity> identity, ServerSeen& seen) {
   try {
     take_over(identity.get(), seen);
     server.admin->disconnect();  // a session may outlive its server
+    return true;
   } catch (const std::exception& failure) {
     seen.unseen = failure.what();
-    return seen;
+    return false;
   }
-  try {
-    look_closer(server, how, deadline, seen);
-  } catch (const std::exception& failure) {
-    seen.refusal = failure.what();  // its role is known all the same, and counts
-  }
-  return seen;
 }
 
 /// A server that lets nobody in (a lock on pg_database does that, and replay takes it to a standby) may still say over
@@ -65,6 +49,21 @@ void ask_open_session(Node& admin, Duration deadline, ServerSeen& seen) {
   }
 }
 
+/// What an ordinary client and the catalogs say.
+void look_closer(Server& server, Trying how, Duration deadline, ServerSeen& seen) {
+  try {
+    const FenceView view = server.admin->fence_view(deadline);
+    seen.markers = view.markers;
+    seen.fence = see_fence(*server.admin, view, deadline);
+    const Attack attack{.role = {}, .overrides_read_only = false, .writes = how == Trying::writing};
+    const WriteProbe probe = server.application->attack(attack, deadline).get();
+    seen.takes_writes = as_answer(probe);
+    seen.refusal = probe.refusal;
+  } catch (const std::exception& failure) {
+    seen.refusal = failure.what();  // its role is known all the same, and counts
+  }
+}
+
 }  // namespace
 
 bool is_one_server(const Situation& situation) {
@@ -73,13 +72,18 @@ bool is_one_server(const Situation& situation) {
   return one.seen() && other.seen() && one_server(one, other);
 }
 
-Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline) {
+Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline,
+                      const std::function<void(const ServerSeen&)>& replica_seen) {
   auto old_identity = servers.primary.admin->fresh_identity(deadline);
   auto new_identity = servers.replica.admin->fresh_identity(deadline);
-  Situation seen{look_at(servers.primary, pair.primary, std::move(old_identity), how, deadline),
-                 look_at(servers.replica, pair.replica, std::move(new_identity), how, deadline)};
-  if (!seen.new_primary.seen()) ask_open_session(*servers.replica.admin, deadline, seen.new_primary);
-  return seen;
+  Situation now{{.address = pair.primary.address(), .unseen = {}}, {.address = pair.replica.address(), .unseen = {}}};
+  const bool into_old = identify(servers.primary, std::move(old_identity), now.old_primary);
+  const bool into_new = identify(servers.replica, std::move(new_identity), now.new_primary);
+  if (!into_new) ask_open_session(*servers.replica.admin, deadline, now.new_primary);
+  if (replica_seen && now.new_primary.seen()) replica_seen(now.new_primary);
+  if (into_old) look_closer(servers.primary, how, deadline, now.old_primary);
+  if (into_new) look_closer(servers.replica, how, deadline, now.new_primary);
+  return now;
 }
 
 std::string writable_now(const Situation& situation) {

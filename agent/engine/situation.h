@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <iosfwd>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -45,8 +46,10 @@ enum class Trying {
 };
 
 /// Asks both servers at once over new connections; `deadline` for each question. A replica that lets nobody in is asked
-/// over the open session. Never throws Error: a server that does not answer is a part of the situation.
-Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline);
+/// over the open session. `replica_seen` is called as soon as it is known who the replica is, before anything else is
+/// asked. Never throws Error: a server that does not answer is a part of the situation.
+Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline,
+                      const std::function<void(const ServerSeen&)>& replica_seen = {});
 
 /// Whether both names lead to one server.
 bool is_one_server(const Situation& situation);

@@ -86,9 +86,20 @@ void conclude(Outcome& outcome, ErrorCode code, const std::string& message, cons
   outcome.hint = hint.empty() ? std::string(row.hint) : hint;
 }
 
+/// What was seen once must outlive this process, because the next one may not see the replica: it is written down
+/// before anything else is asked.
+void note_promotion(Cutover& cutover) {
+  if (!std::exchange(cutover.seen_promoted, true) && cutover.on_seen_promoted) cutover.on_seen_promoted();
+}
+
+void write_down_promotion(Cutover& cutover, Journal& journal) {
+  cutover.on_seen_promoted = [&] { try_to_record(cutover, [&] { journal.seen_promoted(); }); };
+}
+
 const Situation& look(Cutover& cutover, Trying how, Duration deadline) {
-  cutover.situation = look_around(cutover.servers, cutover.options.pair, how, deadline);
-  if (cutover.situation->new_primary.promoted()) cutover.seen_promoted = true;
+  cutover.situation = look_around(cutover.servers, cutover.options.pair, how, deadline, [&](const ServerSeen& replica) {
+    if (replica.promoted()) note_promotion(cutover);
+  });
   return *cutover.situation;
 }
 
@@ -178,13 +189,8 @@ Duration length_of(Patience patience, const Options& options) {
   return Duration::zero();
 }
 
-/// What was seen once must outlive this process: the next one may not see the replica.
-void keep_promotion(const Cutover& cutover, Journal& journal) {
-  if (cutover.seen_promoted) journal.seen_promoted();
-}
-
 /// The row of the table that fits, and still does after its patience.
-const RecoveryRow& look_and_decide(Cutover& cutover, Journal& journal, Written written, Decision decision) {
+const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision decision) {
   const std::string holder = lock_holder_elsewhere(cutover);
   const RecoveryRow* row = nullptr;
   const auto decided = [&] {
@@ -202,7 +208,6 @@ const RecoveryRow& look_and_decide(Cutover& cutover, Journal& journal, Written w
       return row != first;
     });
   }
-  try_to_record(cutover, [&] { keep_promotion(cutover, journal); });
   if (!holder.empty()) cutover.warnings.push_back("the cluster's lock is held by " + holder);
   spdlog::info("looked: {}", as_seen(cutover));
   spdlog::info("decided: {}, because {}", to_string(row->action), row->says);
@@ -219,7 +224,7 @@ std::string why_not_open(Cutover& cutover) {
   for (int time = 0; time < 2; ++time) {
     try {
       if (replica.in_recovery(undo_deadline(cutover))) return "";
-      cutover.seen_promoted = true;
+      note_promotion(cutover);
       return "the replica was promoted meanwhile";
     } catch (const Error& error) {
       trouble = error.what();
@@ -334,7 +339,7 @@ void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, cons
   }
   const std::string left = undo_all(cutover, journal, begun, outcome);
   if (cutover.seen_promoted) {
-    const RecoveryRow& now = look_and_decide(cutover, journal, undoing, Decision::by_looking);
+    const RecoveryRow& now = look_and_decide(cutover, undoing, Decision::by_looking);
     return ask_a_person(cutover, journal, begun, now, cause, outcome);
   }
   if (!left.empty()) {
@@ -357,8 +362,7 @@ void conclude_failure(Cutover& cutover, Journal* journal, std::vector<Begun>& be
     conclude(outcome, ErrorCode::undecided, error.what(), error.hint());
   } else {
     try {
-      go_back(cutover, *journal, begun, look_and_decide(cutover, *journal, written, Decision::by_looking), error,
-              outcome);
+      go_back(cutover, *journal, begun, look_and_decide(cutover, written, Decision::by_looking), error, outcome);
     } catch (const std::exception& failure) {
       conclude(outcome, ErrorCode::undecided, fmt::format("{}; not undone: {}", error.what(), failure.what()));
     }
@@ -373,6 +377,12 @@ void require_resumed(const Cutover& cutover, const Outcome& outcome) {
 }
 
 // ---- going forward
+
+void promoted_it(Cutover& cutover, Outcome& outcome) {
+  outcome.promoted = true;
+  cutover.on_seen_promoted = {};
+  cutover.progress.promoted();
+}
 
 /// Takes one step: looks whether it is wanted to stop, keeps the journal, notes what undo needs.
 void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begun>& begun, Outcome& outcome) {
@@ -394,16 +404,13 @@ void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begu
     begun.push_back({&step, std::move(before)});
   }
   perform(cutover, outcome, step, step.why, StepResult::done, [&] { return step.run(cutover); });
-  if (step.commits) {
-    outcome.promoted = true;
-    cutover.progress.promoted();
-  }
+  if (step.commits) promoted_it(cutover, outcome);
   if (step.mutates) journal->done(step.name, outcome.steps.back().evidence);
 }
 
 /// The end of a rehearsal: everything is as before, or it is an ordinary failure.
 void end_rehearsal(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, Outcome& outcome) {
-  go_back(cutover, journal, begun, look_and_decide(cutover, journal, Written::begun, Decision::by_looking),
+  go_back(cutover, journal, begun, look_and_decide(cutover, Written::begun, Decision::by_looking),
           Error(ErrorCode::undone, "the rehearsal has come to its end"), outcome);
   if (outcome.exit_code != error_row(ErrorCode::undone).exit_code) return;
   outcome.exit_code = 0;
@@ -428,6 +435,7 @@ void walk(Cutover& cutover, Position first, const OpenJournal& open_journal, std
     if (step->mutates && !journal) {
       require_lock(cutover);
       journal = open_journal(cutover);
+      write_down_promotion(cutover, *journal);
     }
     take(cutover, *step, journal.get(), begun, outcome);
   }
@@ -475,10 +483,8 @@ void hold_to_what_is_seen(const Cutover& cutover, Outcome& outcome) {
 void end(Cutover& cutover, Journal& journal, Outcome& outcome) {
   look(cutover);
   hold_to_what_is_seen(cutover, outcome);
-  try_to_record(cutover, [&] {
-    if (!outcome.promoted) keep_promotion(cutover, journal);
-    journal.end(outcome.exit_code);
-  });
+  try_to_record(cutover, [&] { journal.end(outcome.exit_code); });
+  cutover.on_seen_promoted = {};
   if (is_settled(outcome.exit_code)) take_marker_away(cutover);
 }
 
@@ -577,8 +583,7 @@ struct Recovery {
           "new one");
     }
     if (!order_counts) journal.accepted();
-    outcome.promoted = true;
-    cutover.progress.promoted();
+    promoted_it(cutover, outcome);
     walk_from(std::next(promotion()));
   }
 
@@ -662,13 +667,14 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
     return outcome;
   }
   cutover.recovering = true;
+  write_down_promotion(cutover, journal);
   std::vector<Begun> begun = begun_in(cutover, records);
   look(cutover);
   refuse_other_clusters(cutover);
   const Written written = written_in(records);
   Recovery recovery{cutover, journal, begun, outcome, written == ordered};
   try {
-    recovery.act(look_and_decide(cutover, journal, written, decision));
+    recovery.act(look_and_decide(cutover, written, decision));
   } catch (const std::exception& failure) {
     conclude_failure(cutover, &journal, begun, written, as_error(failure),
                      written == ordered && decision != Decision::abort, outcome);

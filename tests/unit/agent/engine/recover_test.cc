@@ -114,6 +114,28 @@ TEST(Recover, KnowsThePromotionThatAnUndoHasSeen) {
   EXPECT_FALSE(rig.cluster.primary.writable());
 }
 
+// What a recovery sees must be in the journal before it asks anything else: it may die at the next question.
+TEST(Recover, KnowsThePromotionThatADeadRecoveryHasSeen) {
+  Rig rig;
+  rig.options.fence = FenceForm::read_only;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.replica.state.in_recovery = false;
+    rig.cluster.replica.state.timeline = 2;
+    throw Killed();
+  };
+  EXPECT_THROW(rig.run(), Killed);
+  bool seen = false;
+  rig.cluster.before = [&seen](const std::string& call) {
+    if (seen) throw Killed();
+    seen = call == "replica.fresh_identity";
+  };
+  EXPECT_THROW(rig.recover(), Killed);
+  rig.cluster.before = nullptr;
+  rig.cluster.replica.up = false;
+  EXPECT_EQ(rig.recover().exit_code, 7);
+  EXPECT_FALSE(rig.cluster.primary.writable());
+}
+
 TEST(Recover, GoesOnlyForwardOnceAPersonHasAcceptedAPromotion) {
   Rig rig;
   rig.traffic->on_fence = [&] {
