@@ -41,14 +41,6 @@ start_engine() {
   if [ -n "$DOCKER_HOST" ]; then export DOCKER_HOST; else unset DOCKER_HOST; fi
 }
 
-free_port() {
-  local port=$1 hex
-  while printf -v hex '%04X' "$port" && grep -qsE "^ *[0-9]+: [0-9A-F]+:$hex " /proc/net/tcp /proc/net/tcp6; do
-    port=$((port + 1))
-  done
-  printf '%s' "$port"
-}
-
 # Our images around programs that are compiled already, in the folder $1, on the release of Debian that the images are of.
 build_around() {
   local context=$LAB_HOME/images program
@@ -107,7 +99,6 @@ started_at() { docker inspect --format '{{.State.StartedAt}}' "$(compose ps --al
 
 # --- The programs -------------------------------------------------------------------------------------------------------
 
-in_sync() { [ "$(metric "$EXPORTER_PORT" pgrm_in_sync)" = 1 ]; }
 ready() { compose run --rm -T agent preflight "$@" </dev/null; }
 
 writes_go_on() {

@@ -75,6 +75,15 @@ eventually() {
   pass "$what"
 }
 
+# free_port FIRST: the first port from FIRST on that nobody has.
+free_port() {
+  local port=$1 hex
+  while printf -v hex '%04X' "$port" && grep -qsE "^ *[0-9]+: [0-9A-F]+:$hex " /proc/net/tcp /proc/net/tcp6; do
+    port=$((port + 1))
+  done
+  printf '%s' "$port"
+}
+
 port_of() { if [ "$1" = primary ]; then echo "$PRIMARY_PORT"; else echo "$REPLICA_PORT"; fi; }
 
 # sql NODE ROLE DATABASE STATEMENT: rows without decoration; errors as a bare SQLSTATE.
@@ -90,6 +99,7 @@ metric() {
   printf '%s' "${value%.*}"
 }
 
+in_sync() { [ "$(metric "$EXPORTER_PORT" pgrm_in_sync)" = 1 ]; }
 acknowledged() { metric "$LOADGEN_PORT" pgrm_loadgen_acknowledged_writes_total; }
 acknowledged_more_than() { [ "$(acknowledged)" -gt "$1" ]; }
 

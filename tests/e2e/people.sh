@@ -13,8 +13,6 @@ use_version() {
   export PG_BIN
 }
 
-in_sync() { [ "$(metric "$EXPORTER_PORT" pgrm_in_sync)" = 1 ]; }
-
 # takes_writes NODE: as an ordinary client, tried.
 takes_writes() {
   sql "$1" pgrm_app testdb "insert into written values (default)" >/dev/null 2>&1
