@@ -673,7 +673,8 @@ bool is_on_replica(const Facts& facts, const std::string& name) {
     const auto slot = std::ranges::find(state.slots, name, &Slot::name);
     return slot == state.slots.end() ? std::nullopt : slot->confirmed_flush;
   };
-  return position(replica_state(facts)) <= position(primary_state(facts));
+  const auto begins = position(replica_state(facts));  // unknown while the slot is still being made
+  return begins && begins <= position(primary_state(facts));
 }
 
 Verdict logical_slots(const Facts& facts) {
@@ -767,7 +768,7 @@ constexpr int few_spare_segments = 16, few_directories = 100;
 
 /// Never refuses: the moment is judged by the whole prediction.
 Verdict promotion_work(const Facts& facts) {
-  const auto& work = facts.replica.facts->promotion_work;
+  const auto& work = facts.promotion_work;
   if (!work)
     return warn("how many WAL files the promotion removes is not known", "grant pg_monitor to the agent's role");
   const std::string observed =

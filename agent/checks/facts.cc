@@ -143,6 +143,14 @@ void take_lock(Node& lock, Facts& facts, Duration deadline) {
   }
 }
 
+std::optional<PromotionWork> ask_promotion_work(Node& replica, Duration deadline) {
+  try {
+    return replica.promotion_work(deadline);
+  } catch (const Error&) {  // the checks of who can be reached say so
+    return std::nullopt;
+  }
+}
+
 }  // namespace
 
 Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, NodeControl& node_control,
@@ -160,6 +168,9 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   facts.replica = ask_node(servers.replica, options.call_deadline);
   ask_database(facts.primary, servers.primary, options.call_deadline);
   ask_database(facts.replica, servers.replica, options.call_deadline);
+  if (facts.replica.facts) {
+    facts.promotion_work = ask_promotion_work(*servers.replica.admin, options.call_deadline);
+  }
   facts.database = options.pair.primary.get("dbname");
   facts.maintenance_database = options.pair.maintenance_database;
   ask_other_databases(facts.primary, servers.primary, facts.primary, facts.database, options.call_deadline);

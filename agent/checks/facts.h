@@ -57,8 +57,9 @@ struct Facts {
   std::string state_dir_problem;
   std::uint64_t state_dir_free = 0;  // bytes
   LagThresholds thresholds;
-  Warmth warmth;         // of the replica
-  double warm_rate = 0;  // that was asked for
+  Warmth warmth;                                // of the replica
+  double warm_rate = 0;                         // that was asked for
+  std::optional<PromotionWork> promotion_work;  // of the replica
 };
 
 /// Asks both servers, the exporter and the traffic drivers; changes nothing. Never throws Error for what it asks: what

@@ -111,7 +111,7 @@ Measured measure(Cutover& cutover) {
   measured.bytes_behind = lag.replay_bytes;
   measured.aligned = cutover.wal_segment != 0;
   measured.last_promotion = last_promotion(cutover);
-  measured.promotion_work = new_primary.facts(deadline).promotion_work;
+  measured.promotion_work = new_primary.promotion_work(deadline);
   return measured;
 }
 

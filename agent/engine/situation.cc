@@ -41,6 +41,7 @@ bool identify(Server& server, std::future<Identity> identity, ServerSeen& seen) 
 /// A server that lets nobody in (a lock on pg_database does that, and replay takes it to a standby) may still say over
 /// an open session what it is.
 void ask_open_session(Node& admin, Duration deadline, ServerSeen& seen) {
+  if (!admin.is_connected()) return;
   const std::string refusal = seen.unseen;
   try {
     take_over(admin.identity(deadline), seen);

@@ -92,7 +92,7 @@ void note_promotion(Cutover& cutover) {
   if (!std::exchange(cutover.seen_promoted, true) && cutover.on_seen_promoted) cutover.on_seen_promoted();
 }
 
-void write_down_promotion(Cutover& cutover, Journal& journal) {
+void record_promotions_in(Cutover& cutover, Journal& journal) {
   cutover.on_seen_promoted = [&] { try_to_record(cutover, [&] { journal.seen_promoted(); }); };
 }
 
@@ -378,7 +378,7 @@ void require_resumed(const Cutover& cutover, const Outcome& outcome) {
 
 // ---- going forward
 
-void promoted_it(Cutover& cutover, Outcome& outcome) {
+void mark_promoted(Cutover& cutover, Outcome& outcome) {
   outcome.promoted = true;
   cutover.on_seen_promoted = {};
   cutover.progress.promoted();
@@ -404,7 +404,7 @@ void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begu
     begun.push_back({&step, std::move(before)});
   }
   perform(cutover, outcome, step, step.why, StepResult::done, [&] { return step.run(cutover); });
-  if (step.commits) promoted_it(cutover, outcome);
+  if (step.commits) mark_promoted(cutover, outcome);
   if (step.mutates) journal->done(step.name, outcome.steps.back().evidence);
 }
 
@@ -435,7 +435,7 @@ void walk(Cutover& cutover, Position first, const OpenJournal& open_journal, std
     if (step->mutates && !journal) {
       require_lock(cutover);
       journal = open_journal(cutover);
-      write_down_promotion(cutover, *journal);
+      record_promotions_in(cutover, *journal);
     }
     take(cutover, *step, journal.get(), begun, outcome);
   }
@@ -583,7 +583,7 @@ struct Recovery {
           "new one");
     }
     if (!order_counts) journal.accepted();
-    promoted_it(cutover, outcome);
+    mark_promoted(cutover, outcome);
     walk_from(std::next(promotion()));
   }
 
@@ -667,7 +667,7 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
     return outcome;
   }
   cutover.recovering = true;
-  write_down_promotion(cutover, journal);
+  record_promotions_in(cutover, journal);
   std::vector<Begun> begun = begun_in(cutover, records);
   look(cutover);
   refuse_other_clusters(cutover);

@@ -173,6 +173,10 @@ std::string gather(std::vector<std::future<void>>& orders) {
   return trouble;
 }
 
+bool leads_to(const PoolerDatabase& database, const Conninfo& server) {
+  return database.host == server.host() && database.port == server.port();
+}
+
 /// One pooler, and a console for each database, so that all of them are paused at once.
 struct Instance {
   Conninfo console;
@@ -280,7 +284,7 @@ class PgBouncerTraffic final : public Traffic {
     const std::string mode = session.setting("pool_mode", poolers_.call_deadline);
     std::size_t count = 0;
     for (const PoolerDatabase& database : session.databases(poolers_.call_deadline)) {
-      if (database.host != poolers_.old_primary.host() || database.port != poolers_.old_primary.port()) continue;
+      if (!leads_to(database, poolers_.old_primary)) continue;
       if (database.paused) return fmt::format("{}: database {} is paused already", who, database.name);
       if ((database.pool_mode.empty() ? mode : database.pool_mode) == "session") {
         return fmt::format("{}: database {} has pool_mode session: PAUSE would wait until its clients disconnect", who,
@@ -338,7 +342,7 @@ class PgBouncerTraffic final : public Traffic {
   std::vector<std::string> databases_at(Instance& instance, const Conninfo& server) const {
     std::vector<std::string> names;
     for (const PoolerDatabase& database : instance.session().databases(poolers_.call_deadline)) {
-      if (database.host == server.host() && database.port == server.port()) names.push_back(database.name);
+      if (leads_to(database, server)) names.push_back(database.name);
     }
     return names;
   }
@@ -384,10 +388,8 @@ class PgBouncerTraffic final : public Traffic {
 
   /// A database that somebody else has paused stays paused. With a hook, the servers may have any name by now.
   bool ours(const PoolerDatabase& database) const {
-    const auto at = [&database](const Conninfo& server) {
-      return database.host == server.host() && database.port == server.port();
-    };
-    return poolers_.files.empty() || at(poolers_.old_primary) || at(poolers_.new_primary);
+    return poolers_.files.empty() || leads_to(database, poolers_.old_primary) ||
+           leads_to(database, poolers_.new_primary);
   }
 
   void resume_all(Instance& instance, Duration budget) const {
@@ -429,11 +431,8 @@ std::vector<std::string> poolers_at(const Conninfo& server, const std::vector<Co
     try {
       const auto pooler = make_pooler(console);
       const auto databases = pooler->databases(deadline);
-      if (std::ranges::any_of(databases, [&server](const PoolerDatabase& database) {
-            return database.host == server.host() && database.port == server.port();
-          })) {
-        found.push_back(pooler->describe());
-      }
+      const auto leads_there = [&server](const PoolerDatabase& database) { return leads_to(database, server); };
+      if (std::ranges::any_of(databases, leads_there)) found.push_back(pooler->describe());
     } catch (const Error&) {  // what does not answer sends nobody anywhere
     }
   }

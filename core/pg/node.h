@@ -176,8 +176,7 @@ struct ServerFacts {
   bool archiver_failing = false;              // its last attempt failed
   /// Databases whose collation version (15+) is not the one that this machine's libraries have.
   std::vector<std::string> collation_mismatches;
-  std::vector<std::string> file_errors;         // "file:line name: error" of what the next reload would not take
-  std::optional<PromotionWork> promotion_work;  // nullopt: a primary, or no right to see
+  std::vector<std::string> file_errors;  // "file:line name: error" of what the next reload would not take
   Traces traces;
 };
 
@@ -283,6 +282,8 @@ class Node {
   virtual std::string describe() const = 0;
   /// Closes the connection; the next call opens a new one.
   virtual void disconnect() = 0;
+  /// Whether a session is open, as far as is known here. Asks nothing.
+  virtual bool is_connected() const = 0;
 
   // Questions.
   virtual ServerState observe(Duration deadline) = 0;
@@ -298,6 +299,8 @@ class Node {
   virtual std::optional<Lsn> wal_flushed(Duration deadline) = 0;
   /// REQUIRES a standby; nullopt before anything was replayed.
   virtual std::optional<Lsn> wal_replayed(Duration deadline) = 0;
+  /// REQUIRES a standby; nullopt without the right to see its WAL files (pg_monitor).
+  virtual std::optional<PromotionWork> promotion_work(Duration deadline) = 0;
   virtual Identity identity(Duration deadline) = 0;
   /// The same over a connection of its own, opened for it and closed afterwards: a session may outlive its server.
   /// Begins at once, beside whatever else the node is asked; `get()` throws Error.

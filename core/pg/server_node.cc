@@ -71,7 +71,6 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
                         AND NOT pg_has_role(r.rolname, 'pg_monitor', 'MEMBER') ORDER BY 1 LIMIT 10)) AS client_roles,
        (SELECT coalesce(sum(conflicts), 0)::bigint FROM pg_stat_database) AS conflicts,
        has_function_privilege('pg_ls_archive_statusdir()', 'EXECUTE') AS archive_status,
-       pg_is_in_recovery() AND has_function_privilege('pg_ls_waldir()', 'EXECUTE') AS promotion_work,
        (SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver) AS archiver_failing,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS replication,
        pg_has_role('pg_signal_backend', 'USAGE') AS signal_backend,
@@ -87,6 +86,8 @@ constexpr Statement read_archive_ready{
 
 // ResetUnloggedRelations() and RemoveNonParentXlogFiles() of the server's source. A WAL file's name is timeline,
 // position in units of 4 GB, and segment in there.
+constexpr Statement ask_wal_directory_right{"pgrm_wal_directory_right",
+                                            "SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE') AS may"};
 constexpr Statement read_promotion_work{"pgrm_read_promotion_work", R"sql(
 WITH s AS (SELECT pg_size_bytes(current_setting('wal_segment_size')) AS size)
 SELECT (SELECT count(*) FROM pg_database) +
@@ -361,6 +362,7 @@ class ServerNode final : public Node {
 
   std::string describe() const override { return session_.conninfo().describe(); }
   void disconnect() override { session_.close(); }
+  bool is_connected() const override { return session_.is_open(); }
 
   ServerState observe(Duration deadline) override {
     const bool had_connection = session_.is_open();
@@ -404,10 +406,6 @@ class ServerNode final : public Node {
     // A statement that names the function fails without the right to execute it, whether it gets there or not.
     if (row.boolean("archive_status").value_or(false)) {
       facts.archive_ready = ask(read_archive_ready, {}, budget.left()).one().integer("ready");
-    }
-    if (row.boolean("promotion_work").value_or(false)) {
-      const Rows work = ask(read_promotion_work, {}, budget.left());
-      facts.promotion_work = {to_int(work.one().integer("directories")), to_int(work.one().integer("spare"))};
     }
     if (row.boolean("file_settings").value_or(false)) {
       facts.file_errors = names(ask(read_file_errors, {}, budget.left()).one().text("errors"));
@@ -466,6 +464,13 @@ class ServerNode final : public Node {
 
   std::optional<Lsn> wal_replayed(Duration deadline) override {
     return ask(ask_wal_replayed, {}, deadline).one().lsn("replayed");
+  }
+
+  std::optional<PromotionWork> promotion_work(Duration deadline) override {
+    const Budget budget(deadline);
+    if (!ask(ask_wal_directory_right, {}, budget.left()).one().boolean("may").value()) return std::nullopt;
+    const Rows work = ask(read_promotion_work, {}, budget.left());
+    return PromotionWork{to_int(work.one().integer("directories")), to_int(work.one().integer("spare"))};
   }
 
   Identity identity(Duration deadline) override { return identity_from(ask(ask_identity, {}, deadline)); }

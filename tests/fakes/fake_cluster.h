@@ -32,6 +32,7 @@ class FakeCluster {
     bool up = true;
     ServerState state;
     ServerFacts facts;
+    std::optional<PromotionWork> promotion_work;
     DatabaseFacts database, other_database;  // the application's; any other
     std::vector<std::string> probe_table_problems;
     std::string refuses_role;     // what it says to the application's role
@@ -114,7 +115,7 @@ class FakeCluster {
       server->state.connections_limit = 100;
       server->database.owner = "app";
       server->facts.archive_ready = 0;
-      server->facts.promotion_work = PromotionWork{.directories = 4, .spare_segments = 2};
+      server->promotion_work = PromotionWork{.directories = 4, .spare_segments = 2};
       server->facts.rights = {{"pg_signal_backend", true},
                               {"pg_promote", true},
                               {"pg_reload_conf", true},
@@ -269,6 +270,7 @@ class FakeNode final : public Node {
     return std::string("agent@") + (side_ == Side::primary ? "old" : "new") + ":5432/" + database_;
   }
   void disconnect() override { drop(); }
+  bool is_connected() const override { return connected_; }
 
   ServerState observe(Duration) override {
     return call("observe", [this] { return server().state; });
@@ -296,6 +298,9 @@ class FakeNode final : public Node {
   }
   std::optional<Lsn> wal_replayed(Duration) override {
     return call("wal_replayed", [this] { return server().state.wal_replay; });
+  }
+  std::optional<PromotionWork> promotion_work(Duration) override {
+    return call("promotion_work", [this] { return server().promotion_work; });
   }
   Identity identity(Duration) override {
     return call("identity", [this] { return identity(); });

@@ -200,13 +200,13 @@ constexpr std::array cases{
          }},
     Case{"promotion_work", Level::warn,
          [](Rig& rig) {
-           rig.cluster.replica.facts.promotion_work = PromotionWork{.directories = 3, .spare_segments = 60};
+           rig.cluster.replica.promotion_work = PromotionWork{.directories = 3, .spare_segments = 60};
          }},
     Case{"promotion_work", Level::warn,
          [](Rig& rig) {
-           rig.cluster.replica.facts.promotion_work = PromotionWork{.directories = 300, .spare_segments = 0};
+           rig.cluster.replica.promotion_work = PromotionWork{.directories = 300, .spare_segments = 0};
          }},
-    Case{"promotion_work", Level::warn, [](Rig& rig) { rig.cluster.replica.facts.promotion_work.reset(); }},
+    Case{"promotion_work", Level::warn, [](Rig& rig) { rig.cluster.replica.promotion_work.reset(); }},
     Case{"pending_restart", Level::warn,
          [](Rig& rig) { rig.cluster.replica.facts.pending_restart = {"max_connections"}; }},
     Case{"headroom", Level::fail, [](Rig& rig) { rig.cluster.primary.state.connections = 95; }},
