@@ -622,9 +622,12 @@ Verdict other_standbys(const Facts& facts) {
   }
   const auto rows = others(facts);
   if (rows.size() > facts.siblings.size()) {
-    return warn(fmt::format("{} stream from the primary, {} will follow: {}", rows.size(), facts.siblings.size(),
-                            names_of(rows)),
-                "--follow-siblings \"host=… port=…\" makes standbys follow; anything else must be moved by hand");
+    const bool stays_shut = facts.demotion == Demotion::closed;
+    return warn(
+        fmt::format("{} stream from the primary, {} will follow: {}{}", rows.size(), facts.siblings.size(),
+                    names_of(rows),
+                    stays_shut ? "; nobody gets into those that stay (--demote closed reaches them as WAL)" : ""),
+        "--follow-siblings \"host=… port=…\" makes standbys follow; anything else must be moved by hand");
   }
   return pass(rows.empty() ? "none" : fmt::format("{} will follow", names_of(rows)));
 }
@@ -702,6 +705,16 @@ Verdict logical_slots(const Facts& facts) {
                           "(synchronized_standby_slots of the replica)",
                           awaited),
               "empty that setting on the replica, or --demote standby --standby-slot " + awaited);
+}
+
+/// The agent's row in the new primary goes to every subscriber of such a publication.
+Verdict publications(const Facts& facts) {
+  const auto& names = facts.primary.database->probe_publications;
+  if (names.empty()) return pass("none has the agent's table in it");
+  const std::string observed = fmt::format("pgrm.cutover_probe is published by {}", fmt::join(names, ", "));
+  if (facts.primary.facts->logical_slots.empty()) return pass(observed + ", and nobody consumes them");
+  return warn(observed + ": a subscription without that table stops at the agent's row",
+              "make the table on the subscriber, then alter subscription … refresh publication");
 }
 
 Verdict rights(const NodeFacts& node, std::initializer_list<std::string_view> needed) {
@@ -924,6 +937,7 @@ constexpr std::array table{
     Check{"loss", "superuser_sessions", "the fence must be able to end every session", primary, superuser_sessions},
     Check{"loss", "subscriptions", "apply workers write behind the fence", primary, subscriptions},
     Check{"loss", "logical_slots", "consumers of logical replication lose their place", both, logical_slots},
+    Check{"loss", "publications", "a subscriber must know the agent's table", primary | databases, publications},
     Check{"rights", "fence_rights", "everything the fence needs, asked without doing it", primary, fence_rights},
     Check{"rights", "configuration", "what the fence writes must take effect", both, configuration},
     Check{"rights", "probe_table", "the agent must not run code of the application's", both, probe_table},

@@ -210,7 +210,8 @@ class PgBouncerTraffic final : public Traffic {
       for (Instance& instance : instances_) {
         if (std::string found = problem_of(instance, moved); !found.empty()) return found;
       }
-      return problem_of_shared_ports();
+      const std::string shared = problem_of_shared_ports();
+      return shared.empty() ? problem_of_peers() : shared;
     } catch (const Error& error) {
       return error.what();
     }
@@ -298,6 +299,20 @@ class PgBouncerTraffic final : public Traffic {
     }
     if (count == 0) {
       return fmt::format("{} sends no database to {}", who, poolers_.old_primary.address());
+    }
+    return "";
+  }
+
+  /// Peers share their clients, on one machine or on several: a client may come to any of them.
+  std::string problem_of_peers() {
+    std::set<std::string> named;
+    for (Instance& instance : instances_) named.insert(instance.session().setting("peer_id", poolers_.call_deadline));
+    for (Instance& instance : instances_) {
+      for (const std::string& peer : instance.session().peers(poolers_.call_deadline)) {
+        if (named.contains(peer)) continue;
+        return fmt::format("{} has a peer that PGBOUNCER_DSN does not name, peer_id {}: every one must be moved",
+                           instance.session().describe(), peer);
+      }
     }
     return "";
   }

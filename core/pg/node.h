@@ -189,6 +189,7 @@ struct DatabaseFacts {
   std::vector<std::string> differing_extensions;  // installed in a version that this server has no files for
   std::vector<std::string> collation_mismatches;  // collations, as above
   std::vector<std::string> login_triggers;        // event triggers that run when a client logs in (17+)
+  std::vector<std::string> probe_publications;    // publications that pgrm.cutover_probe is in
 };
 
 /// The server's own settings that a fence is made of: what ALTER SYSTEM has set, nullopt where it has not.

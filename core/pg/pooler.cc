@@ -75,6 +75,18 @@ class Console final : public Pooler {
     return "";
   }
 
+  std::vector<std::string> peers(Duration deadline) override {
+    try {
+      const Result rows = ask("SHOW PEERS", deadline);
+      std::vector<std::string> ids;
+      for (int row = 0; row < PQntuples(rows.get()); ++row) ids.push_back(cell(rows.get(), row, "peer_id"));
+      return ids;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::query_failed) throw;
+      return {};  // before 1.19
+    }
+  }
+
   bool paused(Duration deadline) override {
     try {
       const Result rows = ask("SHOW STATE", deadline);  // 1.18

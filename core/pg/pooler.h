@@ -1,5 +1,4 @@
-// The admin console of one PgBouncer (PgBouncer's manual, "Admin console"). Real: make_pooler().
-// Fake: tests/fakes/fake_pooler.h.
+// The admin console of one PgBouncer (PgBouncer's manual, "Admin console").
 #pragma once
 
 #include <memory>
@@ -33,6 +32,8 @@ class Pooler {
   virtual std::string setting(std::string_view name, Duration deadline) = 0;
   /// A user whose own pool_mode is session, which counts for more than that of a database; empty when there is none.
   virtual std::string session_user(Duration deadline) = 0;
+  /// The peer_id of each process that shares its clients (SHOW PEERS, 1.19+). Empty: it has no peers.
+  virtual std::vector<std::string> peers(Duration deadline) = 0;
   /// Whether the whole pooler is paused or suspended, which databases() does not show.
   virtual bool paused(Duration deadline) = 0;
   /// Whether this user may give orders: a user of stats_users may only look.

@@ -142,7 +142,9 @@ SELECT (SELECT r.rolname FROM pg_database AS d JOIN pg_roles AS r ON r.oid = d.d
        to_json(ARRAY(SELECT collname FROM pg_collation WHERE collversion <> pg_collation_actual_version(oid)
                       ORDER BY 1 LIMIT 20)) AS collations,
        to_json(ARRAY(SELECT evtname FROM pg_event_trigger WHERE evtevent = 'login' AND evtenabled <> 'D' ORDER BY 1))
-         AS login_triggers)sql"};
+         AS login_triggers,
+       to_json(ARRAY(SELECT pubname FROM pg_publication_tables
+                      WHERE schemaname = 'pgrm' AND tablename = 'cutover_probe' ORDER BY 1)) AS probe_publications)sql"};
 
 constexpr Statement ask_in_recovery{"pgrm_in_recovery", "SELECT pg_is_in_recovery() AS r"};
 // A snapshot ends at the newest *completed* transaction: one that is in progress shows in pg_stat_activity, of whatever
@@ -442,6 +444,7 @@ class ServerNode final : public Node {
         .differing_extensions = names(row.text("differing")),
         .collation_mismatches = names(row.text("collations")),
         .login_triggers = names(row.text("login_triggers")),
+        .probe_publications = names(row.text("probe_publications")),
     };
   }
 

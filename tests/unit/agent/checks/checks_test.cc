@@ -303,6 +303,11 @@ constexpr std::array cases{
            rig.cluster.primary.facts.databases[0].may_alter = false;
          }},
     Case{"logical_slots", Level::fail, [](Rig& rig) { rig.cluster.primary.facts.logical_slots = {"debezium"}; }},
+    Case{"publications", Level::warn,
+         [](Rig& rig) {
+           rig.cluster.primary.facts.logical_slots = {"everything"};
+           rig.cluster.primary.database.probe_publications = {"everything"};
+         }},
     Case{"logical_slots", Level::fail, [](Rig& rig) { slot_on_both(rig, 160000, Lsn(fakes::here.bytes() + 1)); }},
     Case{"logical_slots", Level::warn,
          [](Rig& rig) {
