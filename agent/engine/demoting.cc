@@ -77,8 +77,8 @@ static std::string describe(Cutover& cutover, const Since& since) {
   if (since.only_own()) return fmt::format(", {} transaction ids since the fence, the agent's own", since.used);
   cutover.warnings.push_back(
       fmt::format("the old primary has given out {} transaction ids since the fence, and the agent used {}: "
-                  "autovacuum, or a client that overrode the read-only default and whose writes are not on the new "
-                  "primary",
+                  "autovacuum, a background worker of an extension, or a client that overrode the read-only default; "
+                  "what they wrote is not on the new primary",
                   since.used, since.own));
   return fmt::format(", {} transaction ids since the fence, {} of them the agent's own", since.used, since.own);
 }
