@@ -44,6 +44,16 @@ Error cannot_be_told(const std::string& why, std::string_view state) {
           "when they may be thrown away: agent rejoin --discard-diverged"};
 }
 
+/// Before anything is done to it. One that cannot be reached is no reason to throw anything away.
+void require_commands(const Rejoin& rejoin) {
+  for (const NodeVerb verb : {NodeVerb::stop, NodeVerb::rewind, NodeVerb::start}) {
+    const std::string problem = rejoin.control.problem(verb, rejoin.options.call_deadline);
+    if (problem.empty()) continue;
+    throw Error(ErrorCode::unreachable, fmt::format("the old primary cannot be made a standby: {}", problem),
+                "nothing was done to it; agent rejoin tries again");
+  }
+}
+
 /// Before it is stopped.
 void require_that_it_can_be_told(const Rejoin& rejoin) {
   if (rejoin.discard_diverged || rejoin.nothing_written) return;
@@ -194,6 +204,7 @@ std::string make_standby(const Rejoin& rejoin) {
   Node& fresh = *rejoin.new_primary.admin;
   const bool already = why_not_following(*rejoin.old_primary.admin, fresh, deadline).empty();
   if (!already) {
+    require_commands(rejoin);
     require_that_it_can_be_told(rejoin);
     const bool created = fresh.create_slot(rejoin.options.standby_slot, deadline);
     try {

@@ -148,6 +148,28 @@ TEST(Demotion, WhatOnlyTheOldPrimaryHasIsKept) {
   EXPECT_EQ(rig.recover().exit_code, 0);
 }
 
+/// What cannot be reached is no reason to throw its writes away.
+TEST(Demotion, ARejoinWhoseCommandsCannotActDoesNothing) {
+  DemotedRig rig(Demotion::read_only);
+  ASSERT_EQ(rig.run().exit_code, 0);
+  rig.control.trouble = "its host does not answer";
+  const Rejoin rejoin{.old_primary = rig.servers.primary,
+                      .new_primary = rig.servers.replica,
+                      .control = rig.control,
+                      .options = rig.options,
+                      .clock = rig.clock,
+                      .stop = {},
+                      .waits = [](const std::string&) {}};
+  try {
+    make_standby(rejoin);
+    FAIL() << "made a standby";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::unreachable);
+    EXPECT_THAT(error.hint(), Not(HasSubstr("discard")));
+  }
+  EXPECT_THAT(rig.control.orders, IsEmpty());
+}
+
 /// Without pg_waldump, transaction ids are counted behind a gate that is shut.
 TEST(Demotion, WhereItCannotBeListedOnlyAnUntouchedOneIsRewound) {
   for (const bool untouched : {true, false}) {
