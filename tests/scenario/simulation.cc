@@ -180,10 +180,11 @@ class World {
   }
 
   void after(const std::string& call) {
-    if (looks_at_new(call)) seen_new_at_ = cluster_.calls.size();
+    const bool is_lost = !quiet_ && events_left_ > 0 && one_in(200);
+    if (looks_at_new(call) && !is_lost) seen_new_at_ = cluster_.calls.size();
     if (calls_) tell(fmt::format("    {} {}", cluster_.calls.size(), call));
     judge("after " + call);
-    if (quiet_ || events_left_ == 0 || !one_in(200)) return;
+    if (!is_lost) return;
     tell(fmt::format("  [{}] the answer of {} is lost", cluster_.calls.size(), call));
     throw Error(ErrorCode::connection_lost, "the answer is lost");
   }
