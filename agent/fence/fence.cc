@@ -204,7 +204,7 @@ FencePlan plan_fence(const FenceView& view, const Options& options, std::string_
   }
   if (!view.prepared_transactions.empty()) {
     throw Error(ErrorCode::proof_failed,
-                fmt::format("COMMIT PREPARED passes every fence, and there are prepared transactions: {}",
+                fmt::format("COMMIT PREPARED passes every read-only fence, and there are prepared transactions: {}",
                             fmt::join(view.prepared_transactions, ", ")),
                 "commit or roll them back: select * from pg_prepared_xacts on the primary");
   }
