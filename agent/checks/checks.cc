@@ -714,7 +714,7 @@ Verdict publications(const Facts& facts) {
   const std::string observed = fmt::format("pgrm.cutover_probe is published by {}", fmt::join(names, ", "));
   if (facts.primary.facts->logical_slots.empty()) return pass(observed + ", and nobody consumes them");
   return warn(observed + ": a subscription without that table stops at the agent's row",
-              "make the table on the subscriber, then alter subscription … refresh publication");
+              "make the table on the subscriber, with the same columns");
 }
 
 Verdict rights(const NodeFacts& node, std::initializer_list<std::string_view> needed) {

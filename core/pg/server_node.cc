@@ -84,10 +84,11 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
 constexpr Statement read_archive_ready{
     "pgrm_read_archive_ready", "SELECT count(*) AS ready FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready'"};
 
-// ResetUnloggedRelations() and RemoveNonParentXlogFiles() of the server's source. A WAL file's name is timeline,
-// position in units of 4 GB, and segment in there.
 constexpr Statement ask_wal_directory_right{"pgrm_wal_directory_right",
                                             "SELECT has_function_privilege('pg_ls_waldir()', 'EXECUTE') AS may"};
+
+// ResetUnloggedRelations() and RemoveNonParentXlogFiles() of the server's source. A WAL file's name is timeline,
+// position in units of 4 GB, and segment in there.
 constexpr Statement read_promotion_work{"pgrm_read_promotion_work", R"sql(
 WITH s AS (SELECT pg_size_bytes(current_setting('wal_segment_size')) AS size)
 SELECT (SELECT count(*) FROM pg_database) +
@@ -144,7 +145,8 @@ SELECT (SELECT r.rolname FROM pg_database AS d JOIN pg_roles AS r ON r.oid = d.d
        to_json(ARRAY(SELECT evtname FROM pg_event_trigger WHERE evtevent = 'login' AND evtenabled <> 'D' ORDER BY 1))
          AS login_triggers,
        to_json(ARRAY(SELECT pubname FROM pg_publication_tables
-                      WHERE schemaname = 'pgrm' AND tablename = 'cutover_probe' ORDER BY 1)) AS probe_publications)sql"};
+                      WHERE to_regclass('pgrm.cutover_probe') IS NOT NULL  -- elsewhere no list of all tables is made
+                        AND schemaname = 'pgrm' AND tablename = 'cutover_probe' ORDER BY 1)) AS probe_publications)sql"};
 
 constexpr Statement ask_in_recovery{"pgrm_in_recovery", "SELECT pg_is_in_recovery() AS r"};
 // A snapshot ends at the newest *completed* transaction: one that is in progress shows in pg_stat_activity, of whatever

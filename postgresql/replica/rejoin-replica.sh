@@ -176,15 +176,17 @@ control_value() { sed -n "s/^$1: *//p" <<<"$control"; }
 lsn_bytes() { printf '%d' $(((16#${1%/*} << 32) + 16#${1#*/})); }
 ask_source() { "$psql" -XqAt -v ON_ERROR_STOP=1 -d "$source" -c "set role none" -c "set search_path = pg_catalog, pg_temp" -c "$1"; }
 
-# ends_before LSN: of WAL in which no record begins there. It ends there, when that was the end of an orderly shutdown, or when its
-# segment is here.
-ends_before() {
-  local at size
-  at=$(lsn_bytes "$1")
+# is_whole FORK LAST: whether the WAL here goes on from FORK to its end. LAST is the last record that was read from there. Without
+# one it ends at FORK, when that was the end of an orderly shutdown, or when the segment is here.
+is_whole() {
+  local checkpoint fork size
+  checkpoint=$(lsn_bytes "$(control_value "Latest checkpoint location")")
+  if [ -n "$2" ]; then [ "$(lsn_bytes "$2")" -ge "$checkpoint" ]; return; fi
+  fork=$(lsn_bytes "$1")
   size=$(control_value "Bytes per WAL segment")
-  [ "$(lsn_bytes "$(control_value "Latest checkpoint location")")" -lt "$at" ] || return 1
+  [ "$checkpoint" -lt "$fork" ] || return 1
   [ "$(control_value "Database cluster state")" != "shut down" ] || return 0
-  [ -e "$PGDATA/pg_wal/$(printf '%08X%08X%08X' "$old" $((at >> 32)) $(((at & 0xFFFFFFFF) / size)))" ]
+  [ -e "$PGDATA/pg_wal/$(printf '%08X%08X%08X' "$old" $((fork >> 32)) $(((fork & 0xFFFFFFFF) / size)))" ]
 }
 
 # The WAL behind the place where the new primary's timeline begins (pg_waldump). A catalog that only the agent's own orders,
@@ -207,11 +209,7 @@ diverged() {
   # It ends with an error in any case: where the WAL ends.
   pg_waldump --path "$PGDATA/pg_wal" --timeline "$old" --start "$fork" >"$records" 2>/dev/null || true
   last=$(sed -n 's/.* lsn: \([0-9A-F/]*\),.*/\1/p' "$records" | tail -n 1)
-  if [ -z "$last" ] && ends_before "$fork"; then
-    rm -f -- "$records"
-    return 0
-  fi
-  if [ -z "$last" ] || [ "$(lsn_bytes "$last")" -lt "$(lsn_bytes "$(control_value "Latest checkpoint location")")" ]; then
+  if ! is_whole "$fork" "$last"; then
     rm -f -- "$records"
     fail "what would be lost cannot be told: WAL behind $fork is missing" "keep this server, or give up what it has written"
   fi

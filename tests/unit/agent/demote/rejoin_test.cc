@@ -17,6 +17,16 @@ using testing::IsEmpty;
 
 struct DemotedRig : Rig {
   explicit DemotedRig(Demotion demotion) { options.demotion = demotion; }
+
+  Rejoin rejoin() {
+    return {.old_primary = servers.primary,
+            .new_primary = servers.replica,
+            .control = control,
+            .options = options,
+            .clock = clock,
+            .stop = {},
+            .waits = [](const std::string&) {}};
+  }
 };
 
 TEST(Demotion, StopShutsTheOldPrimaryDownAfterTheProof) {
@@ -136,14 +146,8 @@ TEST(Demotion, WhatOnlyTheOldPrimaryHasIsKept) {
   EXPECT_EQ(rig.recover().exit_code, 6) << "and again";
   EXPECT_THAT(rig.control.orders, testing::Not(Contains("rewind")));
 
-  const Rejoin thrown_away{.old_primary = rig.servers.primary,
-                           .new_primary = rig.servers.replica,
-                           .control = rig.control,
-                           .options = rig.options,
-                           .clock = rig.clock,
-                           .stop = {},
-                           .waits = [](const std::string&) {},
-                           .discard_diverged = true};
+  Rejoin thrown_away = rig.rejoin();
+  thrown_away.discard_diverged = true;
   make_standby(thrown_away);
   EXPECT_EQ(rig.recover().exit_code, 0);
 }
@@ -153,15 +157,8 @@ TEST(Demotion, ARejoinWhoseCommandsCannotActDoesNothing) {
   DemotedRig rig(Demotion::read_only);
   ASSERT_EQ(rig.run().exit_code, 0);
   rig.control.trouble = "its host does not answer";
-  const Rejoin rejoin{.old_primary = rig.servers.primary,
-                      .new_primary = rig.servers.replica,
-                      .control = rig.control,
-                      .options = rig.options,
-                      .clock = rig.clock,
-                      .stop = {},
-                      .waits = [](const std::string&) {}};
   try {
-    make_standby(rejoin);
+    make_standby(rig.rejoin());
     FAIL() << "made a standby";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unreachable);
