@@ -1,6 +1,7 @@
 // What the steps do, a function each; the table that puts them in order is steps.cc. Contracts: steps.h.
 #pragma once
 
+#include <future>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -57,6 +58,8 @@ std::string run_open(Cutover& cutover);
 // demoting.cc
 std::string look_demote_old(Cutover& cutover);
 std::string run_demote_old(Cutover& cutover);
+std::string look_drain_old(Cutover& cutover);
+std::string run_drain_old(Cutover& cutover);
 
 // What they share.
 
@@ -83,6 +86,9 @@ Duration call_deadline(const Cutover& cutover);
 /// For one question of an undo. While the application stands it is short, so that it writes again within the budget of
 /// the pause and a second; what could not be undone by then is tried again once it goes on.
 Duration undo_deadline(const Cutover& cutover);
+
+/// Begins to ask whether this cutover has the cluster's lock. `get()` throws Error(connection_lost) when it has not.
+[[nodiscard]] std::future<void> prove_lock(Cutover& cutover);
 
 /// Lets one driver's application go on, and the others in any case: a failure is a warning. Returns it when it has to
 /// be tried again; an application that is gone needs nobody to let it go on.

@@ -20,9 +20,9 @@ using std::chrono::milliseconds;
 
 // What each step costs in questions asked one after the other, counted in steps.cc and fence.cc.
 constexpr int fence_questions = 7, fence_syncs = 3;
-constexpr int verification_questions = 4;
+constexpr int verification_questions = 2;
 constexpr int promotion_syncs = 2;
-constexpr int validation_questions = 4, validation_syncs = 3;
+constexpr int validation_questions = 3, validation_syncs = 3;
 // What nobody can measure without doing it: a postmaster telling its children and a login that is refused; a backend
 // ending. Seen on two cores: 27 to 31 ms for a fence that ends 12 idle sessions.
 constexpr Duration reload_and_login = milliseconds(8);

@@ -75,9 +75,10 @@ std::string run_promote(Cutover& cutover) {
   if (!told) throw Error(ErrorCode::query_failed, "the replica's postmaster could not be told to promote");
   cutover.fence_looked_at = false;
   const auto promoted = [&] {
+    auto asked = std::async(new_admin(cutover).beside(), [&] { return new_admin(cutover).identity(deadline); });
     look_at_fence_once(cutover);
     try {
-      const Identity now = new_admin(cutover).identity(deadline);
+      const Identity now = asked.get();
       if (!now.in_recovery) cutover.promoted_as = now;
       return !now.in_recovery;
     } catch (const std::exception& failure) {
@@ -104,11 +105,11 @@ static WriteProbe probe_new_primary(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   Server& server = cutover.servers.replica;
   try {
-    return server.application->write_probe(cutover.id, deadline).get();
+    return server.application->write_and_read(cutover.id, deadline);
   } catch (const Error& error) {
     if (!cutover.recovering || !cutover.plan || error.code() != ErrorCode::unreachable) throw;
     lift_replicated_fence(server, *cutover.plan, deadline);
-    return server.application->write_probe(cutover.id, deadline).get();
+    return server.application->write_and_read(cutover.id, deadline);
   }
 }
 
@@ -139,9 +140,7 @@ std::string run_validate(Cutover& cutover) {
   }
   const WriteProbe probe = probe_new_primary(cutover);
   if (!probe.accepted) throw Error(ErrorCode::proof_failed, "the new primary refuses a write: " + probe.refusal);
-  if (!cutover.servers.replica.application->probe_present(cutover.id, deadline)) {
-    throw Error(ErrorCode::proof_failed, "a row written to the new primary is not there");
-  }
+  if (!probe.reads_back) throw Error(ErrorCode::proof_failed, "a row written to the new primary is not there");
   return fmt::format("a write committed and reads back, timeline {} -> {}", cutover.old_timeline, cutover.new_timeline);
 }
 

@@ -139,7 +139,6 @@ std::string run_prepare(Cutover& cutover) {
   }
   for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
     for (Node* const node : {server->admin.get(), server->application.get()}) node->prepare_orders(deadline);
-    server->application->probe_present(cutover.id, deadline);
   }
   cutover.prediction = try_predict(cutover);
   return fmt::format("checkpoints written, connections open{}{}", warmed,

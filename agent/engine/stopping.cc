@@ -192,11 +192,33 @@ static WalEnd end_of_clients(Cutover& cutover) {
               "primary");
 }
 
+namespace {
+
+/// What the order to promote rests on, asked of both servers at the same time.
+struct LastQuestions {
+  explicit LastQuestions(Cutover& cutover)
+      : replayed(std::async(new_admin(cutover).beside(),
+                            [&replica = new_admin(cutover), deadline = call_deadline(cutover)] {
+                              return replica.wal_replayed(deadline);
+                            })),
+        lock(prove_lock(cutover)) {}
+
+  std::future<std::optional<Lsn>> replayed;
+  std::future<void> lock;
+};
+
+}  // namespace
+
 std::string run_final_verification(Cutover& cutover) {
+  // Nearly always the replica has everything while the old primary is still asked where everything ends.
+  std::optional<LastQuestions> asked(std::in_place, cutover);
   const WalEnd end = end_of_clients(cutover);
   std::optional<Lsn> replayed;
   const bool equal = waited(cutover, left_of_pause(cutover), tick, [&] {
-    replayed = new_admin(cutover).wal_replayed(call_deadline(cutover));
+    if (!asked) asked.emplace(cutover);
+    replayed = asked->replayed.get();
+    asked->lock.get();
+    asked.reset();
     if (replayed) {
       cutover.progress.lag().add(cutover.clock.now(), std::max<std::int64_t>(0, distance(*replayed, end.flush)));
       if (*replayed >= end.flush) return true;

@@ -139,14 +139,7 @@ std::string lock_holder_elsewhere(Cutover& cutover) {
 
 /// Before every change up to the promotion.
 void require_lock(Cutover& cutover) {
-  if (cutover.old_is_gone) return;
-  bool held = false;
-  try {
-    held = cutover.servers.lock->holds_lock(cutover.options.call_deadline);
-  } catch (const Error&) {
-    cutover.servers.lock->disconnect();
-  }
-  if (!held) throw Error(ErrorCode::connection_lost, "the session that holds the cluster's lock has ended");
+  if (!cutover.old_is_gone) prove_lock(cutover).get();
 }
 
 // ---- looking and deciding
@@ -388,7 +381,8 @@ void mark_promoted(Cutover& cutover, Outcome& outcome) {
 void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begun>& begun, Outcome& outcome) {
   if (cutover.stop.stop_requested() && !outcome.promoted) throw Error(ErrorCode::undone, "interrupted");
   if (cutover.on_step) cutover.on_step(step);
-  if (step.mutates && !outcome.promoted) require_lock(cutover);
+  // That of the promotion is proved together with the last byte.
+  if (step.mutates && !step.commits && !outcome.promoted) require_lock(cutover);
   const auto known = std::ranges::find(begun, &step, &Begun::step);
   const bool again = known != begun.end();
   // What was there before is what was there before the first time. Only the proof that an order to promote rests on is
@@ -608,6 +602,19 @@ struct Recovery {
 };
 
 }  // namespace
+
+std::future<void> prove_lock(Cutover& cutover) {
+  Node& lock = *cutover.servers.lock;
+  return std::async(lock.beside(), [&lock, deadline = cutover.options.call_deadline] {
+    bool held = false;
+    try {
+      held = lock.holds_lock(deadline);
+    } catch (const Error&) {
+      lock.disconnect();
+    }
+    if (!held) throw Error(ErrorCode::connection_lost, "the session that holds the cluster's lock has ended");
+  });
+}
 
 std::string_view to_string(StepResult result) {
   constexpr std::string_view names[] = {"done", "failed", "undone", "looked"};

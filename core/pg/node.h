@@ -226,6 +226,17 @@ struct ClientSession {
   bool superuser = false;
 };
 
+/// A client's session that may want to write: no superuser's, nobody's with the rights of pg_monitor, and none whose
+/// role or database has default_transaction_read_only = on of its own.
+struct Writer {
+  int pid = 0;
+  std::string user, database, application_name;
+  std::string address;  // "a socket" for one without
+  std::string state;    // as pg_stat_activity has it; empty: its role may not be seen
+  WallTime since{};
+  bool listens = false;  // its last statement was LISTEN
+};
+
 /// Client sessions that are meant: all of them; those that began before the configuration was last reloaded; or none
 /// but those in the databases that are named beside it (which always belong to them, whenever they began).
 enum class Began : std::uint8_t { whenever, before_reload, in_databases };
@@ -255,9 +266,10 @@ struct WalEnd {
 /// What a probe that tried to write found out.
 struct WriteProbe {
   bool accepted = false;
-  bool read_only = false;  // refused because of that (SQLSTATE 25006), and not for any other reason
-  bool shut_out = false;   // not even let in: the database does not accept connections (SQLSTATE 55000)
-  std::string refusal;     // SQLSTATE, or more, when refused
+  bool read_only = false;   // refused because of that (SQLSTATE 25006), and not for any other reason
+  bool shut_out = false;    // not even let in: the database does not accept connections (SQLSTATE 55000)
+  bool reads_back = false;  // write_and_read() alone: the row is there
+  std::string refusal;      // SQLSTATE, or more, when refused
 };
 
 /// How a write is tried over a new connection.
@@ -285,6 +297,8 @@ class Node {
   virtual void disconnect() = 0;
   /// Whether a session is open, as far as is known here. Asks nothing.
   virtual bool is_connected() const = 0;
+  /// How to ask something beside the caller: std::async(node.beside(), …). The node takes no other call until `get()`.
+  virtual std::launch beside() const { return std::launch::async; }
 
   // Questions.
   virtual ServerState observe(Duration deadline) = 0;
@@ -315,6 +329,7 @@ class Node {
   [[nodiscard]] virtual std::future<bool> accepts_connections(Duration deadline) = 0;
   /// All client sessions but this process' own.
   virtual std::vector<ClientSession> client_sessions(Duration deadline) = 0;
+  virtual std::vector<Writer> writers(Duration deadline) = 0;
 
   /// What ALTER SYSTEM has set these to.
   virtual SystemSettings system_settings(const std::vector<std::string>& names, Duration deadline) = 0;
@@ -358,6 +373,8 @@ class Node {
   /// a superuser may end; for others they are left alone.
   virtual EndingSessions end_sessions(Began began, const std::vector<std::string>& databases,
                                       const std::set<int>& asked, Duration deadline) = 0;
+  /// Asks all writers() to end, and returns them.
+  virtual std::vector<Writer> end_writers(Duration deadline) = 0;
   virtual void checkpoint(Duration deadline) = 0;
   /// Brings all WAL written so far to disk, and so on its way to the standby, at the price of one transaction id:
   /// without it, what was committed asynchronously waits for the WAL writer (wal_writer_delay). REQUIRES a primary.
@@ -391,16 +408,16 @@ class Node {
   /// the server is an answer, not an exception. Begins at once; the node takes no other call until `get()`, which
   /// throws Error.
   [[nodiscard]] virtual std::future<WriteProbe> write_probe(const std::string& cutover, Duration deadline) = 0;
-  /// The same over a connection of its own, opened for it and closed afterwards, while this session is free for other
-  /// calls. Nothing is left behind: an accepted write is rolled back. `get()` throws Error for what is no answer.
+  /// The same, and reads the row once it is committed, in one round trip after prepare_orders().
+  virtual WriteProbe write_and_read(const std::string& cutover, Duration deadline) = 0;
+  /// write_probe() over a connection of its own, opened for it and closed afterwards, while this session is free for
+  /// other calls. Nothing is left behind: an accepted write is rolled back. `get()` throws Error for what is no answer.
   virtual std::future<WriteProbe> attack(const Attack& how, Duration deadline) = 0;
   /// Whether this session's role may write such rows; asked without writing one.
   virtual bool may_write_probe(Duration deadline) = 0;
   /// What is wrong with pgrm.cutover_probe: how somebody else could have code run as whoever writes to it. Empty:
   /// nothing.
   virtual std::vector<std::string> probe_table_problems(Duration deadline) = 0;
-  /// Whether that row is there.
-  virtual bool probe_present(const std::string& cutover, Duration deadline) = 0;
   /// Creates a physical slot that keeps WAL from now on, unless there is a slot of that name. Whether it did.
   virtual bool create_slot(const std::string& name, Duration deadline) = 0;
   /// Drops a slot; harmless when it is not there.

@@ -230,6 +230,19 @@ SELECT l.pid, '', d.datname, '', 'being let in', false, NULL, NULL
    AND d.datname = ANY ($2::text[])
    AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = l.pid)
  ORDER BY pid NULLS FIRST)sql"};
+// A role's setting in one database beats that of the role, and that one the database's: any of them tells the intent.
+constexpr Statement ask_writers{"pgrm_writers", R"sql(
+SELECT a.pid, a.usename AS "user", a.datname AS database, a.application_name, a.state,
+       coalesce(host(a.client_addr), 'a socket') AS address, extract(epoch FROM a.backend_start) AS since,
+       coalesce(a.query ~* '^\s*LISTEN\y', false) AS listens,
+       CASE WHEN $1::bool THEN pg_terminate_backend(a.pid) END AS asked_to_end
+  FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
+ WHERE a.backend_type = 'client backend' AND a.application_name !~ '^pgrm-(agent|exporter)'
+   AND NOT r.rolsuper AND NOT pg_has_role(r.oid, 'pg_monitor', 'usage')
+   AND NOT EXISTS (SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS setting
+                    WHERE s.setrole IN (0, a.usesysid) AND s.setdatabase IN (0, a.datid)
+                      AND setting ~* '^default_transaction_read_only=(on|true|yes|1)$')
+ ORDER BY a.backend_start, a.pid)sql"};
 // A transactional message writes WAL, and its commit flushes; no table is touched, so a read-only default does not
 // matter.
 constexpr Statement order_flush{"pgrm_flush", R"sql(
@@ -519,6 +532,9 @@ class ServerNode final : public Node {
     return sessions(Began::whenever, {}, std::nullopt, deadline).left;
   }
 
+  std::vector<Writer> writers(Duration deadline) override { return writers(false, deadline); }
+  std::vector<Writer> end_writers(Duration deadline) override { return writers(true, deadline); }
+
   void prepare_orders(Duration deadline) override {
     const Budget budget(deadline);
     open(budget.left());
@@ -532,6 +548,7 @@ class ServerNode final : public Node {
     session_.prepare(order_probe, budget.left());
     // Planned as well: the first INSERT of a session spends most of its time on learning what the table is like.
     session_.script(fmt::format("EXPLAIN EXECUTE {} ('')", order_probe.name), budget.left());
+    ask(ask_probe, {""}, budget.left());
   }
 
   void alter_system(const Overrides& values, Duration deadline) override {
@@ -676,6 +693,27 @@ class ServerNode final : public Node {
     });
   }
 
+  WriteProbe write_and_read(const std::string& cutover, Duration deadline) override {
+    const Budget budget(deadline);
+    open(budget.left());
+    WriteProbe probe;
+    try {
+      session_.prepare(order_probe, budget.left());
+      session_.prepare(ask_probe, budget.left());
+      const std::string row = session_.quote_literal(cutover);
+      const Rows answer = session_.script(
+          fmt::format("BEGIN; EXECUTE {}({}); COMMIT; EXECUTE {}({})", order_probe.name, row, ask_probe.name, row),
+          budget.left());
+      probe.accepted = true;
+      probe.reads_back = answer.one().boolean("present").value();
+    } catch (const SqlError& refusal) {
+      session_.script("ROLLBACK", budget.left());
+      probe.read_only = refusal.code() == ErrorCode::read_only;
+      probe.refusal = refusal.what();
+    }
+    return probe;
+  }
+
   std::future<WriteProbe> attack(const Attack& how, Duration deadline) override {
     return std::async(std::launch::async, [server = session_.conninfo(), name = options_.application_name, how,
                                            deadline] { return attack_server(server, name, how, deadline); });
@@ -687,10 +725,6 @@ class ServerNode final : public Node {
 
   std::vector<std::string> probe_table_problems(Duration deadline) override {
     return names(ask(ask_probe_table, {}, deadline).one().text("problems"));
-  }
-
-  bool probe_present(const std::string& cutover, Duration deadline) override {
-    return ask(ask_probe, {cutover}, deadline).one().boolean("present").value();
   }
 
   std::vector<std::string> relation_names(const std::vector<std::string>& files, Duration deadline) override {
@@ -735,6 +769,23 @@ class ServerNode final : public Node {
                                row.text("state").value_or(""), row.boolean("superuser").value_or(false)});
     }
     return sessions;
+  }
+
+  std::vector<Writer> writers(bool end, Duration deadline) {
+    const Rows answer = ask(ask_writers, {std::string(end ? "true" : "false")}, deadline);
+    std::vector<Writer> writers;
+    for (std::size_t i = 0; i < answer.size(); ++i) {
+      const auto row = answer[i];
+      writers.push_back({.pid = to_int(row.integer("pid")),
+                         .user = row.text("user").value_or(""),
+                         .database = row.text("database").value_or(""),
+                         .application_name = row.text("application_name").value_or(""),
+                         .address = row.text("address").value_or(""),
+                         .state = row.text("state").value_or(""),
+                         .since = row.time("since").value_or(WallTime{}),
+                         .listens = row.boolean("listens").value_or(false)});
+    }
+    return writers;
   }
 
   /// ALTER SYSTEM takes no parameters, and shares a message with nothing else.

@@ -39,6 +39,7 @@ class FakeCluster {
     Overrides written, override;  // by ALTER SYSTEM: in the file, and in effect
     SystemSettings others;        // by ALTER SYSTEM
     std::vector<ClientSession> sessions;
+    std::vector<Writer> writers;  // those that have come back, as writers() has them
     std::uint64_t next_xid = 700;
     // Of the catalogs, hence replicated.
     std::vector<Database> databases{{"testdb", "app", true, true}};
@@ -271,6 +272,7 @@ class FakeNode final : public Node {
   }
   void disconnect() override { drop(); }
   bool is_connected() const override { return connected_; }
+  std::launch beside() const override { return std::launch::deferred; }  // one order of calls in every run
 
   ServerState observe(Duration) override {
     return call("observe", [this] { return server().state; });
@@ -333,6 +335,12 @@ class FakeNode final : public Node {
   }
   std::vector<ClientSession> client_sessions(Duration) override {
     return call("client_sessions", [this] { return server().sessions; });
+  }
+  std::vector<Writer> writers(Duration) override {
+    return call("writers", [this] { return server().writers; });
+  }
+  std::vector<Writer> end_writers(Duration) override {
+    return call("end_writers", [this] { return std::exchange(server().writers, {}); });
   }
 
   void prepare_orders(Duration) override {
@@ -470,24 +478,23 @@ class FakeNode final : public Node {
     });
   }
   std::future<WriteProbe> write_probe(const std::string& cutover, Duration) override {
-    return at_once([&] {
-      return call("write_probe", [&] {
-        if (server().state.in_recovery || server().override.read_only == "on") {
-          return WriteProbe{false, server().refusal == "25006", false, "SQLSTATE " + server().refusal};
-        }
-        server().rows.insert(cutover);
-        cluster_.commit(server());
-        return WriteProbe{true, false, false, {}};
-      });
+    return at_once([&] { return call("write_probe", [&] { return write(cutover); }); });
+  }
+  WriteProbe write_and_read(const std::string& cutover, Duration) override {
+    return call("write_and_read", [&] {
+      WriteProbe probe = write(cutover);
+      probe.reads_back = probe.accepted;
+      return probe;
     });
   }
   std::future<WriteProbe> attack(const Attack& how, Duration) override {
     return at_once([&] {
       const auto attacked = [&] {
-        if (!server().open()) return WriteProbe{false, false, true, "SQLSTATE 55000"};
+        if (!server().open()) return WriteProbe{false, false, true, false, "SQLSTATE 55000"};
         const bool refused =
             server().state.in_recovery || (server().override.read_only == "on" && !how.overrides_read_only);
-        return WriteProbe{!refused, refused && server().refusal == "25006", false, refused ? server().refusal : ""};
+        const bool read_only = refused && server().refusal == "25006";
+        return WriteProbe{!refused, read_only, false, false, refused ? server().refusal : ""};
       };
       const char* const name = !how.writes ? "log_in" : how.overrides_read_only ? "attack(read write)" : "attack";
       return call(name, attacked, [this] { log_in(); });
@@ -498,9 +505,6 @@ class FakeNode final : public Node {
   }
   std::vector<std::string> probe_table_problems(Duration) override {
     return call("probe_table_problems", [this] { return server().probe_table_problems; });
-  }
-  bool probe_present(const std::string& cutover, Duration) override {
-    return call("probe_present", [&] { return server().rows.contains(cutover); });
   }
   std::vector<std::string> relation_names(const std::vector<std::string>& files, Duration) override {
     return call("relation_names", [&] { return files; });
@@ -548,6 +552,21 @@ class FakeNode final : public Node {
   }
 
   FakeCluster::Server& server() { return cluster_[side_]; }
+
+  WriteProbe write(const std::string& cutover) {
+    if (server().state.in_recovery || server().override.read_only == "on") {
+      return {.accepted = false,
+              .read_only = server().refusal == "25006",
+              .shut_out = false,
+              .reads_back = false,
+              .refusal = "SQLSTATE " + server().refusal};
+    }
+    server().rows.insert(cutover);
+    cluster_.commit(server());
+    WriteProbe probe;
+    probe.accepted = true;
+    return probe;
+  }
 
   /// Whether the server could load its configuration.
   bool load() {

@@ -34,6 +34,15 @@ class ServerNodeTest : public testing::Test {
   Pair application_ = lab_.as("pgrm_agent");
   std::unique_ptr<Node> primary_ = agent_on(admin_.primary);
   std::unique_ptr<Node> replica_ = agent_on(admin_.replica);
+
+  /// Whether that row of a probe is on the primary.
+  bool probe_present(const std::string& cutover) const {
+    static constexpr Statement statement{
+        "probe_present", "SELECT EXISTS (SELECT FROM pgrm.cutover_probe WHERE cutover = $1) AS present"};
+    Session session(lab_.as("postgres").primary, "judge");
+    session.open(soon);
+    return session.execute(statement, {cutover}, soon).one().boolean("present").value();
+  }
 };
 
 TEST_F(ServerNodeTest, ObservesAPrimaryAndItsStandby) {
@@ -139,8 +148,64 @@ TEST_F(ServerNodeTest, OverridesTheReadOnlyDefaultForEveryNewSessionAndResets) {
   primary_->override_settings({}, soon);
   EXPECT_EQ(primary_->fence_view(soon).overrides, Overrides());
   EXPECT_TRUE(application->write_probe("open", soon).get().accepted);
-  EXPECT_TRUE(application->probe_present("open", soon));
-  EXPECT_FALSE(application->probe_present("fenced", soon));
+  EXPECT_TRUE(probe_present("open"));
+  EXPECT_FALSE(probe_present("fenced"));
+}
+
+TEST_F(ServerNodeTest, WritesARowAndReadsItBackOverASessionThatIsPreparedOrNot) {
+  const auto application = agent_on(application_.primary);
+  for (const std::string row : {"new", "it's used"}) {
+    const WriteProbe probe = application->write_and_read(row, soon);
+    EXPECT_TRUE(probe.accepted && probe.reads_back) << probe.refusal;
+    EXPECT_TRUE(probe_present(row));
+    application->prepare_orders(soon);
+  }
+  const auto standby = agent_on(application_.replica);
+  const WriteProbe refused = standby->write_and_read("refused", soon);
+  EXPECT_TRUE(refused.read_only && !refused.accepted) << refused.refusal;
+  EXPECT_TRUE(standby->may_write_probe(soon)) << "the session goes on";
+}
+
+TEST_F(ServerNodeTest, NamesAndEndsTheSessionsThatMayWantToWrite) {
+  Session application(lab_.as("pgrm_app").primary, "the shop");
+  Session listener(lab_.as("pgrm_app").primary, "a listener");
+  Session monitor(lab_.as("pgrm_monitor").primary, "somebody's monitoring");
+  Session superuser(lab_.as("postgres").primary, "a person");
+  for (Session* const session : {&application, &listener, &monitor, &superuser}) session->open(soon);
+  listener.script("LISTEN news", soon);
+  const auto named = [](const std::vector<Writer>& writers, const std::string& application_name) {
+    return std::ranges::find(writers, application_name, &Writer::application_name);
+  };
+  const auto seen = primary_->writers(soon);
+  ASSERT_NE(named(seen, "the shop"), seen.end());
+  const Writer& shop = *named(seen, "the shop");
+  EXPECT_EQ(shop.pid, application.backend_pid());
+  EXPECT_EQ(shop.user, "pgrm_app");
+  EXPECT_EQ(shop.database, "testdb");
+  EXPECT_EQ(shop.state, "idle");
+  EXPECT_FALSE(shop.address.empty());
+  EXPECT_FALSE(shop.listens);
+  EXPECT_LT(std::chrono::abs(system_clock().wall() - shop.since), std::chrono::minutes(1));
+  ASSERT_NE(named(seen, "a listener"), seen.end());
+  EXPECT_TRUE(named(seen, "a listener")->listens);
+  for (const char* const other : {"somebody's monitoring", "a person", "pgrm-agent/test"}) {
+    EXPECT_EQ(named(seen, other), seen.end()) << other;
+  }
+
+  superuser.script("ALTER ROLE pgrm_app IN DATABASE testdb SET default_transaction_read_only = on", soon);
+  const auto only_readers = primary_->writers(soon);
+  EXPECT_EQ(named(only_readers, "the shop"), only_readers.end());
+  superuser.script("ALTER ROLE pgrm_app IN DATABASE testdb RESET default_transaction_read_only", soon);
+
+  const auto ended = primary_->end_writers(soon);
+  EXPECT_NE(named(ended, "the shop"), ended.end());
+  const auto gone = [&] {
+    const auto left = primary_->writers(soon);
+    return named(left, "the shop") == left.end() && named(left, "a listener") == left.end();
+  };
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, gone), WaitEnd::reached);
+  monitor.script("SELECT", soon);
+  superuser.script("SELECT", soon);
 }
 
 TEST_F(ServerNodeTest, FillsAndEndsAWalSegmentWithoutATransaction) {
@@ -336,7 +401,7 @@ TEST_F(ServerNodeTest, AttacksAsTheApplicationAndLeavesNothingBehind) {
   EXPECT_TRUE(application->attack(harmless, soon).get().accepted);
   EXPECT_EQ(count(), first) << "it only asks whether it may write";
   EXPECT_TRUE(application->attack({.role = "pgrm_app", .overrides_read_only = false}, soon).get().accepted);
-  EXPECT_FALSE(application->probe_present("attack", soon));
+  EXPECT_FALSE(probe_present("attack"));
   primary_->override_settings(read_only, soon);
   const std::uint64_t before = count();
   const WriteProbe plain = application->attack({.role = "pgrm_app", .overrides_read_only = false}, soon).get();

@@ -145,7 +145,7 @@ TEST(Recover, GoesOnlyForwardOnceAPersonHasAcceptedAPromotion) {
   };
   EXPECT_THROW(rig.run(), Killed);
   rig.cluster.before = [](const std::string& call) {
-    if (call == "replica.write_probe") throw Killed();
+    if (call == "replica.write_and_read") throw Killed();
   };
   EXPECT_THROW(rig.recover(Decision::complete), Killed);
   rig.cluster.before = nullptr;
@@ -172,7 +172,7 @@ TEST(Recover, LeavesTheFenceOfAnotherCutoverAlone) {
 TEST(Recover, FinishesWhatWasUnfinished) {
   Rig rig;
   rig.cluster.before = [&](const std::string& call) {
-    if (call == "replica.write_probe") throw Error(ErrorCode::timeout, "too slow");
+    if (call == "replica.write_and_read") throw Error(ErrorCode::timeout, "too slow");
   };
   EXPECT_EQ(rig.run().exit_code, 6);
   rig.cluster.before = nullptr;
