@@ -236,6 +236,9 @@ constexpr std::array table{
              const std::string text = j;
              o.window = text.empty() ? std::nullopt : std::optional(parse_window(text));
            }},
+    Option{"DRAIN_OLD", [](Options& o, const Settings& s) { o.drain_old = s.seconds("DRAIN_OLD", 0, 86400); },
+           [](const Options& o) { return nlohmann::json(to_seconds(o.drain_old)); },
+           [](Options& o, const nlohmann::json& j) { o.drain_old = from_seconds(j.get<double>()); }},
     Option{
         "WAIT_FOR_TRANSACTIONS",
         [](Options& o, const Settings& s) { o.wait_for_transactions = s.seconds("WAIT_FOR_TRANSACTIONS", 0, 86400); },

@@ -73,6 +73,7 @@ struct Told {
   std::vector<Finding> findings{};
   std::optional<Prediction> prediction{};  // of the write gap, made before it
   std::optional<Mono> writes_stopped{}, writes_resumed{};
+  std::vector<Writer> left_behind{};  // on the old primary, in the end
   std::vector<std::string> warnings{};
   std::string still_paused{};                  // drivers that do not let the application go on
   std::vector<Attempt> attempts{};             // that were undone and followed by another

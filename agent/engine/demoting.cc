@@ -1,9 +1,12 @@
-// What becomes of the old primary: demote_old.
+// What becomes of the old primary, and of the sessions there: demote_old, drain_old.
 #include "agent/engine/acts.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "agent/demote/rejoin.h"
 #include "agent/engine/replica_settings.h"
@@ -130,6 +133,80 @@ std::string run_demote_old(Cutover& cutover) {
   if (demoted_already(cutover)) return demote_host(cutover, untouched);
   const std::string evidence = demote_in_place(cutover, untouched);
   return needs_node_control(cutover.options.demotion) ? evidence + "; " + demote_host(cutover, untouched) : evidence;
+}
+
+// ---- drain_old
+
+/// A driver whose session was ended is back by then, and one that only looks whether it may write has gone on.
+constexpr Duration drain_interval = std::chrono::milliseconds(500);
+
+std::string look_drain_old(Cutover& cutover) {
+  if (needs_node_control(cutover.options.demotion)) return "nobody can write to a server that is stopped or a standby";
+  if (cutover.options.drain_old == Duration::zero()) return "names the sessions that have come back to the old primary";
+  return fmt::format("ends for {} the sessions that come back to the old primary, and names those that are left",
+                     human(cutover.options.drain_old));
+}
+
+/// Returns how many sessions were ended.
+static std::size_t drain(Cutover& cutover) {
+  std::set<int> ended;
+  const auto end_them = [&] {
+    for (const Writer& writer : old_admin(cutover).end_writers(cutover.options.call_deadline)) ended.insert(writer.pid);
+    cutover.progress.waits(fmt::format("{} sessions that had come back to the old primary were ended", ended.size()));
+    return false;
+  };
+  // Who interrupts it has had enough of it: the cutover is done.
+  wait_until(cutover.clock, cutover.options.drain_old, drain_interval, cutover.stop, end_them);
+  return ended.size();
+}
+
+/// Those that are seen twice.
+static std::vector<Writer> settled_writers(Cutover& cutover) {
+  std::vector<Writer> before, now;
+  int looks = 0;
+  const auto looked_twice = [&] {
+    before = std::exchange(now, old_admin(cutover).writers(cutover.options.call_deadline));
+    return ++looks == 3;  // the first look finds those that are about to come
+  };
+  wait_until(cutover.clock, 3 * drain_interval, drain_interval, {}, looked_twice);
+  std::erase_if(
+      now, [&](const Writer& writer) { return std::ranges::find(before, writer.pid, &Writer::pid) == before.end(); });
+  return now;
+}
+
+static std::string names_of(const std::vector<Writer>& writers) {
+  std::vector<std::string> names;
+  for (const Writer& writer : writers) {
+    names.push_back(fmt::format("{} of {} from {} since {}",
+                                writer.application_name.empty() ? "a session" : writer.application_name, writer.user,
+                                writer.address, to_iso8601(writer.since)));
+    if (names.size() == 3) break;
+  }
+  if (writers.size() > names.size()) names.push_back(fmt::format("{} more", writers.size() - names.size()));
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
+std::string run_drain_old(Cutover& cutover) {
+  if (needs_node_control(cutover.options.demotion)) return look_drain_old(cutover);
+  const Duration wanted = cutover.options.drain_old;
+  try {
+    const std::size_t ended = wanted == Duration::zero() ? 0 : drain(cutover);
+    cutover.left_behind = settled_writers(cutover);
+    cutover.progress.left_behind(cutover.left_behind);
+    if (!cutover.left_behind.empty()) {
+      cutover.warnings.push_back(fmt::format(
+          "sessions on the old primary may believe that they can write there: {}. Restart these clients with both "
+          "servers in their connection string; --drain-old ends what comes back",
+          names_of(cutover.left_behind)));
+    }
+    const std::string left = cutover.left_behind.empty()
+                                 ? "nobody who may want to write is on the old primary"
+                                 : fmt::format("{} sessions are on the old primary", cutover.left_behind.size());
+    return wanted == Duration::zero() ? left : fmt::format("{} sessions ended in {}, {}", ended, human(wanted), left);
+  } catch (const Error& error) {  // the new primary is open, and the old one was proved to refuse writes
+    cutover.warnings.push_back(fmt::format("who is left on the old primary is not known: {}", error.what()));
+    return "the old primary could not be asked";
+  }
 }
 
 }  // namespace pgrm::agent

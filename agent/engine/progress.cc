@@ -142,6 +142,11 @@ void Progress::promoted() {
   standing_.promoted = true;
 }
 
+void Progress::left_behind(const std::vector<Writer>& sessions) {
+  const std::scoped_lock lock(mutex_);
+  standing_.left_behind = sessions;
+}
+
 void Progress::concluded(int exit_code) {
   const std::scoped_lock lock(mutex_);
   standing_.phase = exit_code == 0 ? "done" : "failed";

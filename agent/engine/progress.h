@@ -11,6 +11,7 @@
 
 #include "agent/checks/checks.h"
 #include "core/base/clock.h"
+#include "core/pg/node.h"
 
 namespace pgrm::agent {
 
@@ -48,7 +49,8 @@ struct Standing {
   std::vector<Finding> findings;                       // empty before the preflight has judged
   std::optional<Mono> writes_stopped, writes_resumed;  // by the agent
   bool promoted = false;
-  std::optional<int> exit_code;  // once it has ended
+  std::vector<Writer> left_behind;  // on the old primary, in the end
+  std::optional<int> exit_code;     // once it has ended
 };
 
 /// Prints one line a step to `out`; on a terminal the running step's line is alive and shows what is waited for. Silent
@@ -69,6 +71,7 @@ class Progress {
   void checked(const std::vector<Finding>& findings);
   void writes(std::optional<Mono> stopped, std::optional<Mono> resumed);
   void promoted();
+  void left_behind(const std::vector<Writer>& sessions);
   LagHistory& lag() { return lag_; }
   void concluded(int exit_code);
 

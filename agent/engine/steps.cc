@@ -114,6 +114,11 @@ constexpr std::array table{
          .mutates = true,
          .look = look_demote_old,
          .run = run_demote_old},
+    Step{.name = "drain_old",
+         .why = "nobody who wants to write stays on the old primary unseen",
+         .mutates = true,
+         .look = look_drain_old,
+         .run = run_drain_old},
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <map>
 #include <span>
 #include <string_view>
 
@@ -81,6 +82,14 @@ void fill_exit_code(MetricFamily& family, const View& view) {
   if (view.standing.exit_code) metrics::add(family, {}, *view.standing.exit_code);
 }
 
+void fill_left_behind(MetricFamily& family, const View& view) {
+  std::map<metrics::Labels, double> sessions;
+  for (const Writer& writer : view.standing.left_behind) {
+    ++sessions[{{"application_name", writer.application_name}, {"user", writer.user}, {"address", writer.address}}];
+  }
+  for (const auto& [labels, count] : sessions) metrics::add(family, labels, count);
+}
+
 void fill_build(MetricFamily& family, const View&) { metrics::add(family, {{"version", PGRM_VERSION}}, 1); }
 
 struct Row {
@@ -103,6 +112,8 @@ constexpr std::array table{
     Row{"pgrm_cutover_promoted", "", "Whether the new primary has been promoted: the point of no return",
         fill_promoted},
     Row{"pgrm_cutover_check", "check", "Verdict of the check: 1 pass, 0.5 warning, 0 fail or unknown", fill_checks},
+    Row{"pgrm_cutover_left_behind_sessions", "application_name, user, address",
+        "Sessions on the old primary in the end that may want to write", fill_left_behind},
     Row{"pgrm_cutover_exit_code", "", "Exit code of the agent, once it is certain", fill_exit_code},
 };
 

@@ -9,6 +9,7 @@
 #include <ostream>
 #include <vector>
 
+#include "agent/view/clients.h"
 #include "core/base/error.h"
 #include "core/base/json_text.h"
 
@@ -142,6 +143,7 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
   if (outcome.promoted) {
     report["old_primary_is"] = {{"demotion", to_string(cutover.options.demotion)},
                                 {"strength", strength_of(cutover.options.demotion)}};
+    report["left_behind"] = writers_to_json(cutover.left_behind);
   }
   if (cutover.writes_stopped && cutover.writes_resumed) {
     report["write_unavailable_seconds"] = to_seconds(*cutover.writes_resumed - *cutover.writes_stopped);

@@ -226,7 +226,6 @@ Lines cutover_lines(const std::string& title, const Standing& standing, const Pa
                     const std::vector<LagHistory::Point>& history, Mono now, const Style& style) {
   Lines lines;
   lines.emplace_back().add(title, bold);
-  lines.emplace_back();
   if (look != nullptr) add_servers(lines, *look);
   add_lag(lines, look, history, style);
   lines.emplace_back();

@@ -40,6 +40,8 @@ inline constexpr std::array settings_table{
     Setting{"PROMOTE_TIMEOUT", "--promote-timeout", "30", "seconds for the promotion"},
     Setting{"MAX_WRITE_PAUSE", "--max-write-pause", "5", "seconds that writes may stand before the cutover is undone"},
     Setting{"CUTOVER_ATTEMPTS", "--attempts", "3", "how often a cutover whose pause was too long is tried"},
+    Setting{"DRAIN_OLD", "--drain-old", "0",
+            "seconds after the cutover in which sessions that come back to the old primary are ended"},
     Setting{"WAIT_FOR_TRANSACTIONS", "--wait-for-transactions", "0",
             "seconds to wait for a moment without a client transaction older than 1 s (0: the fence ends them)"},
     Setting{"WINDOW", "--window", "",

@@ -45,6 +45,7 @@ Settings::Values unusual() {
           {"PROMOTE_TIMEOUT", "7.5"},
           {"MAX_WRITE_PAUSE", "2.5"},
           {"CUTOVER_ATTEMPTS", "7"},
+          {"DRAIN_OLD", "60"},
           {"WAIT_FOR_TRANSACTIONS", "30"},
           {"WINDOW", "23:30-04:00"}};
 }

@@ -29,14 +29,90 @@ struct DemotedRig : Rig {
   }
 };
 
+std::string evidence_of(const Outcome& outcome, std::string_view step) {
+  const auto taken = std::ranges::find_if(outcome.steps, [&](const auto& record) { return record.step->name == step; });
+  return taken == outcome.steps.end() ? "not taken" : taken->evidence;
+}
+
+Writer shop() {
+  return {.pid = 4711,
+          .user = "app",
+          .database = "testdb",
+          .application_name = "the shop",
+          .address = "10.0.0.5",
+          .state = "idle",
+          .since = from_unix(1'800'000'100)};
+}
+
+TEST(LeftBehind, SessionsOnTheOldPrimaryAreNamedAndLeftInPeace) {
+  Rig rig;
+  rig.cluster.primary.writers = {shop()};
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_EQ(rig.cluster.primary.writers.size(), 1U);
+  EXPECT_EQ(rig.progress.standing().left_behind.size(), 1U);
+  EXPECT_EQ(evidence_of(outcome, "drain_old"), "1 sessions are on the old primary");
+  ASSERT_EQ(rig.warnings.size(), 1U);
+  EXPECT_THAT(rig.warnings.front(), HasSubstr("the shop of app from 10.0.0.5 since 2027-01-15T08:01:40"));
+}
+
+TEST(LeftBehind, ADriverThatOnlyLooksWhetherItMayWriteIsNotNamed) {
+  Rig rig;
+  int looks = 0;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call != "primary.writers") return;
+    rig.cluster.primary.writers = {shop()};
+    rig.cluster.primary.writers.front().pid += ++looks;
+  };
+  EXPECT_EQ(rig.run().exit_code, 0);
+  EXPECT_EQ(looks, 3);
+  EXPECT_THAT(rig.warnings, IsEmpty());
+}
+
+TEST(LeftBehind, DrainingEndsWhatComesBackForSoLong) {
+  Rig rig;
+  rig.options.drain_old = std::chrono::seconds(60);
+  int looks = 0;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "primary.end_writers" && ++looks <= 3) {
+      rig.cluster.primary.writers = {shop()};
+      rig.cluster.primary.writers.front().pid += looks;
+    }
+  };
+  const Mono start = rig.clock.now();
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_EQ(evidence_of(outcome, "drain_old"),
+            "3 sessions ended in 1 min 0 s, nobody who may want to write is on the old primary");
+  EXPECT_GE(rig.clock.now() - start, std::chrono::seconds(60));
+  EXPECT_THAT(rig.progress.standing().left_behind, IsEmpty());
+  EXPECT_THAT(rig.warnings, IsEmpty());
+}
+
+TEST(LeftBehind, AnOldPrimaryThatDoesNotAnswerIsNoFailureOfTheCutover) {
+  Rig rig;
+  rig.cluster.before = [](const std::string& call) {
+    if (call == "primary.writers") throw Error(ErrorCode::timeout, "no answer");
+  };
+  EXPECT_EQ(rig.run().exit_code, 0);
+  ASSERT_EQ(rig.warnings.size(), 1U);
+  EXPECT_THAT(rig.warnings.front(), HasSubstr("who is left on the old primary is not known: no answer"));
+}
+
+TEST(LeftBehind, NobodyIsAskedWhereNobodyCanWrite) {
+  DemotedRig rig(Demotion::standby);
+  EXPECT_EQ(rig.run().exit_code, 0);
+  EXPECT_EQ(std::ranges::count(rig.cluster.calls, "primary.writers"), 0);
+}
+
 TEST(Demotion, StopShutsTheOldPrimaryDownAfterTheProof) {
   DemotedRig rig(Demotion::stop);
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
   EXPECT_THAT(rig.control.orders, ElementsAre("stop"));
   EXPECT_FALSE(rig.cluster.primary.up);
-  EXPECT_THAT(outcome.steps.back().evidence, HasSubstr("a write was refused"));
-  EXPECT_THAT(outcome.steps.back().evidence, HasSubstr("stopped, nobody answers there"));
+  EXPECT_THAT(evidence_of(outcome, "demote_old"), HasSubstr("a write was refused"));
+  EXPECT_THAT(evidence_of(outcome, "demote_old"), HasSubstr("stopped, nobody answers there"));
 }
 
 TEST(Demotion, StandbyFollowsTheNewPrimaryAndKeepsNothingOfTheFence) {
@@ -188,7 +264,7 @@ TEST(Demotion, WhereItCannotBeListedOnlyAnUntouchedOneIsRewound) {
 TEST(Demotion, ClosedEndsThoseWhoHaveComeBack) {
   DemotedRig rig(Demotion::closed);
   rig.cluster.after = [&](const std::string& call) {
-    if (!call.starts_with("replica.write_probe")) return;
+    if (!call.starts_with("replica.write_and_read")) return;
     rig.cluster.primary.databases.front().open = true;
     ClientSession back;
     back.pid = 4711;
@@ -199,7 +275,7 @@ TEST(Demotion, ClosedEndsThoseWhoHaveComeBack) {
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
   EXPECT_THAT(rig.cluster.primary.sessions, IsEmpty());
-  EXPECT_THAT(outcome.steps.back().evidence, HasSubstr("1 sessions that had come back were ended"));
+  EXPECT_THAT(evidence_of(outcome, "demote_old"), HasSubstr("1 sessions that had come back were ended"));
 }
 
 TEST(Demotion, DoesNothingTwice) {
