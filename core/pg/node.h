@@ -65,6 +65,7 @@ struct Statistics {
   std::optional<WallTime> oldest_transaction;                   // of other client backends; nullopt: none
   std::optional<WallTime> oldest_idle_in_transaction;           // since when; nullopt: none
   bool accepting_connections = false;                           // not every database of applications is closed
+  int sessions_behind_gate = 0;                                 // clients in databases that let nobody in any more
   std::optional<std::int64_t> wal_records, wal_fpi, wal_bytes;  // from 14 on
   std::int64_t archived_segments = 0, failed_segments = 0;
   std::optional<WallTime> last_archived, last_failed;  // nullopt: never

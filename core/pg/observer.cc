@@ -205,7 +205,7 @@ SELECT c.*, a.archived_count, a.failed_count, extract(epoch FROM a.last_archived
           FROM pg_stat_database_conflicts) AS conflicts,
        (SELECT count(*) FROM pg_prepared_xacts) AS prepared,
        (SELECT coalesce(bool_or(datallowconn), true) FROM pg_database
-         WHERE datname NOT IN ('template0', 'template1', 'postgres')) AS accepting,
+         WHERE datname NOT IN ('template0', 'template1', current_database())) AS accepting,
        CASE WHEN current_setting('archive_mode') = 'always' OR
                  current_setting('archive_mode') = 'on' AND NOT pg_is_in_recovery()
             THEN (SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') ELSE 0 END AS ready,
@@ -219,6 +219,7 @@ SELECT c.*, a.archived_count, a.failed_count, extract(epoch FROM a.last_archived
                    ('active', 'idle', 'idle in transaction', 'idle in transaction (aborted)'))) AS connections,
                extract(epoch FROM min(xact_start) FILTER (WHERE pid <> pg_backend_pid())) AS oldest_transaction,
                count(*) FILTER (WHERE wait_event_type = 'Lock') AS blocked,
+               count(*) FILTER (WHERE datid IN (SELECT oid FROM pg_database WHERE NOT datallowconn)) AS behind_gate,
                extract(epoch FROM min(state_change) FILTER (WHERE state LIKE 'idle in transaction%')) AS oldest_idle
           FROM pg_stat_activity WHERE backend_type = 'client backend') AS c,
        (SELECT CASE WHEN n LIKE 'pgrm\_%' THEN n ELSE '' END AS fence
@@ -245,6 +246,7 @@ void map_statistics(const Rows& rows, ServerState& state) {
       .oldest_transaction = row.time("oldest_transaction"),
       .oldest_idle_in_transaction = row.time("oldest_idle"),
       .accepting_connections = row.boolean("accepting").value_or(false),
+      .sessions_behind_gate = to_int(row.integer("behind_gate")),
       .wal_records = row.integer("wal_records"),
       .wal_fpi = row.integer("wal_fpi"),
       .wal_bytes = row.integer("wal_bytes"),

@@ -76,6 +76,7 @@ Json to_json(const Statistics& statistics) {
   Json json;
   json["connections"] = statistics.connections;
   json["accepting_connections"] = statistics.accepting_connections;
+  json["sessions_behind_gate"] = statistics.sessions_behind_gate;
   json["prepared_transactions"] = statistics.prepared_transactions;
   json["oldest_transaction_start"] = time_or_null(statistics.oldest_transaction);
   json["oldest_idle_in_transaction_start"] = time_or_null(statistics.oldest_idle_in_transaction);
