@@ -46,14 +46,26 @@ ReadTotals ReadTotals::since(const ReadTotals& earlier) const {
   return result;
 }
 
-void ReadStats::answered(ReadKind kind, Duration latency) {
+void ReadStats::answered(ReadKind kind, Mono due, Mono now) {
   const std::lock_guard lock(mutex_);
-  totals_.latency[static_cast<std::size_t>(kind)].record(latency);
+  totals_.latency.at(static_cast<std::size_t>(kind)).record(now - due);
+  if (window_ && due >= window_->began) window_->totals.latency.at(static_cast<std::size_t>(kind)).record(now - due);
 }
 
 void ReadStats::failed() {
   const std::lock_guard lock(mutex_);
   ++totals_.failed;
+  if (window_) ++window_->totals.failed;
+}
+
+void ReadStats::begin_window(Mono now) {
+  const std::lock_guard lock(mutex_);
+  window_ = Window{now, {}};
+}
+
+std::optional<ReadStats::Window> ReadStats::window() const {
+  const std::lock_guard lock(mutex_);
+  return window_;
 }
 
 ReadTotals ReadStats::totals() const {
@@ -84,7 +96,7 @@ void Reader::run(const std::stop_token& stop) {
     }
     if (!goes_on) break;
     backoff_.reset();
-    shared_.stats.answered(read.kind, shared_.clock.now() - turn->due);
+    shared_.stats.answered(read.kind, turn->due, shared_.clock.now());
     shared_.pacer.done();
   }
   session_.close();

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -47,13 +48,23 @@ struct ReadTotals {
 /// Thread-safe.
 class ReadStats {
  public:
-  void answered(ReadKind kind, Duration latency);
+  void answered(ReadKind kind, Mono due, Mono now);
   void failed();
   ReadTotals totals() const;
+
+  /// From now on reads that are due later are counted apart as well.
+  void begin_window(Mono now);
+  struct Window {
+    Mono began;
+    ReadTotals totals;
+  };
+  /// nullopt: none was begun.
+  std::optional<Window> window() const;
 
  private:
   mutable std::mutex mutex_;
   ReadTotals totals_;
+  std::optional<Window> window_;
 };
 
 /// What all readers of a run share. Everything outlives them.

@@ -191,12 +191,15 @@ class Run {
         .pause =
             [this] {
               write_gap_.restart(WriteGap::Window::pause);
-              restart_reads();
               if (!pacer_.pause(drain_budget)) return false;
               if (ledger_) ledger_->flush();
               return true;
             },
-        .resume = [this] { pacer_.resume(); },
+        .resume =
+            [this] {
+              pacer_.resume();
+              read_stats_.begin_window(clock_.now());
+            },
         .set_rate =
             [this](double rate) {
               pacer_.set_rate(rate);
@@ -221,23 +224,17 @@ class Run {
             {"connections", options_.connections},
             {"totals", to_json(stats_.totals(), now - began_)},
             {"reads", readers_.empty() ? nlohmann::json() : to_json(read_stats_.totals(), now - began_)},
-            {"reads_since_pause", reads_since_pause()},
+            {"reads_since_resume", reads_since_resume()},
             {"lost_writes", lost ? nlohmann::json(*lost) : nlohmann::json()},
             {"longest_write_gap_seconds", gap ? to_seconds(gap->length) : 0},
             {"longest_write_gap", to_json(gap)},
             {"longest_write_gap_since_pause", to_json(write_gap_.longest(WriteGap::Window::pause))}};
   }
 
-  void restart_reads() {
-    const std::lock_guard lock(paused_mutex_);
-    paused_at_ = clock_.now();
-    reads_at_pause_ = read_stats_.totals();
-  }
-
-  nlohmann::json reads_since_pause() const {
-    const std::lock_guard lock(paused_mutex_);
-    if (!paused_at_ || readers_.empty()) return {};
-    return to_json(read_stats_.totals().since(reads_at_pause_), clock_.now() - *paused_at_);
+  nlohmann::json reads_since_resume() const {
+    const auto window = read_stats_.window();
+    if (!window || readers_.empty()) return {};
+    return to_json(window->totals, clock_.now() - window->began);
   }
 
   const RunOptions& options_;
@@ -248,9 +245,6 @@ class Run {
   Pacer pacer_, read_pacer_;
   Stats stats_;
   ReadStats read_stats_;
-  mutable std::mutex paused_mutex_;  // guards the two below
-  std::optional<Mono> paused_at_;
-  ReadTotals reads_at_pause_;
   WriteGap write_gap_;
   Complaints complaints_;
   Turnstile turnstile_;

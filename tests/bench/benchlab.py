@@ -4,6 +4,9 @@ import json, os, pathlib, socket, subprocess, sys, time, urllib.request
 top = pathlib.Path(os.environ.get("PGRM_TOP") or pathlib.Path(__file__).resolve().parents[2])
 programs = pathlib.Path(os.environ.get("PGRM_BIN") or top / "build/release/bin")
 bench = pathlib.Path(sys.argv[0]).name
+if unknown := set(sys.argv[1:]) - {"--json", "--update", "--quick"}:
+    print(sys.modules["__main__"].__doc__)
+    sys.exit(0 if unknown & {"-h", "--help"} else f"{bench}: what is {' '.join(unknown)}?")
 
 
 def note(text):

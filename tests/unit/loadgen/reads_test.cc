@@ -53,9 +53,10 @@ TEST(Reads, PopularKeysLieScattered) {
 
 TEST(Reads, TotalsOfAnIntervalAreWhatWasAdded) {
   ReadStats stats;
-  stats.answered(ReadKind::lookup, 1ms);
+  const Mono start{10s};
+  stats.answered(ReadKind::lookup, start, start + 1ms);
   const ReadTotals before = stats.totals();
-  stats.answered(ReadKind::join, 3ms);
+  stats.answered(ReadKind::join, start, start + 3ms);
   stats.failed();
   const ReadTotals part = stats.totals().since(before);
   EXPECT_EQ(part.count(), 1U);
@@ -64,6 +65,22 @@ TEST(Reads, TotalsOfAnIntervalAreWhatWasAdded) {
   const nlohmann::json json = to_json(stats.totals(), 1s);
   EXPECT_EQ(json.at("by_read").at("lookup").at("count"), 1);
   EXPECT_EQ(json.at("reads_per_second"), 2.0);
+}
+
+TEST(Reads, AWindowHasThoseThatWereDueInIt) {
+  ReadStats stats;
+  const Mono start{10s};
+  EXPECT_FALSE(stats.window());
+  stats.answered(ReadKind::lookup, start, start + 1ms);
+  stats.begin_window(start + 100ms);
+  stats.answered(ReadKind::lookup, start + 50ms, start + 200ms);
+  stats.answered(ReadKind::join, start + 100ms, start + 103ms);
+  stats.failed();
+  ASSERT_TRUE(stats.window());
+  EXPECT_EQ(stats.window()->began, start + 100ms);
+  EXPECT_EQ(stats.window()->totals.count(), 1U);
+  EXPECT_EQ(stats.window()->totals.failed, 1U);
+  EXPECT_EQ(stats.totals().count(), 3U);
 }
 
 }  // namespace
