@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "agent/fence/fence.h"
 #include "core/base/error.h"
 #include "core/base/wait.h"
 
@@ -180,7 +181,7 @@ std::vector<std::string> diverged(const Rejoin& rejoin) {
 
 /// From a server that may run to a data directory that is a standby's.
 static void rewind(const Rejoin& rejoin) {
-  // First of all: clients whose host list names a closed server first do not get past it, but past one that is down.
+  // First of all: libpq does not go past a closed server in its host list, but it goes past a server that is down.
   shut_down(rejoin);
   // pg_rewind reads the new timeline from the control file, where only a checkpoint brings it (before 16).
   rejoin.waits("checkpoint on the new primary");
@@ -218,6 +219,10 @@ std::string make_standby(const Rejoin& rejoin) {
     rejoin.control.carry_out(NodeVerb::start, rejoin.options.node_control_timeout);
     refuse_a_second_primary(rejoin);
     wait_until_it_follows(rejoin);
+  }
+  // One that streams and carries no fence is somebody's standby in good order, with slots that may be in use.
+  if (already && fence_in(rejoin.old_primary.admin->fence_view(deadline).overrides).empty()) {
+    return "streams already from the new primary";
   }
   const auto dropped = tidy_up(rejoin);
   return fmt::format("{} the new primary{}", already ? "streams already from" : "is a standby, streams from",

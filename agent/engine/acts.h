@@ -3,6 +3,7 @@
 
 #include <future>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -76,6 +77,20 @@ bool waited(Cutover& cutover, Duration budget, Duration poll, Condition&& reache
   return end == WaitEnd::reached;
 }
 
+/// The answer to `question` about `server`; nullopt: it does not answer. A session that has died says nothing about its
+/// server, which somebody may have restarted: then a new one is asked.
+template <typename Question>
+auto seen_anew(Node& server, Question&& question) -> std::optional<decltype(question())> {
+  for (int time = server.is_connected() ? 0 : 1; time < 2; ++time) {
+    try {
+      return question();
+    } catch (const Error&) {
+      server.disconnect();
+    }
+  }
+  return std::nullopt;
+}
+
 /// What is left of the write pause: no wait behind a stopped application takes longer. Throws Error(pause_exceeded)
 /// when it is used up. An agent that recovers has no such budget.
 Duration left_of_pause(const Cutover& cutover);
@@ -89,6 +104,10 @@ Duration undo_deadline(const Cutover& cutover);
 
 /// Begins to ask whether this cutover has the cluster's lock. `get()` throws Error(connection_lost) when it has not.
 [[nodiscard]] std::future<void> prove_lock(Cutover& cutover);
+
+/// Writes the settings of the fence anew, raises it on the old primary and proves it. For what somebody else has taken
+/// away. REQUIRES cutover.plan. Throws Error when it does not hold.
+void raise_fence_again(Cutover& cutover);
 
 /// Lets one driver's application go on, and the others in any case: a failure is a warning. Returns it when it has to
 /// be tried again; an application that is gone needs nobody to let it go on.

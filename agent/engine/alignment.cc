@@ -94,7 +94,7 @@ std::string run_align_wal(Cutover& cutover) {
 
 bool end_segment(Cutover& cutover) {
   if (cutover.wal_segment == 0) return false;
-  return old_admin(cutover).switch_wal(worth_giving_up(cutover.wal_segment), cutover.options.call_deadline);
+  return old_admin(cutover).switch_wal(worth_giving_up(cutover.wal_segment), call_deadline(cutover));
 }
 
 }  // namespace pgrm::agent

@@ -155,7 +155,7 @@ static std::size_t drain(Cutover& cutover) {
     cutover.progress.waits(fmt::format("{} sessions that had come back to the old primary were ended", ended.size()));
     return false;
   };
-  // Who interrupts it has had enough of it: the cutover is done.
+  // An interrupt only ends the draining: the cutover is done.
   wait_until(cutover.clock, cutover.options.drain_old, drain_interval, cutover.stop, end_them);
   return ended.size();
 }

@@ -126,7 +126,10 @@ std::vector<JournalRecord> parse_journal(std::string_view text) {
       JournalRecord record{fields.at("record"), fields.value("step", ""), std::move(fields)};
       if ((line == 1) != (record.record == "journal")) throw Error(ErrorCode::file_failed, "no version line");
       if (line == 1 && record.fields.at("version") != journal_version) {
-        throw Error(ErrorCode::file_failed, "unknown version", "use the program that wrote it");
+        throw Error(ErrorCode::file_failed,
+                    fmt::format("line 1 of the journal: version {}, known is {}",
+                                json_text(record.fields.at("version")), journal_version),
+                    "use the program that wrote it");
       }
       records.push_back(std::move(record));
     } catch (const nlohmann::json::exception&) {

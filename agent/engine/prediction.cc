@@ -18,7 +18,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// What each step costs in questions asked one after the other, counted in steps.cc and fence.cc.
+// What each step costs in questions asked one after the other, counted in stopping.cc, promoting.cc and fence.cc.
 constexpr int fence_questions = 7, fence_syncs = 3;
 constexpr int verification_questions = 2;
 constexpr int promotion_syncs = 2;

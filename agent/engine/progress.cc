@@ -30,11 +30,10 @@ const Mark& mark_of(std::string_view result) {
 }
 
 bool on_critical_path(const Standing& standing) {
-  if (standing.writes_resumed || standing.exit_code) return false;
-  return std::ranges::any_of(standing.steps, [](const StepStanding& step) {
-    const auto row = std::ranges::find(steps(), step.name, &Step::name);
-    return row != steps().end() && row->mutates;
-  });
+  if (standing.writes_resumed || standing.exit_code || standing.steps.empty()) return false;
+  const auto place_of = [](std::string_view name) { return std::ranges::find(steps(), name, &Step::name); };
+  const auto now = place_of(standing.steps.back().name);
+  return now != steps().end() && now >= place_of("arm_fence");
 }
 
 std::string step_text(const StepStanding& step, Mono now) {

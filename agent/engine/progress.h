@@ -98,7 +98,7 @@ class Progress {
   LagHistory lag_;
 };
 
-/// A change has begun, and writes have not been resumed since: nothing may take time from what is going on.
+/// Writes are about to be stopped, or are, and were not resumed since: nothing may take time from what is going on.
 bool on_critical_path(const Standing& standing);
 
 /// "ok", "FAILED", "undone", "would", ".." and the colour (SGR code) of a step's result.

@@ -32,17 +32,15 @@ void recall_promote(Cutover& cutover, const nlohmann::json& before) {
 /// raised again. An old primary that cannot be seen has it on its disk. Throws Error when it does not hold.
 static void keep_old_fenced(Cutover& cutover) {
   if (!cutover.plan) return;
-  const Duration deadline = cutover.options.call_deadline;
-  try {
-    if (old_admin(cutover).fence_view(deadline).overrides == cutover.plan->settings()) return;
-    if (old_admin(cutover).in_recovery(deadline)) return;  // it is a standby already
-  } catch (const Error&) {
-    return;
-  }
+  const auto holds = [&] {
+    const Duration deadline = cutover.options.call_deadline;
+    return old_admin(cutover).fence_view(deadline).overrides == cutover.plan->settings() ||
+           old_admin(cutover).in_recovery(deadline);  // it is a standby already
+  };
+  const auto held = seen_anew(old_admin(cutover), holds);
+  if (held.value_or(true)) return;
   cutover.warnings.emplace_back("somebody has changed the settings of the fence: it was raised again");
-  old_admin(cutover).alter_system(cutover.plan->settings(), deadline);
-  raise_fence(cutover.servers.primary, *cutover.plan, true, cutover.clock, cutover.options.drain_timeout);
-  prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, deadline);
+  raise_fence_again(cutover);
 }
 
 /// While the replica promotes itself, which takes longer: so that nobody waits for it.

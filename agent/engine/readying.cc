@@ -69,7 +69,7 @@ std::string run_wait_sync(Cutover& cutover) {
   if (!waited(cutover, cutover.options.sync_timeout, std::chrono::milliseconds(100), in_sync)) {
     throw Error(ErrorCode::sync_timeout,
                 fmt::format("not in sync within {}: {}", human(cutover.options.sync_timeout), seen),
-                "the message says what is measured; agent status --watch and the exporter's page go on saying it");
+                "agent status --watch and the exporter's page show the same values");
   }
   return fmt::format("{} consecutive checks in sync, {} bytes behind", state->consecutive,
                      state->lag_bytes.value_or(0));
@@ -277,6 +277,8 @@ static void wait_for_transactions(Cutover& cutover) {
 }
 
 std::string run_moment(Cutover& cutover) {
+  // A new agent finds writes stopped: whatever it waits for, the application waits as well.
+  if (cutover.recovering) return "not waited for";
   std::string why;
   const auto now = [&] {
     require_window(cutover);

@@ -81,7 +81,7 @@ std::string look_stop_traffic(Cutover& cutover) {
 }
 
 std::string run_stop_traffic(Cutover& cutover) {
-  cutover.writes_stopped = cutover.clock.now();
+  if (!cutover.recovering) cutover.writes_stopped = cutover.clock.now();  // else they were stopped by another
   for (const auto& driver : cutover.traffic) driver->stop(left_of_pause(cutover));
   return cutover.traffic.empty() ? "nobody to tell" : "nothing in flight";
 }
@@ -90,10 +90,11 @@ std::string resume(Cutover& cutover, Traffic& driver, void (Traffic::*go_on)(Dur
   try {
     (driver.*go_on)(cutover.options.drain_timeout);
     return {};
-  } catch (const Error& error) {
-    cutover.warnings.push_back(fmt::format("{} was not resumed: {}", driver.name(), error.what()));
-    if (error.code() == ErrorCode::unreachable) return {};
-    return fmt::format("{}: {}; ", driver.name(), error.what());
+  } catch (const std::exception& failure) {
+    cutover.warnings.push_back(fmt::format("{} was not resumed: {}", driver.name(), failure.what()));
+    const auto* const error = dynamic_cast<const Error*>(&failure);
+    if (error != nullptr && error->code() == ErrorCode::unreachable) return {};
+    return fmt::format("{}: {}; ", driver.name(), failure.what());
   }
 }
 
@@ -139,6 +140,16 @@ static WalEnd flush(Cutover& cutover) {
   return old_admin(cutover).wal_end(call_deadline(cutover));
 }
 
+/// Nothing rests on it: without it the promotion copies a segment.
+static bool try_to_end_segment(Cutover& cutover) {
+  try {
+    return end_segment(cutover);
+  } catch (const Error& error) {
+    cutover.warnings.push_back(fmt::format("the promotion copies a WAL segment: {}", error.what()));
+    return false;
+  }
+}
+
 std::string run_fence(Cutover& cutover) {
   const bool paused =
       std::ranges::any_of(cutover.traffic, [](const auto& driver) { return driver->holds_application(); });
@@ -146,13 +157,22 @@ std::string run_fence(Cutover& cutover) {
   const Duration budget = left_of_pause(cutover) / 2;
   cutover.fence = raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, budget);
   // Nobody is left to write: the last of the WAL travels while the fence is proved.
-  if (!end_segment(cutover)) flush(cutover);
+  if (!try_to_end_segment(cutover)) flush(cutover);
   // First, because a hook may take its time, and may touch what the fence is made of.
   for (const auto& driver : cutover.traffic) driver->after_fence(left_of_pause(cutover));
   cutover.replica_accepts = new_admin(cutover).accepts_connections(call_deadline(cutover));
   prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, call_deadline(cutover));
   return fmt::format("{}, {} sessions ended, a write over an open one refused", to_string(cutover.plan->form),
                      cutover.fence->sessions_ended);
+}
+
+void raise_fence_again(Cutover& cutover) {
+  Server& old = cutover.servers.primary;
+  const Duration deadline = cutover.options.call_deadline;
+  old.admin->alter_system(cutover.plan->settings(), deadline);
+  cutover.fence = raise_fence(old, *cutover.plan, true, cutover.clock, cutover.options.drain_timeout);
+  prove_layers(old, *cutover.plan, cutover.id, deadline);
+  require_repulsed(*cutover.fence, *cutover.plan);
 }
 
 void undo_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
@@ -212,7 +232,9 @@ struct LastQuestions {
 std::string run_final_verification(Cutover& cutover) {
   // Nearly always the replica has everything while the old primary is still asked where everything ends.
   std::optional<LastQuestions> asked(std::in_place, cutover);
+  const Mono asked_at = cutover.clock.now();
   const WalEnd end = end_of_clients(cutover);
+  if (cutover.clock.now() - asked_at > std::chrono::milliseconds(100)) asked.reset();  // a proof of the lock is of now
   std::optional<Lsn> replayed;
   const bool equal = waited(cutover, left_of_pause(cutover), tick, [&] {
     if (!asked) asked.emplace(cutover);

@@ -5,9 +5,8 @@
 //      Options::blind_patience and no order to promote is on its way (or a person says that it is gone for good).
 //   3. The new primary is opened only behind a fence on the old one that was looked at after the promotion, or when the
 //      old one cannot be seen.
-//   4. A step's `begin` is in the journal before the step acts, and `undoing` before anything is lifted. Somebody
-//   else's
-//      promotion is, once it was seen, and that a person accepts it.
+//   4. A step's `begin` is in the journal before the step acts, and `undoing` before anything is lifted. The journal
+//      also has a promotion by somebody else, as soon as it is seen, and a person's decision to accept it.
 //   5. What is told about the servers in the end was looked at in the end.
 #include "agent/engine/walk.h"
 
@@ -97,6 +96,7 @@ void record_promotions_in(Cutover& cutover, Journal& journal) {
 }
 
 const Situation& look(Cutover& cutover, Trying how, Duration deadline) {
+  if (cutover.old_reopens.valid()) cutover.old_reopens.wait();  // an order over a session that is closed here
   cutover.situation = look_around(cutover.servers, cutover.options.pair, how, deadline, [&](const ServerSeen& replica) {
     if (replica.promoted()) note_promotion(cutover);
   });
@@ -120,17 +120,16 @@ std::string lock_holder_elsewhere(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   Node& lock = *cutover.servers.lock;
   std::string holder;
+  const auto held = [&] {
+    if (lock.holds_lock(deadline) || lock.try_lock(deadline)) return true;
+    holder = lock.lock_holder(deadline);
+    if (holder.empty()) holder = "a session that has just ended";
+    return false;
+  };
   const auto ours = [&] {
-    try {
-      if (lock.holds_lock(deadline) || lock.try_lock(deadline)) return true;
-      holder = lock.lock_holder(deadline);
-      if (holder.empty()) holder = "a session that has just ended";
-      return false;
-    } catch (const Error&) {
-      lock.disconnect();
-      holder.clear();
-      return true;
-    }
+    const auto answer = seen_anew(lock, held);
+    if (!answer) holder.clear();
+    return answer.value_or(true);
   };
   // The session of an agent that was killed takes a moment to end.
   const auto patience = cutover.recovering ? std::chrono::seconds(5) : std::chrono::seconds(0);
@@ -192,13 +191,13 @@ const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision d
     return &decide(position, decision);
   };
   row = decided();
-  if (row->patience != Patience::none) {
+  for (const RecoveryRow* kept = nullptr; row != kept && row->patience != Patience::none;) {
     cutover.progress.waits(std::string(row->says));
-    const RecoveryRow* const first = row;
+    kept = row;
     // No stop token: nobody may open a server sooner.
-    wait_until(cutover.clock, length_of(first->patience, cutover.options), std::chrono::milliseconds(100), {}, [&] {
+    wait_until(cutover.clock, length_of(kept->patience, cutover.options), std::chrono::milliseconds(100), {}, [&] {
       row = decided();
-      return row != first;
+      return row != kept;
     });
   }
   if (!holder.empty()) cutover.warnings.push_back("the cluster's lock is held by " + holder);
@@ -276,8 +275,6 @@ std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun
 /// The old primary may take writes that the new one will not have: no client may get in any more. Throws
 /// Error(undecided) when that cannot be done.
 void fence_old_again(Cutover& cutover, Journal& journal, std::vector<Begun>& begun) {
-  Server& old = cutover.servers.primary;
-  const Duration deadline = cutover.options.call_deadline;
   try {
     require_lock(cutover);
     const Step& arm = step_named("arm_fence");
@@ -291,10 +288,7 @@ void fence_old_again(Cutover& cutover, Journal& journal, std::vector<Begun>& beg
       journal.begin(raise.name, {});
       begun.push_back({&raise, {}});
     }
-    old.admin->alter_system(cutover.plan->settings(), deadline);
-    cutover.fence = raise_fence(old, *cutover.plan, true, cutover.clock, cutover.options.drain_timeout);
-    prove_layers(old, *cutover.plan, cutover.id, deadline);
-    require_repulsed(*cutover.fence, *cutover.plan);
+    raise_fence_again(cutover);
   } catch (const std::exception& failure) {
     throw Error(ErrorCode::undecided,
                 fmt::format("the replica is a primary now, and the old primary cannot be fenced: {}", failure.what()),
@@ -406,10 +400,7 @@ void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begu
 void end_rehearsal(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, Outcome& outcome) {
   go_back(cutover, journal, begun, look_and_decide(cutover, Written::begun, Decision::by_looking),
           Error(ErrorCode::undone, "the rehearsal has come to its end"), outcome);
-  if (outcome.exit_code != error_row(ErrorCode::undone).exit_code) return;
-  outcome.exit_code = 0;
-  outcome.name = "rehearsed";
-  outcome.message = "everything but the promotion was done for real, and undone";
+  outcome.rehearsed = outcome.exit_code == error_row(ErrorCode::undone).exit_code;
 }
 
 auto promotion() {
@@ -477,6 +468,11 @@ void hold_to_what_is_seen(const Cutover& cutover, Outcome& outcome) {
 void end(Cutover& cutover, Journal& journal, Outcome& outcome) {
   look(cutover);
   hold_to_what_is_seen(cutover, outcome);
+  if (outcome.rehearsed && outcome.exit_code == error_row(ErrorCode::undone).exit_code) {
+    outcome.exit_code = 0;
+    outcome.name = "rehearsed";
+    outcome.message = "everything but the promotion was done for real, and undone";
+  }
   try_to_record(cutover, [&] { journal.end(outcome.exit_code); });
   cutover.on_seen_promoted = {};
   if (is_settled(outcome.exit_code)) take_marker_away(cutover);
@@ -571,10 +567,12 @@ struct Recovery {
         throw Error(ErrorCode::undecided, "the old primary cannot be seen, and may take writes: " + old.unseen,
                     "bring it back into reach, or stop it for good");
       }
+      const bool was_open = old.takes_writes == true;
       fence_old_again(cutover, journal, begun);
-      cutover.warnings.emplace_back(
-          "the old primary was open beside the new one: what it has written since it was first fenced is not on the "
-          "new one");
+      cutover.warnings.push_back(
+          fmt::format("the old primary {} open beside the new one: what it has written since it was first fenced is "
+                      "not on the new one",
+                      was_open ? "was" : "may have been"));
     }
     if (!order_counts) journal.accepted();
     mark_promoted(cutover, outcome);

@@ -30,6 +30,7 @@ struct Outcome {
   std::string name = "done";  // Error::name() otherwise
   std::string message, hint;
   bool promoted = false;
+  bool rehearsed = false;  // all but the promotion was done and undone
   std::vector<StepRecord> steps;
 };
 

@@ -15,6 +15,7 @@ namespace pgrm::agent {
 namespace {
 
 constexpr std::string_view wedge_prefix = "pgrm_";
+constexpr Duration shortest_call = std::chrono::milliseconds(250);
 
 std::string describe(const std::vector<ClientSession>& sessions) {
   std::vector<std::string> texts;
@@ -243,20 +244,22 @@ void rehearse_attack(Server& server, const FencePlan& plan, Duration deadline) {
 
 Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Clock& clock, Duration budget) {
   const Mono end = clock.now() + budget;
+  // An order that nobody can carry out in what is left would only hide what the time was spent on.
+  const auto left = [&] { return std::max<Duration>(end - clock.now(), std::min<Duration>(budget, shortest_call)); };
   Node& admin = *server.admin;
-  disable_subscriptions(server, plan, budget);
-  admin.allow_connections(gated(plan), false, budget / 2).get();  // a lock on the catalog is found out early
+  disable_subscriptions(server, plan, left());
+  admin.allow_connections(gated(plan), false, left() / 2).get();  // a lock on the catalog is found out early
   Fence fence;
   if (closes(plan)) {
     // A new client is sent against the fence as soon as it must hold, while the rest goes on.
-    fence.attacked = attack(*server.application, plan, budget);
+    fence.attacked = attack(*server.application, plan, left());
     if (!paused) fence.attacked.wait();
   }
-  const Reload reload = admin.order_reload(budget);
+  const Reload reload = admin.order_reload(left());
   // Behind a shut gate sessions end while the server reloads. Without one they would come back too early.
   if (!closes(plan)) {
-    admin.await_reload(reload, budget);
-    fence.attacked = attack(*server.application, plan, budget);
+    admin.await_reload(reload, left());
+    fence.attacked = attack(*server.application, plan, left());
   }
   fence.sessions_ended = end_sessions(admin, plan, reload, clock, end);
   return fence;
@@ -293,7 +296,7 @@ void disarm_fence(Server& server, const FencePlan& plan, Duration deadline) {
   if (written.standby_names != plan.wedge && !fence_in(written).empty()) {
     throw Error(ErrorCode::undecided, "the settings there are those of another fence, " + fence_in(written));
   }
-  // Somebody may have loaded what was written until now; and a file that cannot be read shows nothing of what is in it.
+  // Somebody else may have reloaded already. And without the right to read the file it is not known what it says.
   if (restored != written || restored != loaded) {
     admin.alter_system(restored, deadline);
     admin.reload(deadline);

@@ -295,6 +295,11 @@ TEST(Demotion, OrphanSlotsOfTheFormerPrimaryAreDropped) {
   orphan.name = "replica_slot";
   orphan.type = "physical";
   rig.cluster.primary.state.slots = {orphan};
+  const Rejoin in_order{rig.servers.primary,      rig.servers.replica, rig.control, rig.options, rig.clock, {},
+                        [](const std::string&) {}};
+  make_standby(in_order);
+  EXPECT_EQ(rig.cluster.primary.state.slots.size(), 1U) << "a standby in good order keeps its slots";
+  rig.cluster.primary.written = rig.cluster.primary.override = rig.fenced();
   const Rejoin again{rig.servers.primary,      rig.servers.replica, rig.control, rig.options, rig.clock, {},
                      [](const std::string&) {}};
   EXPECT_THAT(make_standby(again), HasSubstr("orphan slots dropped: replica_slot"));

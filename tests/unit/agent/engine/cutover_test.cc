@@ -385,6 +385,50 @@ TEST(Cutover, AnAttackThatCannotLogInIsFoundBeforeAnythingIsChanged) {
   EXPECT_THAT(rig.cluster.calls, Not(Contains("primary.alter_system(on)")));
 }
 
+/// Somebody restarts the old primary, and all sessions there are gone: the lock is taken again before anything is
+/// undone.
+TEST(Cutover, UndoesWithTheLockAfterARestartOfTheOldPrimary) {
+  Rig rig;
+  std::vector<bool> locked;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.primary.restart();
+    rig.cluster.before = [&](const std::string& call) {
+      if (call == "primary.allow_connections(true)") locked.push_back(rig.cluster.primary.lock_owner != nullptr);
+    };
+    throw Error(ErrorCode::query_failed, "a hook says no");
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.message;
+  EXPECT_THAT(locked, ElementsAre(true));
+  expect_safe(rig, outcome, "after a restart");
+}
+
+TEST(Cutover, AFenceThatSomebodyTakesAwayAfterTheOrderIsRaisedAgain) {
+  Rig rig;
+  rig.cluster.after = [&](const std::string& call) {
+    if (call != "replica.promote") return;
+    rig.cluster.primary.written = {};
+    rig.cluster.primary.restart();
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_THAT(rig.warnings, Contains(HasSubstr("it was raised again")));
+  EXPECT_FALSE(rig.cluster.ever_two_writable);
+  EXPECT_FALSE(rig.cluster.primary.acknowledges());
+}
+
+TEST(Rehearsal, IsNoneWhenTheOldPrimaryIsGoneInTheEnd) {
+  Rig rig;
+  rig.options.rehearsal = true;
+  rig.cluster.before = [&](const std::string& call) {
+    const bool undone = std::ranges::find(rig.traffic->orders, "resume_on_old") != rig.traffic->orders.end();
+    if (undone && call == "primary.fresh_identity") rig.cluster.primary.up = false;
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 7) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("in the end old:5432 cannot be seen"));
+}
+
 TEST(Cutover, AStopBeforeThePromotionUndoes) {
   for (const std::string at :
        {"primary.alter_system(on)", "primary.order_reload", "primary.end_sessions", "replica.wal_replayed"}) {

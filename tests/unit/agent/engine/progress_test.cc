@@ -53,8 +53,11 @@ TEST(Progress, KnowsWhenNothingMayTakeTimeFromTheCutover) {
   progress.begins("preflight", "why");
   EXPECT_FALSE(on_critical_path(progress.standing()));
   progress.ends("done", {}, "");
-  progress.begins("stop_traffic", "why");
-  EXPECT_TRUE(on_critical_path(progress.standing())) << "from the first change";
+  progress.begins("replica_settings", "why");
+  EXPECT_FALSE(on_critical_path(progress.standing())) << "it may wait for long after that";
+  progress.ends("done", {}, "");
+  progress.begins("arm_fence", "why");
+  EXPECT_TRUE(on_critical_path(progress.standing()));
   progress.ends("done", {}, "");
   progress.writes(Mono{}, std::nullopt);
   EXPECT_TRUE(on_critical_path(progress.standing()));

@@ -180,6 +180,32 @@ TEST(Recover, FinishesWhatWasUnfinished) {
   EXPECT_FALSE(rig.traffic->paused);
 }
 
+/// The application waits: no window and no better moment is waited for.
+TEST(Recover, GoesForwardOutsideOfTheWindow) {
+  Rig rig;
+  die_at_the_order(rig, rig.cluster.before);
+  rig.options.window = parse_window("23:00-23:01");
+  rig.options.wait_for_transactions = std::chrono::minutes(5);
+  rig.cluster.primary.facts.oldest_transaction = std::chrono::hours(1);
+  const Mono start = rig.clock.now();
+  const Outcome outcome = rig.recover();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_LT(rig.clock.now() - start, std::chrono::seconds(30));
+}
+
+/// What replaces a reason to wait may be another one.
+TEST(Recover, OneFailedLookDoesNotCutTheWaitForAnOrderShort) {
+  Rig rig;
+  die_at_the_order(rig, rig.cluster.before);
+  int looks = 0;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "replica.fresh_identity" && ++looks == 3) throw Error(ErrorCode::unreachable, "a lost packet");
+  };
+  const Mono start = rig.clock.now();
+  EXPECT_EQ(rig.recover(Decision::abort).exit_code, 5);
+  EXPECT_GE(rig.clock.now() - start, rig.options.promote_timeout);
+}
+
 TEST(Recover, GoesForwardOnceAPromotionWasOrdered) {
   Rig rig;
   die_at_the_order(rig, rig.cluster.before);
