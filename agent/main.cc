@@ -1,4 +1,4 @@
-// The agent's command line. What the commands do stands in commands.cc, what a cutover is in steps.cc.
+// The agent's command line. What the commands do stands in agent/commands, what a cutover is in agent/engine/steps.cc.
 #include <iostream>
 
 #include "agent/base/options.h"

@@ -36,14 +36,12 @@ class Output {
  public:
   Output() : file_(memfd_create("output", MFD_CLOEXEC)) {
     if (file_ < 0) throw Error(ErrorCode::file_failed, fmt::format("no room for output: {}", std::strerror(errno)));
-    posix_spawn_file_actions_adddup2(&files_.value, file_, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&files_.value, file_, STDERR_FILENO);
   }
   ~Output() { close(file_); }
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
 
-  const posix_spawn_file_actions_t* files() const { return &files_.value; }
+  int descriptor() const { return file_; }
 
   /// At most its last 64 KiB.
   std::string text() const {
@@ -57,7 +55,6 @@ class Output {
 
  private:
   int file_;
-  SpawnFiles files_;
 };
 
 /// Logs every line; returns the last one that says something, and is no hint.
@@ -96,9 +93,12 @@ std::string run_command(const std::vector<std::string>& command, const std::map<
   for (const auto& [name, value] : extra) environment.push_back(name + "=" + value);
   // A group of its own, so that a timeout kills its children too.
   const SpawnAttributes attributes(POSIX_SPAWN_SETPGROUP);
-  const Output output;
+  const Output output, errors;
+  SpawnFiles files;
+  posix_spawn_file_actions_adddup2(&files.value, output.descriptor(), STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&files.value, errors.descriptor(), STDERR_FILENO);
   pid_t pid = 0;
-  const int failure = posix_spawn(&pid, command.front().c_str(), output.files(), &attributes.value,
+  const int failure = posix_spawn(&pid, command.front().c_str(), &files.value, &attributes.value,
                                   pointers(arguments).data(), pointers(environment).data());
   if (failure != 0) {
     throw Error(ErrorCode::file_failed, fmt::format("cannot run {}: {}", command.front(), std::strerror(failure)));
@@ -109,7 +109,9 @@ std::string run_command(const std::vector<std::string>& command, const std::map<
   while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   std::string text = output.text();
-  const std::string last = log_lines(std::filesystem::path(command.front()).filename(), text);
+  const std::string name = std::filesystem::path(command.front()).filename();
+  const std::string printed = log_lines(name, text), complained = log_lines(name, errors.text());
+  const std::string& last = complained.empty() ? printed : complained;
   const std::string said = last.empty() ? "" : ": " + last;
   if (!ended) {
     throw Error(ErrorCode::timeout,

@@ -201,6 +201,7 @@ Verdict clocks(const Facts& facts) {
 }
 
 Verdict single_agent(const Facts& facts) {
+  if (!facts.lock_error.empty()) return unknown("the advisory lock could not be asked for: " + facts.lock_error);
   if (!facts.lock_held) {
     return fail(
         fmt::format("{} holds the advisory lock on the primary",
@@ -328,8 +329,9 @@ Verdict pending_restart(const Facts& facts) {
 }
 
 Verdict headroom(const Facts& facts) {
-  const long room = replica_state(facts).connections_limit -
-                    number_of(facts.replica, "superuser_reserved_connections") - replica_state(facts).connections;
+  const long reserved = number_of(facts.replica, "superuser_reserved_connections") +
+                        number_of(facts.replica, "reserved_connections");  // 16+
+  const long room = replica_state(facts).connections_limit - reserved - replica_state(facts).connections;
   const int today = primary_state(facts).connections;
   const std::string observed = fmt::format("the replica has room for {} connections, the primary has {}", room, today);
   if (room < today) return fail(observed, "raise max_connections on the replica and restart it");
@@ -393,7 +395,8 @@ Verdict wedge(const Facts& facts) {
   const std::string observed = fmt::format("synchronous_commit is off or local for {}", fmt::join(names, ", "));
   const char* const by_itself = "a client that asks for READ WRITE by itself";
   if (choose_fence(facts.fence, facts.primary.facts->databases).form != FenceForm::closed) {
-    return fail(fmt::format("{}: {} writes behind a read-only fence, and loses it", observed, by_itself),
+    return fail(fmt::format("{}: {} can write behind a read-only fence, and the new primary will not have it", observed,
+                            by_itself),
                 "set it to on until the cutover is done, or make a closed fence possible: see fence_form");
   }
   if (facts.demotion == Demotion::read_only) {
@@ -460,7 +463,8 @@ Verdict collations(const Facts& facts) {
                        [&ours](const std::string& name) { return std::ranges::find(ours, name) == ours.end(); });
   if (!only_there.empty()) {
     return fail(
-        fmt::format("the replica's libraries sort otherwise than {} was built with", fmt::join(only_there, ", ")),
+        fmt::format("the replica's libraries sort text differently from those that {} was built with",
+                    fmt::join(only_there, ", ")),
         "use the primary's libc and ICU on the replica's machine, or reindex right after the cutover: indexes on "
         "text may miss rows");
   }
@@ -591,7 +595,7 @@ Verdict unlogged_tables(const Facts& facts) {
 Verdict invalid_indexes(const Facts& facts) {
   const auto names = in_every_database(facts.primary, &DatabaseFacts::invalid_indexes);
   if (!names.empty()) {
-    return warn(fmt::format("invalid, there as here: {}", fmt::join(names, ", ")),
+    return warn(fmt::format("invalid on both servers: {}", fmt::join(names, ", ")),
                 "reindex index concurrently …, or drop it");
   }
   return pass("none");
@@ -722,11 +726,12 @@ Verdict rights(const NodeFacts& node, std::initializer_list<std::string_view> ne
   for (const std::string_view right : needed) {
     if (!has_right(node, right)) missing.push_back(right);
   }
-  if (!node.may_write_probe) missing.emplace_back("INSERT on pgrm.cutover_probe");
+  if (node.may_write_probe == false) missing.emplace_back("INSERT on pgrm.cutover_probe");
   if (!missing.empty()) {
     return fail(fmt::format("{} lacks {}", node.who, fmt::join(missing, ", ")),
                 "grant them as postgresql/roles.sql does");
   }
+  if (!node.may_write_probe) return unknown("pgrm.cutover_probe could not be asked for: " + node.probe_error);
   return pass(fmt::format("{} has {}", node.who, fmt::join(needed, ", ")));
 }
 
@@ -741,6 +746,9 @@ Verdict probe_table(const Facts& facts) {
     if (node->probe_table_problems.empty()) continue;
     return fail(fmt::format("pgrm.cutover_probe: {}", fmt::join(node->probe_table_problems, "; ")),
                 "alter schema pgrm rename to …, then run postgresql/roles.sql again");
+  }
+  for (const NodeFacts* const node : {&facts.primary, &facts.replica}) {
+    if (!node->probe_error.empty()) return unknown("it could not be looked at: " + node->probe_error);
   }
   return pass("pgrm.cutover_probe runs nobody else's code");
 }

@@ -30,10 +30,16 @@ NodeFacts ask_node(Server& server, Duration deadline) {
     node.wedge_exceptions = fence.wedge_exceptions;
     node.fence = see_fence(*server.admin, fence, deadline);
     node.markers = fence.markers;
-    node.may_write_probe = server.application->may_write_probe(deadline);
-    if (node.may_write_probe) node.probe_table_problems = server.application->probe_table_problems(deadline);
   } catch (const Error& error) {
+    node.facts.reset();  // no check passes on what was not looked at
     node.error = error.what();
+    return node;
+  }
+  try {
+    node.may_write_probe = server.application->may_write_probe(deadline);
+    if (*node.may_write_probe) node.probe_table_problems = server.application->probe_table_problems(deadline);
+  } catch (const Error& error) {
+    node.probe_error = error.what();
   }
   return node;
 }
@@ -138,8 +144,8 @@ void take_lock(Node& lock, Facts& facts, Duration deadline) {
   try {
     facts.lock_held = lock.try_lock(deadline);
     if (!facts.lock_held) facts.lock_holder = lock.lock_holder(deadline);
-  } catch (const Error&) {
-    facts.lock_held = false;  // the primary cannot be reached: another check says so
+  } catch (const Error& error) {
+    facts.lock_error = error.what();
   }
 }
 

@@ -23,8 +23,9 @@ struct NodeFacts {
   std::vector<std::string> read_only_exceptions, wedge_exceptions;
   FenceSeen fence;
   std::vector<std::string> markers;
-  bool may_write_probe = false;
+  std::optional<bool> may_write_probe;  // nullopt: see probe_error
   std::vector<std::string> probe_table_problems;
+  std::string probe_error;
   std::string error;
   std::optional<DatabaseFacts> database;  // of the application's database
   std::string database_error;
@@ -52,6 +53,7 @@ struct Facts {
   std::optional<std::int64_t> lag_before, lag_after;  // bytes to replay, when the asking began and when it ended
   bool lock_held = false;                             // the advisory lock is ours
   std::string lock_holder;                            // who has it otherwise
+  std::string lock_error;                             // why neither is known
   std::optional<FenceForm> fence;                     // that was asked for
   std::string database, maintenance_database;         // the application's; the one that the agent works over
   std::string state_dir_problem;

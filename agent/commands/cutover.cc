@@ -76,9 +76,11 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   std::optional<StateLock> lock;
   if (!arguments.dry_run) {
     if (!arguments.yes) {
+      const std::string old = options.pair.primary.address();
       confirm(options,
-              fmt::format("{} will become the primary instead of {}", options.pair.replica.address(),
-                          options.pair.primary.address()),
+              options.rehearsal
+                  ? fmt::format("Writes to {} will be stopped for a moment, and go on there", old)
+                  : fmt::format("{} will become the primary instead of {}", options.pair.replica.address(), old),
               stop);
     }
     lock.emplace(options.state_dir);

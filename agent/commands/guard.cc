@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <iostream>
 
@@ -12,8 +13,9 @@
 namespace pgrm::agent {
 namespace {
 
-/// Between two looks of `guard --watch` at STATE_DIR.
+/// Between two looks of `guard --watch` at STATE_DIR; and between two tries to settle what a person has to decide.
 constexpr Duration watch_interval = std::chrono::seconds(1);
+constexpr Duration longest_wait = std::chrono::minutes(1);
 
 /// Goes on with what its own agent has left behind.
 int guard_agent(const Settings& settings, const Arguments& arguments, const std::stop_token& stop,
@@ -40,14 +42,21 @@ int guard_state_dir(const Settings& settings, const Arguments& arguments, const 
     said = what;
   };
   say_once("watching for cutovers that nobody ends");
+  Duration wait = watch_interval;
   do {
     try {
-      if (has_unsettled(settings)) recover_once(settings, arguments, stop, log_to, "guard.log");
-    } catch (const Error& error) {
+      if (has_unsettled(settings)) {
+        recover_once(settings, arguments, stop, log_to, "guard.log");
+        wait = has_unsettled(settings) ? std::min<Duration>(2 * wait, longest_wait) : watch_interval;
+      } else {
+        wait = watch_interval;
+      }
+    } catch (const std::exception& failure) {
       // An agent that lives holds STATE_DIR: it ends its cutover itself.
-      if (error.code() != ErrorCode::preflight_refused) say_once(error.what());
+      const auto* const error = dynamic_cast<const Error*>(&failure);
+      if (error == nullptr || error->code() != ErrorCode::preflight_refused) say_once(failure.what());
     }
-  } while (!pgrm::system_clock().sleep_for(watch_interval, stop));
+  } while (!pgrm::system_clock().sleep_for(wait, stop));
   return 0;
 }
 

@@ -131,8 +131,9 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
   if (cutover.situation) report["servers"] = situation_to_json(*cutover.situation).at("servers");
   if (!cutover.system_identifier.empty()) {
     report["system_identifier"] = cutover.system_identifier;
-    report["timeline"] = {{"before", cutover.old_timeline},
-                          {"after", outcome.promoted ? nlohmann::json(cutover.new_timeline) : nlohmann::json()}};
+    report["timeline"] = {
+        {"before", cutover.old_timeline},
+        {"after", cutover.new_timeline > 0 ? nlohmann::json(cutover.new_timeline) : nlohmann::json()}};
   }
   if (cutover.fence && cutover.fenced_end) {
     report["fence"] = {{"form", to_string(cutover.plan->form)},
@@ -198,7 +199,7 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
   if (report.contains("old_primary_is") && good) {
     line("old primary, " + report.at("old_primary_is").at("demotion").get<std::string>(), report.at("old_primary"));
   }
-  if (report.contains("timeline") && report.at("promoted").get<bool>()) {
+  if (report.contains("timeline") && report.at("timeline").at("after").is_number()) {
     line("timeline", fmt::format("{} -> {}", report.at("timeline").at("before").get<int>(),
                                  report.at("timeline").at("after").get<int>()));
   }

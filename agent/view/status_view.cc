@@ -55,7 +55,7 @@ Gate gate_of(const PairLook& look) {
   if (!look.exporter) return {"UNKNOWN: the exporter does not answer", red};
   if (!about_us(look)) return {"UNKNOWN: the exporter does not see these servers", red};
   const ExporterState& state = *look.exporter;
-  if (state.age > 2 * state.interval)
+  if (state.age > state.stale_after)
     return {"UNKNOWN: the exporter's observation is " + human(state.age) + " old", red};
   const std::string streak = fmt::format("{} in-sync checks in a row, {} required", state.consecutive, state.required);
   if (state.in_sync && state.consecutive >= state.required) return {"READY: " + streak, green};
@@ -189,7 +189,7 @@ std::string status_line(const PairLook& look) {
     line += fmt::format("  {} {} {}", to_string(side), role_of(node).name, text_of(position_of(node)));
   }
   line += fmt::format("  lag {}  {}", lag ? human_bytes(*lag) : "unknown", gate_of(look).text);
-  if (look.exporter) {
+  if (look.exporter && about_us(look)) {
     for (const SyncReason& reason : look.exporter->reasons) line += "; " + reason.text;
   }
   return line;

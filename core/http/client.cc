@@ -65,7 +65,7 @@ class HttplibClient final : public Client {
       throw Error(ErrorCode::timeout, fmt::format("no answer from {}{} within {}", url_, path, human(deadline)), hint);
     }
     if (result.error() == httplib::Error::SSLServerVerification || result.error() == httplib::Error::SSLLoadingCerts) {
-      throw Error(ErrorCode::unreachable, fmt::format("the certificate of {} is not to be trusted", url_),
+      throw Error(ErrorCode::http_failed, fmt::format("the certificate of {} is not to be trusted", url_),
                   "name the file of its authority: EXPORTER_CA_FILE, LOADGEN_CA_FILE");
     }
     throw Error(ErrorCode::unreachable, fmt::format("cannot reach {}", url_), hint);

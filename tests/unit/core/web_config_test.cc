@@ -191,7 +191,7 @@ TEST_F(TlsTest, OurOwnClientShowsWhoItIsAndKnowsWhomItSpeaksTo) {
     status({"alice", Secret("open-sesame"), directory_ + "/ca.crt"});
     FAIL() << "another's certificate";
   } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::unreachable);
+    EXPECT_EQ(error.code(), ErrorCode::http_failed);
     EXPECT_THAT(error.what(), HasSubstr("certificate"));
   }
 }
