@@ -18,10 +18,10 @@ namespace pgrm {
 namespace {
 
 // What a look at a server asks stands in observer.cc. PostgreSQL 13 to 18 have every column and function named here;
-// what only some versions offer stands in `version_dependent` at the end of this list.
+// what only some versions offer stands in `version_dependent`.
 
-// What the command line says is said to wait for a restart as soon as a file says something else, and never will
-// change.
+// PostgreSQL reports pending_restart for a setting of the command line when a file differs. A restart would not change
+// it.
 constexpr Statement read_settings{"pgrm_read_settings",
                                   R"sql(
 SELECT name, reset_val AS value, source = 'command line' AS command_line,
