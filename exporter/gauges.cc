@@ -273,10 +273,10 @@ constexpr std::array server_metrics{
 };
 
 constexpr std::array statistics_metrics{
-    Metric<Statistics>{
-        "pgrm_accepting_connections", gauge,
-        "Whether a database lets sessions in: false when all but templates and postgres are closed, as behind a fence",
-        "pg_database.datallowconn", [](const Statistics& s) { return number(s.accepting_connections); }},
+    Metric<Statistics>{"pgrm_accepting_connections", gauge,
+                       "Whether a database lets sessions in: false when all but templates and the exporter's own are "
+                       "closed, as behind a fence",
+                       "pg_database.datallowconn", [](const Statistics& s) { return number(s.accepting_connections); }},
     Metric<Statistics>{"pgrm_sessions_behind_gate", gauge,
                        "Client sessions in databases that let nobody in any more: they go on as before",
                        "pg_stat_activity, pg_database.datallowconn",
