@@ -46,9 +46,8 @@ std::vector<std::string> gated(const FencePlan& plan) {
 
 /// Ends every session that is behind a shut gate and, once the server has reloaded as `ordered`, every one from before
 /// that. pg_terminate_backend() only asks: what counts is that none is left. Returns how many there were.
-int end_sessions(Node& admin, const FencePlan& plan, const std::optional<Reload>& ordered, const Clock& clock,
-                 Mono end) {
-  std::set<int> asked;
+int end_sessions(Node& admin, const FencePlan& plan, const std::optional<Reload>& ordered, std::set<int> asked,
+                 const Clock& clock, Mono end) {
   EndingSessions sessions;
   const auto reloaded = [&] { return !ordered || sessions.loaded != ordered->loaded_before; };
   const auto nobody_left = [&] {
@@ -255,18 +254,24 @@ Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Cloc
     fence.attacked = attack(*server.application, plan, left());
     if (!paused) fence.attacked.wait();
   }
-  const Reload reload = admin.order_reload(left());
   // Behind a shut gate sessions end while the server reloads. Without one they would come back too early.
-  if (!closes(plan)) {
+  Reload reload;
+  std::set<int> asked;
+  if (closes(plan)) {
+    const EndingSessions first = admin.reload_and_end_sessions(plan.databases, left());
+    reload.loaded_before = first.loaded;
+    for (const ClientSession& session : first.left) asked.insert(session.pid);
+  } else {
+    reload = admin.order_reload(left());
     admin.await_reload(reload, left());
     fence.attacked = attack(*server.application, plan, left());
   }
-  fence.sessions_ended = end_sessions(admin, plan, reload, clock, end);
+  fence.sessions_ended = end_sessions(admin, plan, reload, std::move(asked), clock, end);
   return fence;
 }
 
 int end_gated_sessions(Server& server, const FencePlan& plan, const Clock& clock, Duration budget) {
-  return end_sessions(*server.admin, plan, std::nullopt, clock, clock.now() + budget);
+  return end_sessions(*server.admin, plan, std::nullopt, {}, clock, clock.now() + budget);
 }
 
 void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {

@@ -374,6 +374,9 @@ class Node {
   /// a superuser may end; for others they are left alone.
   virtual EndingSessions end_sessions(Began began, const std::vector<std::string>& databases,
                                       const std::set<int>& asked, Duration deadline) = 0;
+  /// order_reload() and end_sessions() of those that are in one of `databases`, over one round trip. `loaded` is from
+  /// before the reload.
+  virtual EndingSessions reload_and_end_sessions(const std::vector<std::string>& databases, Duration deadline) = 0;
   /// Asks all writers() to end, and returns them.
   virtual std::vector<Writer> end_writers(Duration deadline) = 0;
   virtual void checkpoint(Duration deadline) = 0;

@@ -336,6 +336,12 @@ std::vector<Subscription> subscriptions(const Value& json) {
   return result;
 }
 
+/// The first parameter of ask_client_sessions.
+std::string words_of(Began began) {
+  static constexpr std::array words{"whenever", "before reload", "in databases"};
+  return words[static_cast<std::size_t>(began)];
+}
+
 /// {"a","b"}: an array as one parameter.
 std::string array_of(const std::vector<std::string>& texts) {
   std::string array = "{";
@@ -611,6 +617,17 @@ class ServerNode final : public Node {
     return sessions(began, in, fmt::format("{{{}}}", fmt::join(asked, ",")), deadline);
   }
 
+  EndingSessions reload_and_end_sessions(const std::vector<std::string>& in, Duration deadline) override {
+    const Budget budget(deadline);
+    open(budget.left());
+    session_.prepare(ask_client_sessions, budget.left());
+    // One message: the session itself reloads only after it.
+    return sessions(session_.script(
+        fmt::format("{}; EXECUTE {} ('{}', {}, '{{}}')", order_config_reload.sql, ask_client_sessions.name,
+                    words_of(Began::in_databases), session_.quote_literal(array_of(in))),
+        budget.left()));
+  }
+
   void checkpoint(Duration deadline) override {
     open(deadline);
     session_.script("CHECKPOINT", deadline);
@@ -758,9 +775,10 @@ class ServerNode final : public Node {
  private:
   /// `asked`: the array of those who have been asked to end already; nullopt: nobody is asked.
   EndingSessions sessions(Began began, const std::vector<std::string>& in, const Value& asked, Duration deadline) {
-    static constexpr std::array words{"whenever", "before reload", "in databases"};
-    const Rows answer =
-        ask(ask_client_sessions, {words[static_cast<std::size_t>(began)], array_of(in), asked}, deadline);
+    return sessions(ask(ask_client_sessions, {words_of(began), array_of(in), asked}, deadline));
+  }
+
+  static EndingSessions sessions(const Rows& answer) {
     EndingSessions sessions{{}, answer[0].text("loaded").value_or("")};
     for (std::size_t i = 1; i < answer.size(); ++i) {
       const auto row = answer[i];

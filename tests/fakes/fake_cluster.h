@@ -407,6 +407,10 @@ class FakeNode final : public Node {
       return asked;
     });
   }
+  EndingSessions reload_and_end_sessions(const std::vector<std::string>& databases, Duration deadline) override {
+    order_reload(deadline);
+    return end_sessions(Began::in_databases, databases, {}, deadline);
+  }
   void checkpoint(Duration) override {
     call("checkpoint", [] { return true; });
   }

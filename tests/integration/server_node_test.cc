@@ -276,6 +276,13 @@ TEST_F(ServerNodeTest, FindsAndEndsOtherSessionsButNotItsOwn) {
   EXPECT_EQ(there(later), 1);
   EXPECT_EQ(ended(Began::whenever, later), 1);
   EXPECT_TRUE(gone(later));
+
+  later.close();
+  later.open(soon);
+  const EndingSessions both = primary_->reload_and_end_sessions({application_.primary.get("dbname")}, soon);
+  EXPECT_EQ(std::ranges::count(both.left, later.backend_pid(), &ClientSession::pid), 1);
+  EXPECT_TRUE(gone(later));
+  primary_->await_reload({both.loaded}, soon);
 }
 
 TEST_F(ServerNodeTest, ReadsTheNextTransactionIdWithoutUsingOne) {
