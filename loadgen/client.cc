@@ -69,37 +69,30 @@ void Complaints::log(const std::string& kind, const std::string& what) {
 Client::Client(Shared& shared, const Pair& pair, std::size_t id)
     : shared_(shared),
       id_(id),
-      orders_{writable_one_of(pair), writable_one_of({pair.replica, pair.primary})},
-      session_(orders_[0], application_name),
+      session_(pair, application_name),
       backoff_(Random(static_cast<std::uint64_t>(shared.workload.run()), id)) {}
 
 void Client::warm_up() { connected(); }
 
 void Client::run(const std::stop_token& stop) {
   while (const auto turn = shared_.pacer.next()) carry_out(*turn, stop);
-  session_.close();
+  session_->close();
 }
 
 bool Client::connected() {
   // Who has just been answered has nothing else to read: asking costs a system call for every operation.
   const bool fresh = shared_.clock.now() - answered_ < idle;
-  if (session_.is_open() && (fresh || !session_.closed_by_server())) return true;
-  if (session_.is_open()) disconnect();
+  if (session_->is_open() && (fresh || !session_->closed_by_server())) return true;
+  if (session_->is_open()) session_.turn();
   try {
-    shared_.turnstile.pass([this] { session_.open(connect_deadline); });
+    shared_.turnstile.pass([this] { session_->open(connect_deadline); });
     shared_.stats.connected();
     return true;
   } catch (const Error& error) {
     shared_.complaints.log(std::string(error.name()), error.what());
-    disconnect();
+    session_.turn();
     return false;
   }
-}
-
-// What was writable may be so no longer: the other server is asked first next time.
-void Client::disconnect() {
-  order_ = 1 - order_;
-  session_ = Session(orders_[order_], application_name);
 }
 
 void Client::carry_out(const Pacer::Turn& turn, const std::stop_token& stop) {
@@ -115,7 +108,7 @@ void Client::carry_out(const Pacer::Turn& turn, const std::stop_token& stop) {
   for (;;) {
     if (connected()) {
       try {
-        session_.execute(operation.statement, work.params, operation_deadline);
+        session_->execute(operation.statement, work.params, operation_deadline);
         backoff_.reset();
         answered_ = shared_.write_gap.commit();
         finish(Result::acknowledged, answered_);
@@ -125,7 +118,7 @@ void Client::carry_out(const Pacer::Turn& turn, const std::stop_token& stop) {
         shared_.stats.refused(operation.kind, outcome.sqlstate);
         shared_.complaints.log(outcome.sqlstate, fmt::format("{}: {}", operation.name, error.what()));
         const Next next = judge(error);
-        if (next == Next::doubt || next == Next::retry_elsewhere) disconnect();
+        if (next == Next::doubt || next == Next::retry_elsewhere) session_.turn();
         if (next == Next::doubt || next == Next::give_up) {
           finish(next == Next::doubt ? Result::in_doubt : Result::failed, shared_.clock.now());
           return shared_.pacer.done();

@@ -1,7 +1,6 @@
 // One client of the application: a connection that follows the writable server, and a thread's worth of operations.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,11 +13,11 @@
 #include <utility>
 
 #include "core/base/clock.h"
-#include "core/pg/session.h"
 #include "loadgen/pacer.h"
 #include "loadgen/random.h"
 #include "loadgen/stats.h"
 #include "loadgen/workload.h"
+#include "loadgen/writable_session.h"
 
 namespace pgrm::loadgen {
 
@@ -111,14 +110,10 @@ class Client {
  private:
   void carry_out(const Pacer::Turn& turn, const std::stop_token& stop);
   bool connected();
-  void disconnect();
 
   Shared& shared_;
   std::size_t id_;
-  // Both orders of the pair's hosts: libpq tries them in turn, but a server whose database is closed ends its search.
-  std::array<Conninfo, 2> orders_;
-  std::size_t order_ = 0;
-  Session session_;
+  WritableSession session_;
   Mono answered_{};  // when the last operation was
   Backoff backoff_;
 };

@@ -9,13 +9,14 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/json_text.h"
 
 namespace pgrm::loadgen {
 namespace {
 
 using nlohmann::json;
 
-http::Response answer(const json& body, int status = 200) { return {status, body.dump() + "\n"}; }
+http::Response answer(const json& body, int status = 200) { return {status, json_text(body) + "\n"}; }
 
 /// Takes the same time wherever the first difference is.
 bool same(const std::string& given, const std::string& expected) {

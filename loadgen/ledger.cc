@@ -161,7 +161,10 @@ Ledger::File::File(const std::string& path) : path_(path) {
   descriptor_ = open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (descriptor_ < 0) fail("cannot open");
   if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    const int reason = errno;
     close(descriptor_);
+    errno = reason;
+    if (reason != EWOULDBLOCK) fail("cannot lock");
     throw Error(ErrorCode::file_failed, fmt::format("ledger {} is in use by another loadgen", path),
                 "end that one, or name another file with --ledger");
   }

@@ -11,6 +11,7 @@
 #include "loadgen/run.h"
 #include "loadgen/seed.h"
 #include "loadgen/verify.h"
+#include "loadgen/writable_session.h"
 
 namespace pgrm::loadgen {
 namespace {
@@ -108,7 +109,9 @@ int run_command(int argc, const char* const* argv) {
       seed_options.products *= scale;
       seed_options.orders *= scale;
       const bool live = isatty(STDOUT_FILENO) != 0;
-      return seed(writable_one_of(pair), seed_options, system_clock(), signals.token(), std::cout, live) ? 0 : 1;
+      WritableSession session(pair, "pgrm-loadgen");
+      session.open(std::chrono::seconds(5));
+      return seed(session->conninfo(), seed_options, system_clock(), signals.token(), std::cout, live) ? 0 : 1;
     }
     if (running->parsed()) {
       run_options.pair = pair;

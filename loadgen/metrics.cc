@@ -116,13 +116,17 @@ constexpr std::array rows{
         }},
     Row{"pgrm_loadgen_lost_writes", MetricType::Gauge, "",
         "Of the latest 100,000 acknowledged writes, the most that a look every 5 s found missing on the server that "
-        "takes writes; none before the first look",
+        "takes writes; none before the first look, nor while the looks fail",
         [](MetricFamily& family, const View& view) {
           if (view.lost) one(family, static_cast<double>(*view.lost));
         }},
     Row{"pgrm_loadgen_longest_write_gap_seconds", MetricType::Gauge, "",
-        "Longest time between two consecutive acknowledged commits of all clients, or since the last one if longer",
-        [](MetricFamily& family, const View& view) { one(family, view.gap ? to_seconds(view.gap->length) : 0); }},
+        "Longest time between two consecutive acknowledged commits of all clients, or since the last one if longer; "
+        "none "
+        "before the first commit",
+        [](MetricFamily& family, const View& view) {
+          if (view.gap) one(family, to_seconds(view.gap->length));
+        }},
     Row{"pgrm_loadgen_connections_opened_total", MetricType::Counter, "", "Connections that were established",
         [](MetricFamily& family, const View& view) {
           one(family, static_cast<double>(view.totals.connections_opened));

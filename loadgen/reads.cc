@@ -74,10 +74,7 @@ ReadTotals ReadStats::totals() const {
 }
 
 Reader::Reader(SharedReads& shared, const Pair& pair, std::uint64_t id)
-    : shared_(shared),
-      orders_{writable_one_of(pair), writable_one_of({pair.replica, pair.primary})},
-      session_(orders_[0], application_name),
-      backoff_(Random(shared.seed, id)) {}
+    : shared_(shared), session_(pair, application_name), backoff_(Random(shared.seed, id)) {}
 
 void Reader::run(const std::stop_token& stop) {
   int shares = 0;
@@ -99,20 +96,19 @@ void Reader::run(const std::stop_token& stop) {
     shared_.stats.answered(read.kind, turn->due, shared_.clock.now());
     shared_.pacer.done();
   }
-  session_.close();
+  session_->close();
 }
 
 bool Reader::answered(const Read& read, const Params& params) {
   try {
-    if (!session_.is_open()) session_.open(connect_deadline);
-    session_.execute(read.statement, params, read_deadline);
+    if (!session_->is_open()) session_->open(connect_deadline);
+    session_->execute(read.statement, params, read_deadline);
     return true;
   } catch (const Error& error) {
     shared_.stats.failed();
     shared_.complaints.log(fmt::format("read {}", error.name()),
                            fmt::format("{}: {}", read.statement.name, error.what()));
-    order_ = 1 - order_;
-    session_ = Session(orders_.at(order_), application_name);
+    session_.turn();
     return false;
   }
 }

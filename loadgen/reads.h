@@ -11,11 +11,11 @@
 #include <string_view>
 
 #include "core/base/clock.h"
-#include "core/pg/session.h"
 #include "loadgen/client.h"
 #include "loadgen/histogram.h"
 #include "loadgen/pacer.h"
 #include "loadgen/random.h"
+#include "loadgen/writable_session.h"
 
 namespace pgrm::loadgen {
 
@@ -87,9 +87,7 @@ class Reader {
   bool answered(const Read& read, const Params& params);
 
   SharedReads& shared_;
-  std::array<Conninfo, 2> orders_;  // as a Client has them
-  std::size_t order_ = 0;
-  Session session_;
+  WritableSession session_;
   Backoff backoff_;
 };
 

@@ -14,6 +14,7 @@
 #include <random>
 #include <thread>
 
+#include "core/base/json_text.h"
 #include "core/http/web_config.h"
 #include "core/metrics/endpoint.h"
 #include "loadgen/client.h"
@@ -26,6 +27,7 @@
 #include "loadgen/reads.h"
 #include "loadgen/report.h"
 #include "loadgen/stats.h"
+#include "loadgen/writable_session.h"
 
 namespace pgrm::loadgen {
 namespace {
@@ -42,9 +44,9 @@ std::int64_t new_run() {
 }
 
 std::string identity_of(const Pair& pair) {
-  Session session(writable_one_of(pair), "pgrm-loadgen");
+  WritableSession session(pair, "pgrm-loadgen");
   session.open(connect_deadline);
-  return seeded_database(session).identity;
+  return seeded_database(*session).identity;
 }
 
 class Run {
@@ -59,7 +61,7 @@ class Run {
         stats_(static_cast<std::size_t>(options.connections)),
         write_gap_(clock),
         complaints_(clock),
-        loss_check_(writable_one_of(options.pair), workload_.run()),
+        loss_check_(options.pair, workload_.run()),
         metrics_(stats_, write_gap_, pacer_, loss_check_, read_stats_),
         shared_{clock,      workload_,   pacer_,     stats_,
                 write_gap_, complaints_, turnstile_, [this](Outcome&& outcome) {
@@ -107,7 +109,7 @@ class Run {
     for (const Histogram& latency : stats_.by_client()) last["by_connection"].push_back(to_json(latency));
     out_ << summary(totals, ended - began_, write_gap_.longest(WriteGap::Window::run));
     if (!readers_.empty()) out_ << "  " << reads_part(read_stats_.totals(), ended - began_) << '\n';
-    out_ << last.dump() << std::endl;
+    out_ << json_text(last) << std::endl;
   }
 
  private:
@@ -226,7 +228,7 @@ class Run {
             {"reads", readers_.empty() ? nlohmann::json() : to_json(read_stats_.totals(), now - began_)},
             {"reads_since_resume", reads_since_resume()},
             {"lost_writes", lost ? nlohmann::json(*lost) : nlohmann::json()},
-            {"longest_write_gap_seconds", gap ? to_seconds(gap->length) : 0},
+            {"longest_write_gap_seconds", gap ? nlohmann::json(to_seconds(gap->length)) : nlohmann::json()},
             {"longest_write_gap", to_json(gap)},
             {"longest_write_gap_since_pause", to_json(write_gap_.longest(WriteGap::Window::pause))}};
   }

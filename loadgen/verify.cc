@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/json_text.h"
 #include "core/base/wait.h"
 #include "core/pg/session.h"
 #include "loadgen/database.h"
@@ -190,7 +191,9 @@ struct Report {
     for (const auto& [run, verdict] : runs) total += count(verdict);
     return total;
   }
+  /// A ledger without an acknowledged write proves nothing.
   bool holds() const {
+    if (sum([](const RunProof::Verdict& verdict) { return verdict.acknowledged; }) == 0) return false;
     for (const auto& [run, verdict] : runs) {
       if (!verdict.holds()) return false;
     }
@@ -247,7 +250,9 @@ void print(const Report& report, std::ostream& out) {
   for (const Extra& other : report.others) {
     for (const auto& [run, extra] : other.by_run) finding(("WRONG, only on " + other.server).c_str(), run, extra);
   }
-  out << (report.holds() ? "proven: every acknowledged write is there\n" : "NOT proven: see above\n") << std::flush;
+  out << (report.holds()      ? "proven: every acknowledged write is there\n"
+          : acknowledged == 0 ? "NOT proven: the ledger has no acknowledged write\n"
+                              : "NOT proven: see above\n") << std::flush;
 }
 
 json to_json(const Report& report) {
@@ -419,7 +424,7 @@ bool verify(const VerifyOptions& options, const std::stop_token& stop, std::ostr
   }
 
   if (options.json) {
-    out << to_json(report).dump(2) << std::endl;
+    out << json_text(to_json(report), 2) << std::endl;
   } else {
     print(report, out);
   }

@@ -222,9 +222,12 @@ std::string refusal_without_password(const Conninfo& server, Duration deadline) 
 }
 
 Conninfo writable_one_of(const Pair& pair) {
-  return pair.primary.with("host", pair.primary.host() + "," + pair.replica.host())
-      .with("port", pair.primary.port() + "," + pair.replica.port())
-      .with("target_session_attrs", "read-write");
+  const auto both = [&](const char* keyword) { return pair.primary.get(keyword) + "," + pair.replica.get(keyword); };
+  const Conninfo list = pair.primary.with("host", pair.primary.host() + "," + pair.replica.host())
+                            .with("port", pair.primary.port() + "," + pair.replica.port())
+                            .with("target_session_attrs", "read-write");
+  // As many as there are hosts, or none.
+  return both("hostaddr") == "," ? list : list.with("hostaddr", both("hostaddr"));
 }
 
 }  // namespace pgrm

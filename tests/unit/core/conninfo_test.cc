@@ -72,6 +72,12 @@ TEST(WritableOneOf, NamesBothHosts) {
   EXPECT_EQ(both.get("host"), "a,b");
   EXPECT_EQ(both.get("port"), "1,5432");
   EXPECT_EQ(both.get("target_session_attrs"), "read-write");
+  EXPECT_EQ(both.get("hostaddr"), "");
+}
+
+TEST(WritableOneOf, HasAnAddressForEachHostOrForNone) {
+  const Conninfo both = writable_one_of({Conninfo::parse("host=a hostaddr=10.0.0.1"), Conninfo::parse("host=b")});
+  EXPECT_EQ(both.get("hostaddr"), "10.0.0.1,");
 }
 
 }  // namespace
