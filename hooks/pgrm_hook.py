@@ -77,6 +77,26 @@ def command(words, text=None):
     return done.stdout
 
 
+def http_connection(address, port=None, https=False, ca=None, cert=None, key=None):
+    """To HOST:PORT or a URL. ca, cert and key are files, for TLS."""
+    import http.client
+    import urllib.parse
+    try:
+        url = urllib.parse.urlsplit(address if "//" in address else f"//{address}", "http")
+        host, port = url.hostname, url.port or port
+    except ValueError:
+        host = None
+    if not host or url.scheme not in ("http", "https"):
+        raise Trouble(f"{address} is not HOST:PORT, http://… or https://…")
+    if not https and url.scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=left() / 2)
+    import ssl
+    context = ssl.create_default_context(cafile=ca)
+    if cert:
+        context.load_cert_chain(cert, key or None)
+    return http.client.HTTPSConnection(host, port, timeout=left() / 2, context=context)
+
+
 def each(things, act):
     """act(thing) for all of them at once, in the order of the things; the first trouble is raised when all have ended."""
     import threading
@@ -152,3 +172,38 @@ def run(look, rights, move):
         if getattr(trouble, "hint", ""):
             print(f"hint: {trouble.hint}", file=sys.stderr)
         sys.exit(1)
+
+
+def run_on_key(name, store, example):
+    """run() for a store with a key that says which server is the primary: NAME_KEY is the key, NAME_VALUE how a server is written.
+
+    store(key) has present(), what the key says and a mark of it, and replace(mark, text), which says whether the mark still held.
+    store.nobody is a mark that never holds: replace() with it needs the same rights, and changes nothing.
+    """
+    def key():
+        return setting(f"{name}_KEY", example=example)
+
+    def written(server):
+        return setting(f"{name}_VALUE", "{host}:{port}").replace("{host}", server.host).replace("{port}", server.port)
+
+    def seen(servers):
+        place = store(key())
+        text, mark = place.present()
+        for server in servers:
+            if text == written(server):
+                return place, mark, server
+        raise Trouble(f"{key()} is {text}; it must be {' or '.join(map(written, servers))}", f"{name}_VALUE says how a server is written there")
+
+    def look(servers):
+        return seen(servers)[2]
+
+    def rights(servers):
+        if store(key()).replace(store.nobody, written(servers[1])):
+            raise Trouble(f"{key()} was not what it must be")
+
+    def move(source, destination):
+        place, mark, found = seen((source, destination))
+        if found != destination and not place.replace(mark, written(destination)):
+            raise Trouble(f"{key()} was changed by somebody else at this moment", "look who writes it, then: agent recover")
+
+    run(look, rights, move)
