@@ -19,9 +19,11 @@ begin = time.monotonic()
 
 
 class Trouble(Exception):
-    def __init__(self, message, hint=""):
+    """printed: what a command that failed has printed. unreachable: it did not end, or ssh did not get there."""
+
+    def __init__(self, message, hint="", printed="", unreachable=False):
         super().__init__(message)
-        self.hint = hint
+        self.hint, self.printed, self.unreachable = hint, printed, unreachable
 
 
 class Server(collections.namedtuple("Server", "host port")):
@@ -62,18 +64,20 @@ def server_of(role, side, default_port):
     return found
 
 
-def command(words, text=None):
-    """What a command prints. Its last line of errors is the trouble."""
+def command(words, text=None, within=PATIENCE):
+    """What a command prints, byte for byte. Its last line of errors is the trouble."""
     import subprocess
     try:
-        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=left())
+        done = subprocess.run(words, input=text, capture_output=True, encoding="utf-8", errors="surrogateescape",
+                              timeout=min(left(), within))
     except FileNotFoundError:
         raise Trouble(f"{words[0]} is not installed") from None
     except subprocess.TimeoutExpired:
-        raise Trouble(f"{' '.join(words[:3])} … did not end in time") from None
+        raise Trouble(f"{' '.join(words[:3])} … did not end in time", unreachable=True) from None
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() + done.stdout.splitlines() if line.strip() and not line[0].isspace()]
-        raise Trouble(f"{words[0]}: {said[-1].strip() if said else f'exit status {done.returncode}'}")
+        raise Trouble(f"{words[0]}: {said[-1].strip() if said else f'exit status {done.returncode}'}", printed=done.stdout,
+                      unreachable=done.returncode == 255)
     return done.stdout
 
 
@@ -165,6 +169,8 @@ def run(look, rights, move):
         print(f"usage: {os.path.basename(sys.argv[0])} --check, or as a hook of the agent, which sets PGRM_HOOK", file=sys.stderr)
         sys.exit(2)
     event = sys.argv[1] if len(sys.argv) > 1 else os.environ["PGRM_HOOK"]
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")
     try:
         act(event, look, rights, move)
     except (Trouble, OSError) as trouble:
