@@ -1,14 +1,9 @@
 #include "agent/traffic/pgbouncer.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -19,6 +14,7 @@
 #include <utility>
 
 #include "agent/base/state_dir.h"
+#include "agent/traffic/file_swap.h"
 #include "core/base/error.h"
 
 namespace pgrm::agent {
@@ -128,20 +124,6 @@ std::size_t listeners(const std::string& port) {
   }
   return most;
 }
-
-/// Beside the file and with its owner and mode, ready to be renamed onto it.
-void stage(const std::string& path, const std::string& staged, const std::string& text) {
-  struct stat was {};
-  const int file = open(staged.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  const bool good = file >= 0 && stat(path.c_str(), &was) == 0 && fchmod(file, was.st_mode & 07777) == 0 &&
-                    (fchown(file, was.st_uid, was.st_gid) == 0 || was.st_uid == geteuid()) &&
-                    write(file, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(file) == 0;
-  const int reason = errno;
-  if (file >= 0) close(file);
-  if (!good) throw Error(ErrorCode::file_failed, fmt::format("cannot write {}: {}", staged, std::strerror(reason)));
-}
-
-std::string staged_name(const std::string& path) { return path + ".pgrm-new"; }
 
 /// Does it until it is done: a pooler that was restarted meanwhile takes orders like one that was not. Throws Error for
 /// anything but a lost connection, and for that when `budget` is used up.
@@ -268,10 +250,7 @@ class PgBouncerTraffic final : public Traffic {
       return fmt::format("{} sends no database to host={} port={}", path, poolers_.old_primary.host(),
                          poolers_.old_primary.port());
     }
-    if (access(fs::canonical(path).parent_path().c_str(), W_OK) != 0) {
-      return "the directory of " + path + " cannot be written to: the file is replaced as a whole";
-    }
-    return "";
+    return swap_problem(fs::canonical(path));
   }
 
   std::string problem_of(Instance& instance, const std::set<std::string>& moved) {
@@ -365,7 +344,7 @@ class PgBouncerTraffic final : public Traffic {
   void stage_all() const {
     for (const std::string& named : poolers_.files) {
       const std::string path = fs::canonical(named);
-      stage(path, staged_name(path), repoint(read_file(path), poolers_.old_primary, poolers_.new_primary));
+      stage(path, repoint(read_file(path), poolers_.old_primary, poolers_.new_primary));
     }
   }
 
@@ -379,11 +358,9 @@ class PgBouncerTraffic final : public Traffic {
     }
     // What was staged counts only if nobody has edited the file since.
     if (!fs::exists(staged_name(path), ignored) || read_file(staged_name(path)) != wanted) {
-      stage(path, staged_name(path), wanted);
+      stage(path, wanted);
     }
-    if (std::rename(staged_name(path).c_str(), path.c_str()) != 0) {
-      throw Error(ErrorCode::file_failed, fmt::format("cannot replace {}: {}", path, std::strerror(errno)));
-    }
+    swap_in(path);
   }
 
   /// A pooler is resumed only when it is sure to send nobody to the old primary any more.
