@@ -249,6 +249,9 @@ constexpr std::array server_metrics{
     Metric<ServerState>{"pgrm_recovery_min_apply_delay_seconds", gauge, "How long a standby holds commits back",
                         "recovery_min_apply_delay",
                         [](const ServerState& s) { return number(s.recovery_min_apply_delay); }},
+    Metric<ServerState>{"pgrm_wal_receiver_timeout_seconds", gauge,
+                        "After how long without a message a standby gives up its connection; 0: never",
+                        "wal_receiver_timeout", [](const ServerState& s) { return number(s.receiver_timeout); }},
     Metric<ServerState>{
         "pgrm_wal_receiver_up", gauge, "Whether a standby has a WAL receiver; none on a primary",
         "a row in pg_stat_wal_receiver",
@@ -589,8 +592,10 @@ std::string unique_among(std::set<std::string>& taken, const std::string& name) 
   return candidate;
 }
 
-/// A replica that is seen out of recovery is nobody's standby; otherwise the primary has to have it.
-bool replica_expected(const View& view) {
+/// The primary has to have the replica, unless one of them is seen to be something else: a former primary, which takes
+/// no writes, or a promoted replica. Where any of several rows may be the replica's, it is not missing.
+bool replica_expected(const View& view, const ServerState& primary) {
+  if (!takes_writes(primary) || possible_standbys(view.sample()).size() > 1) return false;
   const ServerState* const replica = view.server(Side::replica);
   return replica == nullptr || replica->in_recovery;
 }
@@ -602,7 +607,7 @@ void add_standbys(Subjects& subjects, const View& view, Side side, const ServerS
     subjects.standbys.push_back({labels, StandbyView{row, state.wal_flush}});
   };
   for (const Standby& row : state.standbys) add(row.name.empty() ? "unnamed" : row.name, &row);
-  if (side != Side::primary || state.in_recovery || !replica_expected(view)) return;
+  if (side != Side::primary || !replica_expected(view, state)) return;
   const std::string& known = view.observation().replica_standby;
   const std::string replica = known.empty() ? "replica" : known;
   if (!taken.contains(replica)) add(replica, nullptr);

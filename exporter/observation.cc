@@ -6,11 +6,11 @@
 namespace pgrm::exporter {
 namespace {
 
-NodeTally counted(NodeTally tally, const NodeSample& node, const Sample& sample) {
+NodeTally counted(NodeTally tally, const NodeSample& node) {
   ++tally.looks;
   if (node.state) {
-    tally.seen_mono = sample.sampled_mono;
-    tally.seen_at = sample.sampled_at;
+    tally.seen_mono = node.began_mono;
+    tally.seen_at = node.began_at;
   } else {
     ++tally.errors[node.error_name];
   }
@@ -32,8 +32,8 @@ std::string replica_among_standbys(const Sample& sample, const std::string& befo
 
 Observation Observation::next(Sample seen) const {
   Observation result = *this;
-  result.primary = counted(primary, seen.primary, seen);
-  result.replica = counted(replica, seen.replica, seen);
+  result.primary = counted(primary, seen.primary);
+  result.replica = counted(replica, seen.replica);
   result.streak.add(seen);
   result.replica_standby = replica_among_standbys(seen, replica_standby);
   result.sample = std::move(seen);

@@ -252,7 +252,8 @@ void print(const Report& report, std::ostream& out) {
   }
   out << (report.holds()      ? "proven: every acknowledged write is there\n"
           : acknowledged == 0 ? "NOT proven: the ledger has no acknowledged write\n"
-                              : "NOT proven: see above\n") << std::flush;
+                              : "NOT proven: see above\n")
+      << std::flush;
 }
 
 json to_json(const Report& report) {

@@ -145,6 +145,10 @@ Verdict streaming(const Facts& facts) {
                 "look at the replica's log");
   }
   const Standby* const standby = paired_standby(facts.sample);
+  if (const std::size_t possible = possible_standbys(facts.sample).size(); possible > 1) {
+    return fail(fmt::format("{} walsenders of the primary could be the replica's", possible),
+                "give the replica a slot of its own: primary_slot_name");
+  }
   if (standby == nullptr) {
     return fail(fmt::format("the replica streams from {}:{}, but this primary has no walsender for it",
                             receiver->sender_host, receiver->sender_port),

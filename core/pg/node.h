@@ -110,6 +110,7 @@ struct ServerState {
   std::optional<WallTime> last_replayed_commit;
   std::optional<bool> replay_paused;
   std::optional<Duration> recovery_min_apply_delay;
+  std::optional<Duration> receiver_timeout;  // wal_receiver_timeout; zero: none
   std::optional<WalReceiver> receiver;
   std::string replay_waits_for;  // the startup process' wait event, "IPC/RecoveryConflictSnapshot"; or empty
   std::optional<OpenTransaction> oldest_open;  // a query that holds up replay has begun long ago

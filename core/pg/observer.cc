@@ -74,6 +74,7 @@ SELECT CASE WHEN NOT r THEN pg_current_wal_flush_lsn() END AS wal_flush,
        CASE WHEN r THEN extract(epoch FROM pg_last_xact_replay_timestamp()) END AS last_replayed_commit,
        CASE WHEN r THEN pg_is_wal_replay_paused() END AS replay_paused,
        CASE WHEN r THEN extract(epoch FROM current_setting('recovery_min_apply_delay')::interval) END AS apply_delay,
+       CASE WHEN r THEN extract(epoch FROM current_setting('wal_receiver_timeout')::interval) END AS receiver_timeout,
        w.status AS receiver_status, coalesce(w.slot_name, '') AS receiver_slot,
        coalesce(w.sender_host, '') AS sender_host, coalesce(w.sender_port, 0) AS sender_port,
        w.written_lsn, w.flushed_lsn, w.latest_end_lsn,
@@ -130,6 +131,7 @@ void map_server(const Rows& rows, ServerState& state) {
   state.last_replayed_commit = row.time("last_replayed_commit");
   state.replay_paused = row.boolean("replay_paused");
   state.recovery_min_apply_delay = seconds(row.real("apply_delay"));
+  state.receiver_timeout = seconds(row.real("receiver_timeout"));
   state.receiver = map_receiver(row);
   state.replay_waits_for = row.text("replay_waits_for").value_or("");
   if (const auto since = row.time("oldest_since")) {

@@ -122,6 +122,7 @@ void put_state(Json& json, const ServerState& state) {
   json["last_replayed_commit"] = time_or_null(state.last_replayed_commit);
   json["replay_paused"] = or_null(state.replay_paused);
   json["recovery_min_apply_delay_seconds"] = seconds_or_null(state.recovery_min_apply_delay);
+  json["wal_receiver_timeout_seconds"] = seconds_or_null(state.receiver_timeout);
   json["connections"] = state.connections;
   json["connections_limit"] = state.connections_limit;
   json["wal_receiver"] = state.receiver ? to_json(*state.receiver) : Json();

@@ -86,6 +86,11 @@ Objection standby_unknown(const Judged& pair) {
 
 Objection no_standby(const Judged& pair) {
   if (!pair.flow || pair.standby != nullptr || standby_unknown(pair)) return {};
+  if (const std::size_t possible = possible_standbys(pair.sample).size(); possible > 1) {
+    return fmt::format(
+        "{} rows of the {}'s pg_stat_replication could be the {}'s: give it a slot of its own (primary_slot_name)",
+        possible, pair.from(), pair.to());
+  }
   return fmt::format("the {} is not connected: no row in the {}'s pg_stat_replication belongs to it", pair.to(),
                      pair.from());
 }
@@ -237,21 +242,25 @@ PairLag pair_lag(const Sample& sample) {
   return lag;
 }
 
-const Standby* paired_standby(const Sample& sample) {
+std::vector<const Standby*> possible_standbys(const Sample& sample) {
+  std::vector<const Standby*> possible;
   const auto flow = wal_flow(sample);
-  if (!flow) return nullptr;
-  const std::vector<Standby>& rows = sample[flow->from].state->standbys;
+  if (!flow) return possible;
   const ServerState& standby = *sample[flow->to].state;
-  if (standby.receiver && !standby.receiver->slot.empty()) {
-    const auto row = std::ranges::find(rows, standby.receiver->slot, &Standby::slot);
-    return row == rows.end() ? nullptr : &*row;
-  }
   // Without pg_monitor the receiver is hidden, not missing: then its slot is not known.
   const bool hidden = !standby.receiver && !standby.full_view;
-  if (!standby.receiver && !hidden) return nullptr;
-  const auto candidate = [hidden](const Standby& row) { return row.state != "backup" && (hidden || !row.slot); };
-  if (std::ranges::count_if(rows, candidate) != 1) return nullptr;
-  return &*std::ranges::find_if(rows, candidate);
+  if (!standby.receiver && !hidden) return possible;
+  const std::string slot = standby.receiver ? standby.receiver->slot : "";
+  for (const Standby& row : sample[flow->from].state->standbys) {
+    const bool fits = slot.empty() ? row.state != "backup" && (hidden || !row.slot) : row.slot == slot;
+    if (fits) possible.push_back(&row);
+  }
+  return possible;
+}
+
+const Standby* paired_standby(const Sample& sample) {
+  const auto possible = possible_standbys(sample);
+  return possible.size() == 1 ? possible.front() : nullptr;
 }
 
 std::optional<CatchUp> caught_up(const Sample& sample, const LagThresholds& thresholds) {

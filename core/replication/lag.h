@@ -35,9 +35,12 @@ struct PairLag {
 
 PairLag pair_lag(const Sample& sample);
 
-/// The row of pg_stat_replication that belongs to the other configured server: by the slot of its WAL receiver or, when
-/// that uses none, by being the only row without one. nullptr when there is no such row, or when that server is seen to
-/// have no WAL receiver: whatever is connected then is somebody else (a base backup, pg_receivewal).
+/// The rows of pg_stat_replication that may belong to the other configured server: the one with the slot of its WAL
+/// receiver or, when that uses none, every row without one. None when that server is seen to have no WAL receiver:
+/// what is connected then is another client (a base backup, pg_receivewal).
+std::vector<const Standby*> possible_standbys(const Sample& sample);
+
+/// The only one of them. nullptr when there is none, or when it cannot be told which it is.
 const Standby* paired_standby(const Sample& sample);
 
 /// What the two looks alone tell of a probe: fewer than `thresholds.bytes` are missing between them, so that nothing

@@ -30,13 +30,14 @@ void not_seen(NodeSample& node) {
 NodeSample look_at(Node& node, const Clock& clock, Duration deadline) {
   NodeSample sample;
   sample.address = address_of(node.describe());
-  const Mono start = clock.now();
+  sample.began_at = clock.wall();
+  sample.began_mono = clock.now();
   try {
     sample.state = node.observe(deadline);
   } catch (const std::exception&) {
     not_seen(sample);
   }
-  sample.took = clock.now() - start;
+  sample.took = clock.now() - sample.began_mono;
   return sample;
 }
 

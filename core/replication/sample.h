@@ -22,6 +22,8 @@ struct NodeSample {
   std::string address;               // "host:port"
   std::string error;                 // why there is no state
   std::string error_name;            // Error::name(): a small, fixed set, fit for a label
+  WallTime began_at{};               // when this look began: what it saw is no older than this
+  Mono began_mono{};
   Duration took{};
 };
 

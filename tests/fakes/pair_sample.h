@@ -107,6 +107,7 @@ inline ServerState replica_state() {
   state.last_replayed_commit = from_unix(1'699'999'000);
   state.replay_paused = false;
   state.recovery_min_apply_delay = Duration::zero();
+  state.receiver_timeout = std::chrono::seconds(60);
   state.receiver = receiver_row();
   return state;
 }
@@ -148,6 +149,10 @@ inline Sample pair_sample(const ServerState& primary = primary_state(), const Se
   sample.took = std::chrono::milliseconds(4);
   sample.primary = seen("db1:5432", primary);
   sample.replica = seen("db2:5432", replica);
+  for (NodeSample* const node : {&sample.primary, &sample.replica}) {
+    node->began_at = sample.sampled_at;
+    node->began_mono = sample.sampled_mono;
+  }
   sample.catch_up = caught_up(sample, {});
   return sample;
 }
@@ -168,6 +173,10 @@ inline Sample later(Sample sample, Duration duration) {
   ++sample.generation;
   sample.sampled_at += std::chrono::duration_cast<WallTime::duration>(duration);
   sample.sampled_mono += duration;
+  for (NodeSample* const node : {&sample.primary, &sample.replica}) {
+    node->began_at = sample.sampled_at;
+    node->began_mono = sample.sampled_mono;
+  }
   return sample;
 }
 

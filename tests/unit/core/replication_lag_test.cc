@@ -1,5 +1,6 @@
 #include "core/replication/lag.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -144,6 +145,8 @@ TEST(PairedStandby, WithoutASlotIsTheOnlyOneWithout) {
   EXPECT_EQ(paired_standby(sample)->application_name, "replica");
   rows.push_back(fakes::standby_row("replica", std::nullopt));
   EXPECT_EQ(paired_standby(sample), nullptr) << "two could be it";
+  EXPECT_EQ(possible_standbys(sample).size(), 2U);
+  EXPECT_THAT(out_of_sync(sample, {}, std::nullopt).at(0).text, testing::HasSubstr("primary_slot_name"));
 }
 
 TEST(PairedStandby, IsNobodyWhileTheReplicaHasNoReceiver) {

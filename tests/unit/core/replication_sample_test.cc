@@ -29,6 +29,8 @@ TEST(ObservePair, LooksAtTheReplicaFirstSoThatLagErrsHighOnly) {
   EXPECT_EQ(sample.generation, 7U);
   EXPECT_EQ(sample.sampled_mono, start) << "what was seen is no older than the beginning of the round";
   EXPECT_EQ(sample.sampled_at, wall);
+  EXPECT_EQ(sample.replica.began_mono, start);
+  EXPECT_EQ(sample.primary.began_mono, start + std::chrono::milliseconds(2)) << "a replica that hangs ages only itself";
   EXPECT_EQ(sample.replica.took, std::chrono::milliseconds(2));
   EXPECT_EQ(sample.took, std::chrono::milliseconds(4));
   EXPECT_EQ(sample[Side::primary].address, "old:5432");

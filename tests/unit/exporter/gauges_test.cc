@@ -280,6 +280,21 @@ TEST(Gauges, AReplicaWhoseNameIsNotKnownIsCalledReplica) {
   EXPECT_EQ(series(view_of({sample})).at("pgrm_standby_connected{node=\"primary\",standby=\"replica\"}"), 0);
 }
 
+TEST(Gauges, AReplicaIsNotMissingWhereAnyOfTwoRowsMayBeIt) {
+  Sample sample = pair_sample();
+  sample.replica.state->receiver->slot.clear();
+  sample.primary.state->standbys = {fakes::standby_row("walreceiver", std::nullopt),
+                                    fakes::standby_row("pg_receivewal", std::nullopt)};
+  const auto all = series(view_of({sample}));
+  EXPECT_EQ(count_starting_with(all, "pgrm_standby_connected"), 2U);
+}
+
+TEST(Gauges, AFormerPrimaryMissesNoStandbyWhenTheNewOneIsGone) {
+  Sample sample = fakes::sample_after_cutover();
+  sample.replica = fakes::unseen("db2:5432");
+  EXPECT_EQ(count_starting_with(series(view_of({sample})), "pgrm_standby_connected"), 0U);
+}
+
 TEST(Gauges, AnotherStandbyThatVanishesLeavesNothingBehind) {
   Sample two = pair_sample();
   two.primary.state->standbys.push_back(fakes::standby_row("other", std::nullopt));
