@@ -3,9 +3,9 @@
 
 #include "agent/base/options.h"
 #include "agent/commands/commands.h"
-#include "agent/view/metrics.h"
-#include "agent/view/report.h"
+#include "agent/view/explain.h"
 #include "core/base/command_line.h"
+#include "core/base/json_text.h"
 #include "core/base/signals.h"
 
 namespace {
@@ -61,7 +61,7 @@ int main(int argc, char** argv) {
   line.add_settings(*on_status, {"MONITORING_INTERVAL"});
   on_guard->add_flag("--watch", arguments.watch, "go on watching STATE_DIR until it is stopped")->required();
   for (CLI::App* const printing :
-       {on_preflight, on_status, on_warm, on_cutover, on_recover, on_rejoin, on_diverged, on_report}) {
+       {on_preflight, on_status, on_warm, on_cutover, on_recover, on_rejoin, on_diverged, on_report, on_explain}) {
     printing->add_flag("--json", arguments.json, "print JSON instead of a table");
   }
   for (CLI::App* const directed : {on_preflight, on_warm, on_cutover}) {
@@ -118,8 +118,11 @@ int main(int argc, char** argv) {
     if (on_diverged->parsed()) return agent::list_diverged(settings, arguments, signals.token());
     if (on_report->parsed()) return agent::report(settings, arguments);
     if (on_explain->parsed()) {
-      agent::explain(std::cout);
-      std::cout << "\n### Metrics of a cutover\n\n" << agent::metrics_catalogue();
+      if (arguments.json) {
+        std::cout << json_text(agent::explain_json(), 2) << '\n';
+      } else {
+        agent::explain(std::cout);
+      }
     }
     return 0;
   });

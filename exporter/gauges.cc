@@ -720,30 +720,6 @@ class Page final : public prometheus::Collectable {
   const View& view_;
 };
 
-struct CatalogueLine {
-  std::string name, type, labels, versions, help, source;
-};
-
-std::vector<CatalogueLine> catalogue_lines() {
-  std::vector<CatalogueLine> lines;
-  for_each_table({}, [&lines](const auto& table, std::string_view labels, const auto&) {
-    for (const auto& row : table) {
-      const std::string_view own = own_labels(row);
-      const std::string_view comma = labels.empty() || own.empty() ? "" : ", ";
-      lines.push_back({std::string(row.name), type_of(row) == counter ? "counter" : "gauge",
-                       fmt::format("{}{}{}", labels, comma, own), fmt::format("{}+", row.since), std::string(row.help),
-                       std::string(row.source)});
-    }
-  });
-  return lines;
-}
-
-std::size_t widest(const std::vector<CatalogueLine>& lines, std::string CatalogueLine::*column) {
-  std::size_t width = 0;
-  for (const CatalogueLine& line : lines) width = std::max(width, (line.*column).size());
-  return width;
-}
-
 }  // namespace
 
 std::vector<prometheus::MetricFamily> families(const View& view) {
@@ -763,24 +739,18 @@ http::Response metrics_response(const View& view) {
   return metrics::response({&page});
 }
 
-std::string catalogue(CatalogueFormat format) {
-  const std::vector<CatalogueLine> lines = catalogue_lines();
-  std::string text;
-  if (format == CatalogueFormat::markdown) {
-    text = "| name | type | labels | versions | meaning | source |\n|---|---|---|---|---|---|\n";
-    for (const auto& [name, type, labels, versions, help, source] : lines) {
-      text += fmt::format("| `{}` | {} | {} | {} | {} | `{}` |\n", name, type, labels, versions, help, source);
+Table catalogue() {
+  Table catalogue{{{"name", true}, {"type"}, {"labels"}, {"versions"}, {"meaning"}, {"source", true}}, {}};
+  for_each_table({}, [&](const auto& table, std::string_view labels, const auto&) {
+    for (const auto& row : table) {
+      const std::string_view own = own_labels(row);
+      const std::string_view comma = labels.empty() || own.empty() ? "" : ", ";
+      catalogue.rows.push_back({std::string(row.name), type_of(row) == counter ? "counter" : "gauge",
+                                fmt::format("{}{}{}", labels, comma, own), fmt::format("{}+", row.since),
+                                std::string(row.help), std::string(row.source)});
     }
-    return text;
-  }
-  const std::size_t name_width = widest(lines, &CatalogueLine::name);
-  const std::size_t labels_width = widest(lines, &CatalogueLine::labels);
-  const std::size_t help_width = widest(lines, &CatalogueLine::help);
-  for (const auto& [name, type, labels, versions, help, source] : lines) {
-    text += fmt::format("{:{}}  {:7}  {:{}}  {:3}  {:{}}  {}\n", name, name_width, type, labels, labels_width, versions,
-                        help, help_width, source);
-  }
-  return text;
+  });
+  return catalogue;
 }
 
 }  // namespace pgrm::exporter

@@ -3,9 +3,9 @@
 
 #include <prometheus/metric_family.h>
 
-#include <string>
 #include <vector>
 
+#include "core/base/table.h"
 #include "core/http/server.h"
 #include "exporter/observation.h"
 
@@ -18,9 +18,7 @@ std::vector<prometheus::MetricFamily> families(const View& view);
 /// families() as the answer to GET /metrics.
 http::Response metrics_response(const View& view);
 
-enum class CatalogueFormat { text, markdown };
-
-/// Name, type, labels, versions of PostgreSQL, meaning and source of every metric, one per line.
-std::string catalogue(CatalogueFormat format);
+/// Name, type, labels, versions of PostgreSQL, meaning and source of every metric.
+Table catalogue();
 
 }  // namespace pgrm::exporter

@@ -67,12 +67,13 @@ int run(int argc, const char* const* argv) {
             "POSTGRES_USER", "MAINTENANCE_DB", "MONITORING_INTERVAL", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
             "REQUIRED_SYNC_CHECKS", "EXPORTER_LISTEN", "EXPORTER_WEB_CONFIG", "LOG_LEVEL", "LOG_FORMAT"});
   CLI::App* const explain = app.add_subcommand("explain", "Print the catalogue of metrics");
-  bool markdown = false;
+  bool markdown = false, json = false;
   explain->add_flag("--markdown", markdown, "As a Markdown table");
+  explain->add_flag("--json", json, "Print one JSON object")->excludes("--markdown");
 
   return command_line.run(argc, argv, [&] {
     if (!explain->parsed()) return serve(command_line);
-    std::cout << catalogue(markdown ? CatalogueFormat::markdown : CatalogueFormat::text);
+    print_catalogue(std::cout, catalogue(), markdown, json);
     return 0;
   });
 }

@@ -92,12 +92,13 @@ int run_command(int argc, const char* const* argv) {
   verifying->add_flag("--json", verify_options.json, "Print one JSON object");
 
   CLI::App* const explain = app.add_subcommand("explain", "Print the catalogue of metrics");
-  bool markdown = false;
+  bool markdown = false, json = false;
   explain->add_flag("--markdown", markdown, "As a Markdown table");
+  explain->add_flag("--json", json, "Print one JSON object")->excludes("--markdown");
 
   return command_line.run(argc, argv, [&] {
     if (explain->parsed()) {
-      std::cout << catalogue(markdown ? CatalogueFormat::markdown : CatalogueFormat::text);
+      print_catalogue(std::cout, catalogue(), markdown, json);
       return 0;
     }
     const Settings settings = command_line.settings();

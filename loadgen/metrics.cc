@@ -162,15 +162,10 @@ std::vector<MetricFamily> Metrics::Collect() const {
   return families;
 }
 
-std::string catalogue(CatalogueFormat format) {
-  const bool markdown = format == CatalogueFormat::markdown;
-  std::string text = markdown ? "| name | type | labels | meaning |\n|---|---|---|---|\n" : "";
-  for (const Row& row : rows) {
-    const char* const type = type_name(row.type);
-    text += markdown ? fmt::format("| `{}` | {} | {} | {} |\n", row.name, type, row.labels, row.help)
-                     : fmt::format("{:40}  {:9}  {:25}  {}\n", row.name, type, row.labels, row.help);
-  }
-  return text;
+Table catalogue() {
+  Table catalogue{{{"name", true}, {"type"}, {"labels"}, {"meaning"}}, {}};
+  for (const Row& row : rows) catalogue.rows.push_back({row.name, type_name(row.type), row.labels, row.help});
+  return catalogue;
 }
 
 }  // namespace pgrm::loadgen

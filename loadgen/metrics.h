@@ -3,10 +3,10 @@
 
 #include <prometheus/collectable.h>
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "core/base/table.h"
 #include "loadgen/loss_check.h"
 #include "loadgen/pacer.h"
 #include "loadgen/reads.h"
@@ -30,9 +30,7 @@ class Metrics final : public prometheus::Collectable {
   const ReadStats& reads_;
 };
 
-enum class CatalogueFormat : std::uint8_t { text, markdown };
-
-/// Name, type, labels and meaning of every metric, one per line.
-std::string catalogue(CatalogueFormat format);
+/// Name, type, labels and meaning of every metric.
+Table catalogue();
 
 }  // namespace pgrm::loadgen

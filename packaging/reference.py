@@ -6,6 +6,7 @@
 PROGRAM is run as NAME. Its --help, and that of each of its commands, is made from the tables of the source; the exit codes are
 those that its `explain` prints.
 """
+import json
 import os
 import re
 import subprocess
@@ -43,8 +44,8 @@ class Program:
         self.name = name
         self.help = Help(output_of(name, path, "--help"))
         self.commands = {command: Help(output_of(name, path, command, "--help")) for command, _ in self.help.commands}
-        explained = output_of(name, path, "explain")
-        self.exit_codes = re.findall(r"^\| (\d+) \| (.*?) \| (.*?) \|$", explained, re.M)
+        explained = json.loads(output_of(name, path, "explain", "--json"))
+        self.exit_codes = [tuple(row[column] for column in ("code", "means", "writable now")) for row in explained.get("exit_codes", [])]
 
 
 # --- Manual page -------------------------------------------------------------------------------------------------------

@@ -139,10 +139,12 @@ std::vector<MetricFamily> cutover_families(const Standing& standing, Mono now) {
   return result;
 }
 
-std::string metrics_catalogue() {
-  std::string text = "| name | type | labels | meaning |\n|---|---|---|---|\n";
-  for (const Row& row : table) text += fmt::format("| `{}` | gauge | {} | {} |\n", row.name, row.labels, row.help);
-  return text;
+Table metrics_catalogue() {
+  Table catalogue{{{"name", true}, {"type"}, {"labels"}, {"meaning"}}, {}};
+  for (const Row& row : table) {
+    catalogue.rows.push_back({std::string(row.name), "gauge", std::string(row.labels), std::string(row.help)});
+  }
+  return catalogue;
 }
 
 struct MetricsServer::State {

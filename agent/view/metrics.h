@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "agent/engine/progress.h"
+#include "core/base/table.h"
 #include "core/http/server.h"
 
 namespace pgrm::agent {
@@ -16,8 +17,8 @@ namespace pgrm::agent {
 /// Every family, made anew for each scrape. `now`: for what is still going on.
 std::vector<prometheus::MetricFamily> cutover_families(const Standing& standing, Mono now);
 
-/// Name, type, labels and meaning of every metric, as a Markdown table.
-std::string metrics_catalogue();
+/// Name, type, labels and meaning of every metric.
+Table metrics_catalogue();
 
 /// Serves /metrics and /healthz for its lifetime. A scrape touches no server and holds up no step.
 class MetricsServer {

@@ -57,38 +57,6 @@ std::string_view headline(int exit_code) {
   return row == rows.end() ? "FAILED" : row->words;
 }
 
-struct Bit {
-  unsigned bit;
-  std::string_view words;
-};
-
-/// The bits that `set` has, in words; "any" for all of them.
-template <std::size_t size>
-std::string words_of(unsigned set, const std::array<Bit, size>& bits) {
-  std::vector<std::string_view> words;
-  for (const Bit& bit : bits) {
-    if ((set & bit.bit) != 0) words.push_back(bit.words);
-  }
-  return words.size() == bits.size() ? "any" : fmt::format("{}", fmt::join(words, ", "));
-}
-
-std::string recovery_line(const RecoveryRow& row) {
-  static constexpr std::array journals{Bit{begun, "no order given"}, Bit{ordered, "promotion ordered"},
-                                       Bit{undoing, "undo begun"},
-                                       Bit{undoing_after_order, "undo begun after an order"}};
-  static constexpr std::array replicas{Bit{standby, "standby"}, Bit{promoted, "out of recovery"},
-                                       Bit{unseen, "not seen"}};
-  static constexpr std::array decisions{Bit{by(Decision::by_looking), "look"}, Bit{by(Decision::abort), "`--abort`"},
-                                        Bit{by(Decision::complete), "`--complete`"}};
-  std::string also(to_string(row.also));
-  if (const auto patience = to_string(row.patience); !patience.empty()) {
-    also += (also.empty() ? "" : ", ") + std::string(patience);
-  }
-  return fmt::format("| {} | {} | {} | {} | {} | {} |", words_of(row.written, journals),
-                     words_of(row.replica, replicas), words_of(row.decisions, decisions), also, to_string(row.action),
-                     row.says);
-}
-
 std::string in_ms(const nlohmann::json& seconds) { return human(from_seconds(seconds.get<double>())); }
 
 }  // namespace
@@ -264,46 +232,6 @@ void print_findings(std::ostream& out, const std::vector<Finding>& findings, boo
     if (!verdict.hint.empty()) out << fmt::format("  {:<8} {:<12} {:<22} hint: {}\n", "", "", "", verdict.hint);
   }
   if (hidden > 0) out << fmt::format("  {:<8} {} more checks\n", "pass", hidden);
-}
-
-void explain(std::ostream& out) {
-  out << "### Checks\n\n| group | check | why |\n|---|---|---|\n";
-  for (const Check& check : checks()) out << fmt::format("| {} | `{}` | {} |\n", check.group, check.name, check.why);
-  out << "\n### Steps\n\n| step | changes something | in a dry run | why |\n|---|---|---|---|\n";
-  for (const Step& step : steps()) {
-    out << fmt::format("| `{}` | {} | {} | {} |\n", step.name,
-                       step.commits   ? "**point of no return**"
-                       : step.mutates ? "yes"
-                                      : "no",
-                       step.in_dry_run ? "done" : "looked at", step.why);
-  }
-  out << "\n### Recovery\n\nThe first row that fits is taken, by `agent recover`, by the guard, and by a cutover that "
-         "fails.\n\n"
-         "| journal | replica | decision | also | action | because |\n|---|---|---|---|---|---|\n";
-  for (const RecoveryRow& row : recovery_table()) out << recovery_line(row) << '\n';
-  struct ExitCode {
-    int code;
-    std::string_view means, writable;
-  };
-  static constexpr std::array exit_codes{
-      ExitCode{0, "done (or the dry run or preflight passed)", "new primary (or unchanged)"},
-      ExitCode{1, "unexpected error before anything was changed", "old primary"},
-      ExitCode{2, "usage or configuration", "old primary"},
-      ExitCode{3, "preflight refused; nothing changed", "old primary"},
-      ExitCode{4, "sync not reached in time; nothing changed", "old primary"},
-      ExitCode{5, "failed or interrupted before promotion and undone", "old primary"},
-      ExitCode{6, "promoted, a later step failed: the new primary is authoritative, agent recover finishes",
-               "new primary, or none until agent recover"},
-      ExitCode{
-          7,
-          "cannot tell: a server is unreachable at the worst moment, somebody else has promoted, or an undo is not "
-          "complete; what is fenced stays fenced",
-          "as looked at"},
-  };
-  out << "\n### Exit codes\n\n*Writable now* in every report is looked at, over a new connection to each server, and "
-         "never "
-         "derived from the exit code.\n\n| code | means | writable now |\n|---|---|---|\n";
-  for (const ExitCode& row : exit_codes) out << fmt::format("| {} | {} | {} |\n", row.code, row.means, row.writable);
 }
 
 }  // namespace pgrm::agent

@@ -27,7 +27,4 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
 void print_findings(std::ostream& out, const std::vector<Finding>& findings, bool all);
 nlohmann::json findings_to_json(const std::vector<Finding>& findings);
 
-/// Tables of checks, steps, recovery and exit codes, as Markdown.
-void explain(std::ostream& out);
-
 }  // namespace pgrm::agent

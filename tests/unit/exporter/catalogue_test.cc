@@ -12,7 +12,7 @@ namespace {
 TEST(Catalogue, StandsInTheDocsWordForWord) {
   std::ifstream file(PGRM_TOP "/docs/metrics.md");
   const std::string docs{std::istreambuf_iterator<char>(file), {}};
-  EXPECT_TRUE(docs.ends_with("\n\n" + catalogue(CatalogueFormat::markdown)))
+  EXPECT_TRUE(docs.ends_with("\n\n" + to_markdown(catalogue())))
       << "put the output of `exporter explain --markdown` at the end of docs/metrics.md";
 }
 

@@ -82,7 +82,7 @@ TEST_F(LoadgenMetrics, FollowTheStats) {
 TEST(LoadgenCatalogue, StandsInTheDocsWordForWord) {
   std::ifstream file(PGRM_TOP "/docs/metrics.md");
   const std::string docs{std::istreambuf_iterator<char>(file), {}};
-  EXPECT_THAT(docs, HasSubstr("\n\n" + catalogue(CatalogueFormat::markdown) + "\n"))
+  EXPECT_THAT(docs, HasSubstr("\n\n" + to_markdown(catalogue()) + "\n"))
       << "put the output of `loadgen explain --markdown` into docs/metrics.md";
 }
 

@@ -129,7 +129,8 @@ TEST(CutoverMetrics, AreServedUntilTheEndWasScraped) {
 TEST(CutoverMetrics, StandInTheDocsWordForWord) {
   std::ifstream file(PGRM_TOP "/docs/metrics.md");
   const std::string docs{std::istreambuf_iterator<char>(file), {}};
-  EXPECT_THAT(docs, HasSubstr("<!-- agent explain -->\n\n" + metrics_catalogue() + "\n<!-- end of agent explain -->"))
+  EXPECT_THAT(docs, HasSubstr("<!-- agent explain -->\n\n" + to_markdown(metrics_catalogue()) +
+                              "\n<!-- end of agent explain -->"))
       << "put the last table of `agent explain` between the two marks of docs/metrics.md";
 }
 
