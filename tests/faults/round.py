@@ -6,6 +6,7 @@ import random
 import threading
 import time
 
+import judge
 import pair as pairs
 import table
 
@@ -118,14 +119,17 @@ class Round:
                     return True
         return False
 
+    def is_over(self):
+        """A guard may go on with the journal of an agent that has ended; some cutovers it cannot end at all."""
+        return self.ended.is_set() and (not self.pair.agents() or time.monotonic() - self.at_end > judge.GUARD)
+
     def bring_about(self, one, before):
         while not self.reached(one.moment, before):
-            # A guard may go on with the journal of an agent that has ended.
-            if self.ended.is_set() and not self.pair.agents():
+            if self.is_over():
                 return
             time.sleep(0.003)
         time.sleep(one.delay)
-        if self.ended.is_set() and not self.pair.agents():
+        if self.is_over():
             return
         try:
             heal = one.fault.act(self)
