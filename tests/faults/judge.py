@@ -77,10 +77,12 @@ class Judge:
         stopped = "stop" in self.round.plan.arguments
         for node in pairs.NODES:
             if not (stopped and node == self.round.old and self.round.status == 0):
-                self.pair.start_server(node)
-        for node in pairs.NODES:
-            if self.pair.server_pid(node):
-                self.pair.until(60, f"{node} answers", lambda node=node: self.pair.in_recovery(node) is not None)
+                self.pair.until(60, f"{node} answers", lambda node=node: self.answers(node))
+
+    def answers(self, node):
+        """A server may die of the fault some time after it: of a recovery that could not write, for one."""
+        self.pair.start_server(node)
+        return self.pair.in_recovery(node) is not None
 
     def recover(self, name, *arguments):
         """As a person types it, who waits while the guard is at it."""
