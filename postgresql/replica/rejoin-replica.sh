@@ -202,7 +202,7 @@ diverged() {
   old=$(control_value "Latest checkpoint's TimeLineID")
   new=$(ask_source "select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int")
   [ "$old" != "$new" ] || return 0
-  fork=$(ask_source "select convert_from(pg_read_binary_file('pg_wal/' || lpad(to_hex($new), 8, '0') || '.history'), 'UTF8')" |
+  fork=$(ask_source "select convert_from(pg_read_binary_file('pg_wal/' || lpad(upper(to_hex($new)), 8, '0') || '.history'), 'UTF8')" |
     awk -v old="$old" '$1 == old { print $2; exit }')
   [ -n "$fork" ] || fail "timeline $new of the new primary does not come from timeline $old" "this server needs a new copy"
   records=$(mktemp)
