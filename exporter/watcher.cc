@@ -16,16 +16,8 @@ Watcher::Watcher(std::unique_ptr<Node> node, const Clock& clock, Duration deadli
 Watcher::~Watcher() = default;
 
 NodeSample Watcher::look(Duration patience) {
-  NodeSample sample;
-  sample.address = address_;
-  const Mono start = clock_.now();
-  try {
-    sample.state = ask<ServerState>([deadline = deadline_](Node& node) { return node.observe(deadline); }, patience);
-  } catch (const std::exception&) {
-    not_seen(sample);
-  }
-  sample.took = clock_.now() - start;
-  return sample;
+  const auto observe = [deadline = deadline_](Node& node) { return node.observe(deadline); };
+  return take_look(address_, clock_, [&] { return ask<ServerState>(observe, patience); });
 }
 
 void Watcher::run_on_thread(std::function<void(Node&)> job, Duration patience) {

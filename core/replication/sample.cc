@@ -27,18 +27,22 @@ void not_seen(NodeSample& node) {
   }
 }
 
-NodeSample look_at(Node& node, const Clock& clock, Duration deadline) {
+NodeSample take_look(std::string address, const Clock& clock, const std::function<ServerState()>& observe) {
   NodeSample sample;
-  sample.address = address_of(node.describe());
+  sample.address = std::move(address);
   sample.began_at = clock.wall();
   sample.began_mono = clock.now();
   try {
-    sample.state = node.observe(deadline);
+    sample.state = observe();
   } catch (const std::exception&) {
     not_seen(sample);
   }
   sample.took = clock.now() - sample.began_mono;
   return sample;
+}
+
+NodeSample look_at(Node& node, const Clock& clock, Duration deadline) {
+  return take_look(address_of(node.describe()), clock, [&] { return node.observe(deadline); });
 }
 
 Sample observe_pair(Node& primary, Node& replica, std::uint64_t generation, const Clock& clock, Duration deadline) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -44,6 +45,9 @@ std::string address_of(const std::string& description);
 
 /// Takes the exception that is being handled for the reason why the server was not seen in this round.
 void not_seen(NodeSample& node);
+
+/// One look, as `observe` takes it. Never throws: what goes wrong stands in the result.
+NodeSample take_look(std::string address, const Clock& clock, const std::function<ServerState()>& observe);
 
 /// Looks at one server. Never throws: what goes wrong stands in the result.
 NodeSample look_at(Node& node, const Clock& clock, Duration deadline);

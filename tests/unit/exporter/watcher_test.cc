@@ -19,8 +19,11 @@ constexpr Duration longer_than_any_test = std::chrono::hours(24);  // for what m
 TEST(Watcher, SeesWhatTheServerSays) {
   FakeCluster cluster;
   Watcher watcher(cluster.node(Side::primary), system_clock(), deadline);
+  const Mono before = system_clock().now();
   const NodeSample first = watcher.look(long_enough);
   ASSERT_TRUE(first.state);
+  EXPECT_GE(first.began_mono, before);
+  EXPECT_LE(first.began_mono + first.took, system_clock().now());
   EXPECT_EQ(first.address, "old:5432");
 
   cluster.write(100);
