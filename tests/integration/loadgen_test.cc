@@ -694,12 +694,17 @@ std::vector<Outcome> acknowledged(std::uint64_t first, std::uint64_t last) {
   return outcomes;
 }
 
+/// The operations 0 to 9 of run 77: acknowledged, and there.
+void add_ten(LossCheck& check, Session& session) {
+  session.script("INSERT INTO loadgen_operations (run, operation) SELECT 77, n FROM generate_series(0, 9) AS n", soon);
+  check.add(acknowledged(0, 9));
+}
+
 TEST_F(LoadgenOnAPair, ALookFindsAcknowledgedWritesThatAreMissing) {
   LossCheck check(pair(), 77);
   check.look({});
   EXPECT_EQ(check.lost(), std::nullopt) << "nothing was acknowledged yet";
-  session_.script("INSERT INTO loadgen_operations (run, operation) SELECT 77, n FROM generate_series(0, 9) AS n", soon);
-  check.add(acknowledged(0, 9));
+  add_ten(check, session_);
   check.look({});
   EXPECT_EQ(check.lost(), 0U);
   session_.script("DELETE FROM loadgen_operations WHERE run = 77 AND operation >= 8", soon);
@@ -713,8 +718,7 @@ TEST_F(LoadgenOnAPair, ALookFindsAcknowledgedWritesThatAreMissing) {
 
 TEST_F(LoadgenOnAPair, ANewSessionIsAskedForAllOfThem) {
   LossCheck check(pair(), 77);
-  session_.script("INSERT INTO loadgen_operations (run, operation) SELECT 77, n FROM generate_series(0, 9) AS n", soon);
-  check.add(acknowledged(0, 9));
+  add_ten(check, session_);
   check.look({});
   session_.script("DELETE FROM loadgen_operations WHERE run = 77 AND operation = 5", soon);
   check.look({});
@@ -739,8 +743,7 @@ TEST_F(LoadgenOnAPair, ALookAtAServerThatIsNotThereFindsNothing) {
 
 TEST_F(LoadgenOnAPair, WhatWasFoundLongAgoIsNotSaidOfNow) {
   LossCheck check(pair(), 77);
-  session_.script("INSERT INTO loadgen_operations (run, operation) SELECT 77, n FROM generate_series(0, 9) AS n", soon);
-  check.add(acknowledged(0, 9));
+  add_ten(check, session_);
   check.look({});
   session_.script("ALTER TABLE loadgen_operations RENAME TO elsewhere", soon);
   for (int failed = 1; failed <= LossCheck::patience; ++failed) {
