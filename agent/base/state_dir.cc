@@ -56,7 +56,7 @@ StateLock::StateLock(const std::string& state_dir, Duration patience) {
     std::string holder = read_file(path);
     std::erase(holder, '\n');
     throw Error(ErrorCode::preflight_refused, fmt::format("another agent ({}) holds {}", holder, path),
-                "wait until it has ended");
+                "wait until it has ended; a guard that goes on trying ends when it is killed");
   }
   if (ftruncate(file_, 0) != 0 || pwrite(file_, who.data(), who.size(), 0) < 0) {
     close(file_);

@@ -9,6 +9,9 @@
 
 namespace pgrm::agent {
 
+/// A guard that goes on trying holds STATE_DIR for a moment, every few seconds: what a person types meanwhile waits.
+inline constexpr Duration patience_with_guard = std::chrono::seconds(5);
+
 /// Held for its lifetime; released by the kernel when the process dies. Throws Error(preflight_refused) with the holder
 /// when another agent still has it after `patience`, Error(configuration, file_failed) when the directory cannot be
 /// made or written.

@@ -203,8 +203,8 @@ int recover_once(const Settings& settings, const Arguments& arguments, std::stop
                  const std::string& log) {
   const std::string state_dir = state_dir_from(settings);
   std::optional<StateLock> state_lock;
-  // The lock of an agent that was killed goes with its last descriptor, a moment after its pipe.
-  if (!arguments.dry_run) state_lock.emplace(state_dir, std::chrono::seconds(2));
+  // The lock of an agent that was killed, too, goes with its last descriptor, a moment after its pipe.
+  if (!arguments.dry_run) state_lock.emplace(state_dir, patience_with_guard);
   Situation seen;
   {
     const Options asked = options_of(settings, arguments);

@@ -53,7 +53,7 @@ int list_diverged(const Settings& settings, const Arguments& arguments, std::sto
 }
 
 int rejoin(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to) {
-  const StateLock lock(state_dir_from(settings));
+  const StateLock lock(state_dir_from(settings), patience_with_guard);
   const std::string id = new_cutover_id(pgrm::system_clock().wall());
   const Arguments directed = with_direction(settings, arguments, id);
   Invocation invocation(options_of(settings, directed), directed, id);
