@@ -15,6 +15,7 @@ using namespace pgrm;
 constexpr auto examples = R"(  {0} preflight                      is everything ready?
   {0} cutover --dry-run              what would happen, without a single write
   {0} warm                           load what the old primary keeps in its buffers into the new one's
+  {0} plan --html >plan.html         every order that it is going to give, for a change ticket
   {0} cutover                        cut over; asks for the database's name first
   {0} cutover --hold                 everything up to the moment before writes stop, then wait for Enter
   {0} cutover --yes --json           the same from a script
@@ -50,6 +51,7 @@ int main(int argc, char** argv) {
   CLI::App* const on_status = command("status", "Show what both servers are right now");
   CLI::App* const on_warm =
       command("warm", "Load into the future primary's buffers what the old primary keeps in its own");
+  CLI::App* const on_plan = command("plan", "Print every order that a cutover of this pair is going to give");
   CLI::App* const on_cutover = command("cutover", "Cut over, or say what would happen with --dry-run");
   CLI::App* const on_recover = command("recover", "Finish or undo what an agent that died has begun");
   CLI::App* const on_guard = command("guard", "A service that ends what an agent that died has begun: guard --watch");
@@ -60,15 +62,16 @@ int main(int argc, char** argv) {
   on_status->add_flag("--watch", arguments.watch, "go on looking: a live view, or one line a time in a pipe");
   line.add_settings(*on_status, {"MONITORING_INTERVAL"});
   on_guard->add_flag("--watch", arguments.watch, "go on watching STATE_DIR until it is stopped")->required();
-  for (CLI::App* const printing :
-       {on_preflight, on_status, on_warm, on_cutover, on_recover, on_rejoin, on_diverged, on_report, on_explain}) {
+  for (CLI::App* const printing : {on_preflight, on_status, on_warm, on_plan, on_cutover, on_recover, on_rejoin,
+                                   on_diverged, on_report, on_explain}) {
     printing->add_flag("--json", arguments.json, "print JSON instead of a table");
   }
-  for (CLI::App* const directed : {on_preflight, on_warm, on_cutover}) {
+  on_plan->add_flag("--html", arguments.html, "print a page for a browser");
+  for (CLI::App* const directed : {on_preflight, on_warm, on_plan, on_cutover}) {
     directed->add_flag("--switch-back", arguments.switch_back,
                        "from REPLICA_* to PRIMARY_*: back after a cutover whose old primary became a standby");
   }
-  for (CLI::App* const directed : {on_preflight, on_cutover}) {
+  for (CLI::App* const directed : {on_preflight, on_plan, on_cutover}) {
     directed->add_flag("--ha-manager-paused", arguments.ha_manager_paused,
                        "go on although an HA manager is seen on the pair: it is paused");
     directed->add_flag("--lose-logical-slots", arguments.lose_logical_slots,
@@ -110,6 +113,7 @@ int main(int argc, char** argv) {
     };
     if (on_preflight->parsed()) return agent::preflight(settings, arguments);
     if (on_status->parsed()) return agent::status(settings, arguments, signals.token());
+    if (on_plan->parsed()) return agent::plan(settings, arguments, signals.token());
     if (on_warm->parsed()) return agent::warm(settings, arguments, signals.token());
     if (arguments.guard_pipe || on_guard->parsed()) return agent::guard(settings, arguments, signals.token(), log_to);
     if (on_cutover->parsed()) return agent::cutover(settings, arguments, signals.token(), log_to);

@@ -35,13 +35,20 @@ std::vector<DatabaseAnswer> ask_each(const Conninfo& server, const NodeOptions& 
 
 }  // namespace
 
-Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings) {
-  const NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
-  const NodeOptions watching{.application_name = options.application_name, .observer_timeout = warm_statement_timeout};
+Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings,
+                     const ToldOfServer& told) {
+  const auto options_for = [&](const Conninfo& server) {
+    NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
+    if (told) options.told = [told, address = server.address()](const std::string& sql) { told(address, sql); };
+    return options;
+  };
   const auto admin = [&](const Conninfo& server) {
-    return make_server_node(server.with("dbname", pair.maintenance_database), options);
+    return make_server_node(server.with("dbname", pair.maintenance_database), options_for(server));
   };
   const auto both = [&](const Conninfo& server) {
+    const NodeOptions options = options_for(server);
+    NodeOptions watching = options;
+    watching.observer_timeout = warm_statement_timeout;
     return Server{admin(server), make_server_node(server, options),
                   [server, options](const std::vector<std::string>& databases, Duration deadline) {
                     return ask_each(server, options, databases, deadline);
@@ -51,7 +58,9 @@ Servers make_servers(const Pair& pair, const std::string& token, const std::vect
                   }};
   };
   Servers servers{both(pair.primary), both(pair.replica), admin(pair.primary)};
-  for (const Conninfo& sibling : siblings) servers.siblings.push_back(make_server_node(sibling, options));
+  for (const Conninfo& sibling : siblings) {
+    servers.siblings.push_back(make_server_node(sibling, options_for(sibling)));
+  }
   return servers;
 }
 

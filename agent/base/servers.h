@@ -43,7 +43,11 @@ bool one_server(const Seen& one, const Seen& other) {
   return one.system_identifier == other.system_identifier && one.started_at == other.started_at;
 }
 
-/// `token`: makes the agent's own sessions recognisable (application_name "pgrm-agent/token").
-Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings = {});
+/// Is told every statement before it is sent, with the server's address, from whatever thread.
+using ToldOfServer = std::function<void(const std::string& address, const std::string& sql)>;
+
+/// `token`: makes the agent's own sessions recognisable (application_name "pgrm-agent/token"). `told` may be empty.
+Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings = {},
+                     const ToldOfServer& told = {});
 
 }  // namespace pgrm::agent

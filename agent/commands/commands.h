@@ -15,6 +15,7 @@ namespace pgrm::agent {
 /// What is asked of one subcommand and is no setting.
 struct Arguments {
   bool json = false;
+  bool html = false;
   bool all = false;
   bool dry_run = false;
   bool yes = false;
@@ -42,6 +43,8 @@ int preflight(const Settings& settings, const Arguments& arguments);
 int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop);
 /// Fills the future primary's buffers, until that is done or `stop`.
 int warm(const Settings& settings, const Arguments& arguments, std::stop_token stop);
+/// Prints what a cutover is going to order, to whom.
+int plan(const Settings& settings, const Arguments& arguments, std::stop_token stop);
 int cutover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 int recover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 /// With arguments.guard_pipe the guard of the agent that has started this process, see engine/guard.h. With

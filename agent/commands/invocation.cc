@@ -61,8 +61,7 @@ Invocation::Invocation(Options asked, const Arguments& arguments, std::string cu
       id(std::move(cutover_id)),
       servers(make_servers(options.pair, id, options.siblings)),
       exporter(http::make_client(options.exporter_url, options.exporter_access)),
-      traffic(make_traffics(options, {id, options.pair.primary.address(), options.pair.replica.address(),
-                                      options.pair.primary.get("dbname")})),
+      traffic(make_traffics(options, traffic_context(options, id))),
       node_control(
           make_node_control(options.node_control, {options.pair.primary, options.pair.replica, options.standby_slot})),
       progress(arguments.json ? nullptr : &std::cout, on_terminal(),
@@ -82,6 +81,10 @@ Options options_of(const Settings& settings, const Arguments& arguments) {
   options.lose_logical_slots = arguments.lose_logical_slots;
   if (options.switch_back) std::swap(options.pair.primary, options.pair.replica);
   return options;
+}
+
+TrafficContext traffic_context(const Options& options, const std::string& cutover) {
+  return {cutover, options.pair.primary.address(), options.pair.replica.address(), options.pair.primary.get("dbname")};
 }
 
 void confirm(const Options& options, const std::string& what, const std::stop_token& stop) {

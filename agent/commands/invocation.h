@@ -29,6 +29,8 @@ struct Invocation {
 /// or was, the primary.
 Options options_of(const Settings& settings, const Arguments& arguments);
 
+TrafficContext traffic_context(const Options& options, const std::string& cutover);
+
 /// `what` will happen: a sentence. Throws Error(usage) without a terminal or without the answer, Error(undone) when it
 /// is interrupted.
 void confirm(const Options& options, const std::string& what, const std::stop_token& stop);

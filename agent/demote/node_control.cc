@@ -1,5 +1,6 @@
 #include "agent/demote/node_control.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -31,6 +32,12 @@ class CommandNodeControl final : public NodeControl {
       return error.what();
     }
     return "";
+  }
+
+  std::string command_line(NodeVerb verb) const override {
+    std::string line;
+    for (const auto& [name, value] : environment(verb)) line += fmt::format("{}={} ", name, value);
+    return line + command(verb);
   }
 
   std::string carry_out(NodeVerb verb, Duration budget) override {

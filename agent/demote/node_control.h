@@ -37,6 +37,8 @@ class NodeControl {
   virtual ~NodeControl() = default;
   /// Empty when `verb` is there and says that it could; otherwise why not. Changes nothing.
   virtual std::string problem(NodeVerb verb, Duration budget) = 0;
+  /// What carry_out() runs: its environment and its path.
+  virtual std::string command_line(NodeVerb verb) const = 0;
   /// Returns what the command printed. Throws Error when it fails or takes longer than `budget`.
   virtual std::string carry_out(NodeVerb verb, Duration budget) = 0;
 };

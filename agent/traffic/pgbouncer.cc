@@ -199,6 +199,25 @@ class PgBouncerTraffic final : public Traffic {
     }
   }
 
+  std::vector<std::string> orders(TrafficCall call) override {
+    std::vector<std::string> lines;
+    if (call == TrafficCall::after_fence) return lines;
+    if (call == TrafficCall::resume_on_new) {
+      for (const std::string& path : poolers_.files) {
+        lines.push_back(fmt::format("in {}: {} instead of {}", path, poolers_.new_primary.address(),
+                                    poolers_.old_primary.address()));
+      }
+    }
+    for (Instance& instance : instances_) {
+      const std::string pooler = instance.session().describe();
+      if (call == TrafficCall::resume_on_new) lines.push_back(pooler + ": RELOAD");
+      for (const std::string& name : databases_at(instance, poolers_.old_primary)) {
+        lines.push_back(fmt::format("{}: {} {}", pooler, call == TrafficCall::stop ? "PAUSE" : "RESUME", name));
+      }
+    }
+    return lines;
+  }
+
   void stop(Duration budget) override {
     stage_all();
     const Mono end = system_clock().now() + budget;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -30,6 +31,11 @@ class LoadgenTraffic final : public Traffic {
     } catch (const nlohmann::json::exception&) {
       return client_->describe() + " is no loadgen: set LOADGEN_URL";
     }
+  }
+
+  std::vector<std::string> orders(TrafficCall call) override {
+    if (call == TrafficCall::after_fence) return {};
+    return {fmt::format("POST {}/api/v1/{}", client_->describe(), call == TrafficCall::stop ? "pause" : "resume")};
   }
 
   void stop(Duration budget) override { order("/api/v1/pause", budget); }
@@ -66,27 +72,44 @@ class HookTraffic final : public Traffic {
     return "";
   }
 
-  void stop(Duration budget) override { run("pre_fence", budget); }
-  void after_fence(Duration budget) override { run("post_fence", budget); }
-  void resume_on_new(Duration budget) override { run("post_promote", budget); }
-  void resume_on_old(Duration budget) override { run("on_undo", budget); }
+  std::vector<std::string> orders(TrafficCall call) override {
+    if (!is_there(hook_of(call))) return {};
+    std::string line;
+    for (const auto& [name, value] : environment(hook_of(call))) line += fmt::format("{}={} ", name, value);
+    return {line + (std::filesystem::path(directory_) / hook_of(call)).string()};
+  }
+
+  void stop(Duration budget) override { run(TrafficCall::stop, budget); }
+  void after_fence(Duration budget) override { run(TrafficCall::after_fence, budget); }
+  void resume_on_new(Duration budget) override { run(TrafficCall::resume_on_new, budget); }
+  void resume_on_old(Duration budget) override { run(TrafficCall::resume_on_old, budget); }
   bool holds_application() const override { return false; }
 
  private:
-  void run(const char* hook, Duration budget) {
-    if (std::ranges::find(hooks_, hook) == hooks_.end()) return;
+  static const char* hook_of(TrafficCall call) {
+    constexpr const char* names[] = {"pre_fence", "post_fence", "post_promote", "on_undo"};
+    return names[static_cast<int>(call)];
+  }
+
+  bool is_there(std::string_view hook) const { return std::ranges::find(hooks_, hook) != hooks_.end(); }
+
+  std::map<std::string, std::string> environment(const char* hook) const {
+    return {{"PGRM_HOOK", hook},
+            {"PGRM_CUTOVER", context_.cutover},
+            {"PGRM_OLD_PRIMARY", context_.old_primary},
+            {"PGRM_NEW_PRIMARY", context_.new_primary},
+            {"PGRM_DATABASE", context_.database}};
+  }
+
+  void run(TrafficCall call, Duration budget) {
+    const char* const hook = hook_of(call);
+    if (!is_there(hook)) return;
     const auto path = std::filesystem::path(directory_) / hook;
     if (!std::filesystem::exists(path)) {
       throw Error(ErrorCode::file_failed, fmt::format("the hook {} is not there any more", path.string()),
                   "put it back; or do by hand what it does, then: agent recover --traffic none");
     }
-    run_command({path.string()},
-                {{"PGRM_HOOK", hook},
-                 {"PGRM_CUTOVER", context_.cutover},
-                 {"PGRM_OLD_PRIMARY", context_.old_primary},
-                 {"PGRM_NEW_PRIMARY", context_.new_primary},
-                 {"PGRM_DATABASE", context_.database}},
-                budget);
+    run_command({path.string()}, environment(hook), budget);
   }
 
   std::string directory_;

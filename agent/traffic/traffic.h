@@ -19,11 +19,16 @@ struct TrafficContext {
   std::string database;
 };
 
+/// When a driver acts: the calls of Traffic.
+enum class TrafficCall { stop, after_fence, resume_on_new, resume_on_old };
+
 /// Every order throws Error when it fails within its budget.
 class Traffic {
  public:
   virtual ~Traffic() = default;
   virtual std::string name() const = 0;
+  /// What the driver does in that call, an order a line, as it stands now. Changes nothing. Throws Error.
+  virtual std::vector<std::string> orders(TrafficCall call) = 0;
   /// Empty when ready to stop; otherwise why not. Changes nothing.
   virtual std::string problem() = 0;
   /// Returns when no write is in flight any more.

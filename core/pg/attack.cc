@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/base/error.h"
+#include "core/pg/orders.h"
 
 namespace pgrm {
 namespace {
@@ -78,9 +79,10 @@ std::optional<WriteProbe> log_in(PGconn* connection, const std::string& whom, Mo
 }
 
 /// Runs `sql` and returns its last result's error; nullopt: it went through, and `value` has its last value.
-std::optional<WriteProbe> run(PGconn* connection, const char* sql, const std::string& whom, Mono end,
-                              std::string* value = nullptr) {
-  if (PQsendQuery(connection, sql) == 0) throw Error(ErrorCode::connection_lost, "lost the connection to " + whom);
+std::optional<WriteProbe> run(PGconn* connection, const std::string& sql, const std::string& whom, Mono end,
+                              std::string& value) {
+  if (PQsendQuery(connection, sql.c_str()) == 0)
+    throw Error(ErrorCode::connection_lost, "lost the connection to " + whom);
   std::optional<WriteProbe> refusal;
   for (;;) {
     while (PQisBusy(connection) != 0) {
@@ -91,7 +93,7 @@ std::optional<WriteProbe> run(PGconn* connection, const char* sql, const std::st
     }
     const Result result(PQgetResult(connection), &PQclear);
     if (!result) return refusal;
-    if (value != nullptr && PQresultStatus(result.get()) == PGRES_TUPLES_OK) *value = PQgetvalue(result.get(), 0, 0);
+    if (PQresultStatus(result.get()) == PGRES_TUPLES_OK) value = PQgetvalue(result.get(), 0, 0);
     if (PQresultStatus(result.get()) != PGRES_FATAL_ERROR) continue;
     const char* const sqlstate = PQresultErrorField(result.get(), PG_DIAG_SQLSTATE);
     if (sqlstate == nullptr) throw Error(ErrorCode::connection_lost, "lost the connection to " + whom);
@@ -110,16 +112,9 @@ WriteProbe attack_server(const Conninfo& server, const std::string& application_
     throw Error(ErrorCode::unreachable, "cannot connect to " + server.describe());
   }
   if (auto refusal = log_in(connection.get(), server.describe(), end)) return *refusal;
-  if (auto refusal =
-          run(connection.get(), how.overrides_read_only ? "BEGIN READ WRITE" : "BEGIN", server.describe(), end)) {
-    return *refusal;
-  }
-  constexpr auto write = "INSERT INTO pgrm.cutover_probe (cutover) VALUES ('attack')";
   std::string read_only;
-  if (auto refusal = how.writes
-                         ? run(connection.get(), write, server.describe(), end)
-                         : run(connection.get(), "SHOW transaction_read_only", server.describe(), end, &read_only)) {
-    return *refusal;
+  for (const std::string& order : orders::attack(how)) {
+    if (auto refusal = run(connection.get(), order, server.describe(), end, read_only)) return *refusal;
   }
   if (read_only == "on") return refused(read_only_transaction);
   return {.accepted = true, .read_only = false, .shut_out = false, .refusal = {}};  // closing rolls back

@@ -124,7 +124,7 @@ ExtensionFunction function(const nlohmann::json& row) {
 class ServerBuffers final : public Buffers {
  public:
   ServerBuffers(const Conninfo& server, const NodeOptions& options)
-      : session_(server, options.application_name), options_(options) {}
+      : session_(server, options.application_name, options.told), options_(options) {}
 
   BufferTools tools(Duration deadline) override {
     open(deadline);

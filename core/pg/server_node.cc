@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -10,6 +11,7 @@
 #include "core/base/json_text.h"
 #include "core/pg/attack.h"
 #include "core/pg/observer.h"
+#include "core/pg/orders.h"
 #include "core/pg/probe_table.h"
 #include "core/pg/session.h"
 #include "core/pg/session_settings.h"
@@ -198,73 +200,9 @@ SELECT max(setting) FILTER (WHERE name = 'default_transaction_read_only') AS rea
        max(setting) FILTER (WHERE name = 'synchronous_standby_names') AS standby_names
   FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf')sql"};
 constexpr Statement ask_config_loaded{"pgrm_config_loaded", "SELECT pg_conf_load_time()::text AS loaded"};
-// The session itself reloads between two statements, never within one.
-constexpr Statement order_config_reload{"pgrm_reload",
-                                        "SELECT pg_conf_load_time()::text AS loaded, pg_reload_conf() AS done"};
-// A backend that is logging in holds a lock on its database until it appears in pg_stat_activity (InitPostgres), and
-// only behind that lock does it look whether the database is open: after the gate is shut, one look at both misses
-// nobody. Only a superuser may end a superuser's session: for other roles it is left alone, and they see that it stays.
-// From 16 on a session that is ending has no role any more, and asking it again is an error: it is left alone as well.
-//
-// The postmaster reloads before it tells its children: every backend that began after this session has reloaded has the
-// new configuration, too. The first row is always there, for `loaded`.
-constexpr Statement ask_client_sessions{"pgrm_client_sessions", R"sql(
-SELECT NULL AS pid, NULL AS "user", NULL AS database, NULL AS application_name, NULL AS state, NULL AS superuser,
-       NULL AS asked_to_end, pg_conf_load_time()::text AS loaded
-UNION ALL
-SELECT a.pid, coalesce(a.usename, '') AS "user", coalesce(a.datname, '') AS database, a.application_name,
-       coalesce(a.state, a.backend_type) AS state, coalesce(r.rolsuper, false) AS superuser,
-       CASE WHEN a.pid <> ALL ($3::int[]) AND a.usesysid IS NOT NULL AND
-                 (NOT coalesce(r.rolsuper, false) OR
-                               (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
-            THEN pg_terminate_backend(a.pid) END, NULL
-  FROM pg_stat_activity AS a LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
- WHERE (a.backend_type = 'client backend' OR a.backend_type = 'walsender' AND a.datname IS NOT NULL
-        OR a.backend_type LIKE 'logical replication %worker')
-   AND a.application_name <> current_setting('application_name')
-   AND ($1 = 'whenever' OR $1 = 'before reload' AND a.backend_start < pg_conf_load_time() OR a.datname = ANY ($2::text[]))
-UNION ALL
-SELECT l.pid, '', d.datname, '', 'being let in', false, NULL, NULL
-  FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.objid
- WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.mode = 'RowExclusiveLock'
-   AND d.datname = ANY ($2::text[])
-   AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = l.pid)
- ORDER BY pid NULLS FIRST)sql"};
-// A role's setting in one database beats that of the role, and that one the database's: any of them tells the intent.
-constexpr Statement ask_writers{"pgrm_writers", R"sql(
-SELECT a.pid, a.usename AS "user", a.datname AS database, a.application_name, a.state,
-       coalesce(host(a.client_addr), 'a socket') AS address, extract(epoch FROM a.backend_start) AS since,
-       coalesce(a.query ~* '^\s*LISTEN\y', false) AS listens,
-       CASE WHEN $1::bool THEN pg_terminate_backend(a.pid) END AS asked_to_end
-  FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
- WHERE a.backend_type = 'client backend' AND a.application_name !~ '^pgrm-(agent|exporter)'
-   AND NOT r.rolsuper AND NOT pg_has_role(r.oid, 'pg_monitor', 'usage')
-   AND NOT EXISTS (SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS setting
-                    WHERE s.setrole IN (0, a.usesysid) AND s.setdatabase IN (0, a.datid)
-                      AND setting ~* '^default_transaction_read_only=(on|true|yes|1)$')
- ORDER BY a.backend_start, a.pid)sql"};
-// A transactional message writes WAL, and its commit flushes; no table is touched, so a read-only default does not
-// matter.
-constexpr Statement order_flush{"pgrm_flush", R"sql(
-SELECT set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'pgrm', '') AS at)sql"};
-// A message as large as this is built in the server's memory, and so are many of them one after the other.
-constexpr std::int64_t largest_message = 1 << 20;
-constexpr Statement order_fill{"pgrm_fill", R"sql(
-SELECT count(pg_logical_emit_message(false, 'pgrm', repeat('0', $2::int))) FROM generate_series(1, $1::int))sql"};
-constexpr Statement order_switch{"pgrm_switch", R"sql(
-SELECT CASE WHEN l.bytes > 0 AND l.bytes <= $1::int8 THEN pg_switch_wal() END AS at
-  FROM pg_size_bytes(current_setting('wal_segment_size')) AS segment (bytes),
-       LATERAL (SELECT mod(segment.bytes - mod(pg_current_wal_insert_lsn() - '0/0', segment.bytes), segment.bytes)) AS l (bytes))sql"};
 constexpr Statement ask_system_settings{"pgrm_system_settings", R"sql(
 SELECT name, reset_val AS value FROM pg_settings
  WHERE name = ANY ($1::text[]) AND sourcefile LIKE '%postgresql.auto.conf')sql"};
-constexpr Statement order_promote{"pgrm_promote", "SELECT pg_promote(wait => false) AS done"};
-// The key is "pgrmcut" as a number: one agent per cluster, whatever the application.
-constexpr Statement order_lock{"pgrm_lock", "SELECT pg_try_advisory_lock(x'7067726d637574'::bigint) AS held"};
-// "pgrmhld": its holder has the lock as well, and waits.
-constexpr Statement order_show_hold{"pgrm_show_hold", R"sql(
-SELECT CASE WHEN $1::bool THEN pg_try_advisory_lock(x'7067726d686c64'::bigint)
-            ELSE pg_advisory_unlock(x'7067726d686c64'::bigint) END AS done)sql"};
 constexpr Statement ask_lock_holder{"pgrm_lock_holder", R"sql(
 SELECT format('%s (pid %s, from %s, since %s)%s', a.application_name, a.pid, coalesce(host(a.client_addr), 'a socket'),
               to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
@@ -281,14 +219,8 @@ constexpr Statement ask_holds_lock{"pgrm_holds_lock", R"sql(
 SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid()
                   AND classid = (x'7067726d637574'::bigint >> 32)::int::oid
                   AND objid = (x'7067726d637574'::bigint & 4294967295)::oid) AS held)sql"};
-constexpr Statement order_end_predecessors{"pgrm_end_predecessors", R"sql(
-SELECT count(pg_terminate_backend(pid)) AS there FROM pg_stat_activity
- WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid() AND usename = current_user)sql"};
-constexpr Statement order_probe{"pgrm_probe", "INSERT INTO pgrm.cutover_probe (cutover) VALUES ($1)"};
 constexpr Statement ask_may_probe{"pgrm_may_probe", R"sql(
 SELECT coalesce(has_table_privilege(to_regclass('pgrm.cutover_probe'), 'INSERT'), false) AS may)sql"};
-constexpr Statement ask_probe{"pgrm_probe_present",
-                              "SELECT EXISTS (SELECT FROM pgrm.cutover_probe WHERE cutover = $1) AS present"};
 
 // The same text that postgresql/roles.sql asks before it grants anything.
 constexpr Statement ask_probe_table{"pgrm_probe_table", probe_table_sql};
@@ -301,11 +233,6 @@ constexpr Statement ask_replication_slot{"pgrm_replication_slot",
                                          "SELECT current_setting('primary_slot_name') AS name"};
 constexpr Statement ask_primary_conninfo{"pgrm_primary_conninfo",
                                          "SELECT current_setting('primary_conninfo') AS conninfo"};
-constexpr Statement order_create_slot{"pgrm_create_slot", R"sql(
-SELECT pg_create_physical_replication_slot($1, true)
- WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1))sql"};
-constexpr Statement order_drop_slot{"pgrm_drop_slot", R"sql(
-SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1)sql"};
 
 std::optional<Duration> seconds(const std::optional<double>& value) {
   if (!value) return std::nullopt;
@@ -336,27 +263,6 @@ std::vector<Subscription> subscriptions(const Value& json) {
   return result;
 }
 
-/// The first parameter of ask_client_sessions.
-std::string words_of(Began began) {
-  static constexpr std::array words{"whenever", "before reload", "in databases"};
-  return words[static_cast<std::size_t>(began)];
-}
-
-/// {"a","b"}: an array as one parameter.
-std::string array_of(const std::vector<std::string>& texts) {
-  std::string array = "{";
-  for (const std::string& text : texts) {
-    if (array.size() > 1) array += ',';
-    array += '"';
-    for (const char c : text) {
-      if (c == '"' || c == '\\') array += '\\';
-      array += c;
-    }
-    array += '"';
-  }
-  return array + "}";
-}
-
 Identity identity_from(const Rows& answer) {
   const auto row = answer.one();
   Identity identity{row.text("system_identifier").value_or(""), std::nullopt, row.boolean("in_recovery").value(),
@@ -379,7 +285,7 @@ class Budget {
 class ServerNode final : public Node {
  public:
   ServerNode(const Conninfo& server, NodeOptions options)
-      : session_(server, options.application_name),
+      : session_(server, options.application_name, options.told),
         observer_(options.observer_timeout ? Observer::For::watching : Observer::For::acting),
         options_(std::move(options)) {}
 
@@ -500,9 +406,9 @@ class ServerNode final : public Node {
   Identity identity(Duration deadline) override { return identity_from(ask(ask_identity, {}, deadline)); }
 
   std::future<Identity> fresh_identity(Duration deadline) override {
-    return std::async(std::launch::async, [server = session_.conninfo(), name = options_.application_name, deadline] {
+    return std::async(std::launch::async, [server = session_.conninfo(), options = options_, deadline] {
       const Budget budget(deadline);
-      Session session(server, name);
+      Session session(server, options.application_name, options.told);
       session.open(budget.left());
       return identity_from(session.execute(ask_identity, {}, budget.left()));
     });
@@ -545,16 +451,16 @@ class ServerNode final : public Node {
     const Budget budget(deadline);
     open(budget.left());
     for (const Statement* const statement :
-         {&ask_config_loaded, &order_config_reload, &order_flush, &order_switch, &order_promote}) {
+         {&ask_config_loaded, &orders::reload, &orders::flush, &orders::switch_wal, &orders::promote}) {
       session_.prepare(*statement, budget.left());
     }
     const Rows may = ask(ask_may_probe, {}, budget.left());
     // Only the application's database has the table.
     if (!may.one().boolean("may").value()) return;
-    session_.prepare(order_probe, budget.left());
+    session_.prepare(orders::probe, budget.left());
     // Planned as well: the first INSERT of a session spends most of its time on learning what the table is like.
-    session_.script(fmt::format("EXPLAIN EXECUTE {} ('')", order_probe.name), budget.left());
-    ask(ask_probe, {""}, budget.left());
+    session_.script(fmt::format("EXPLAIN EXECUTE {} ('')", orders::probe.name), budget.left());
+    ask(orders::probe_present, {""}, budget.left());
   }
 
   void alter_system(const Overrides& values, Duration deadline) override {
@@ -565,7 +471,7 @@ class ServerNode final : public Node {
   }
 
   Reload order_reload(Duration deadline) override {
-    return {ask(order_config_reload, {}, deadline).one().text("loaded").value_or("")};
+    return {ask(orders::reload, {}, deadline).one().text("loaded").value_or("")};
   }
 
   void await_reload(const Reload& ordered, Duration deadline) override {
@@ -583,7 +489,7 @@ class ServerNode final : public Node {
 
   std::future<void> allow_connections(const std::vector<std::string>& names, bool allow, Duration deadline) override {
     return std::async(std::launch::async, [this, names, allow, deadline] {
-      write_each(names, allowing, allow ? "true" : "false", deadline);
+      write_each(names, orders::allow_connections, allow, deadline);
     });
   }
 
@@ -592,8 +498,8 @@ class ServerNode final : public Node {
     const Budget budget(deadline);
     open(budget.left());
     try {
-      const auto orders = for_each(names, allowing, "false");
-      session_.script(fmt::format("BEGIN; {}; ROLLBACK", transaction_of(orders, budget.left())), budget.left());
+      session_.script(orders::and_back(for_each(names, orders::allow_connections, false), budget.left()),
+                      budget.left());
     } catch (const SqlError&) {
       session_.script("ROLLBACK", budget.left());
       throw;
@@ -603,13 +509,11 @@ class ServerNode final : public Node {
   void set_marker(const std::optional<std::string>& words, Duration deadline) override {
     const Budget budget(deadline);
     open(budget.left());
-    write({words ? "ALTER ROLE CURRENT_USER SET pgrm.cutover = " + session_.quote_literal(*words)
-                 : "ALTER ROLE CURRENT_USER RESET pgrm.cutover"},
-          budget.left());
+    write({orders::set_marker(literal(words))}, budget.left());
   }
 
   void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) override {
-    write_each(names, "ALTER SUBSCRIPTION {} {}", enable ? "ENABLE" : "DISABLE", deadline);
+    write_each(names, orders::enable_subscription, enable, deadline);
   }
 
   EndingSessions end_sessions(Began began, const std::vector<std::string>& in, const std::set<int>& asked,
@@ -620,12 +524,9 @@ class ServerNode final : public Node {
   EndingSessions reload_and_end_sessions(const std::vector<std::string>& in, Duration deadline) override {
     const Budget budget(deadline);
     open(budget.left());
-    session_.prepare(ask_client_sessions, budget.left());
-    // One message: the session itself reloads only after it.
-    return sessions(session_.script(
-        fmt::format("{}; EXECUTE {} ('{}', {}, '{{}}')", order_config_reload.sql, ask_client_sessions.name,
-                    words_of(Began::in_databases), session_.quote_literal(array_of(in))),
-        budget.left()));
+    session_.prepare(orders::client_sessions, budget.left());
+    return sessions(
+        session_.script(orders::reload_and_end_sessions(session_.quote_literal(orders::array_of(in))), budget.left()));
   }
 
   void checkpoint(Duration deadline) override {
@@ -633,17 +534,17 @@ class ServerNode final : public Node {
     session_.script("CHECKPOINT", deadline);
   }
 
-  void flush_wal(Duration deadline) override { ask(order_flush, {}, deadline); }
+  void flush_wal(Duration deadline) override { ask(orders::flush, {}, deadline); }
 
   void fill_wal(std::int64_t bytes, Duration deadline) override {
-    const std::int64_t whole = bytes / largest_message, rest = bytes % largest_message;
+    const std::int64_t whole = bytes / orders::largest_message, rest = bytes % orders::largest_message;
     const Budget budget(deadline);
-    if (whole > 0) ask(order_fill, {std::to_string(whole), std::to_string(largest_message)}, budget.left());
-    if (rest > 0) ask(order_fill, {"1", std::to_string(rest)}, budget.left());
+    if (whole > 0) ask(orders::fill, {std::to_string(whole), std::to_string(orders::largest_message)}, budget.left());
+    if (rest > 0) ask(orders::fill, {"1", std::to_string(rest)}, budget.left());
   }
 
   bool switch_wal(std::int64_t most, Duration deadline) override {
-    return ask(order_switch, {std::to_string(most)}, deadline).one().lsn("at").has_value();
+    return ask(orders::switch_wal, {std::to_string(most)}, deadline).one().lsn("at").has_value();
   }
 
   SystemSettings system_settings(const std::vector<std::string>& settings, Duration deadline) override {
@@ -667,22 +568,22 @@ class ServerNode final : public Node {
       session_.close();
       throw Error(ErrorCode::unreachable, describe() + " has ended the agent's session: nothing was ordered yet");
     }
-    return ask(order_promote, {}, deadline).one().boolean("done").value_or(false);
+    return ask(orders::promote, {}, deadline).one().boolean("done").value_or(false);
   }
 
-  bool try_lock(Duration deadline) override { return ask(order_lock, {}, deadline).one().boolean("held").value(); }
+  bool try_lock(Duration deadline) override { return ask(orders::lock, {}, deadline).one().boolean("held").value(); }
 
   bool holds_lock(Duration deadline) override {
     return session_.is_open() && ask(ask_holds_lock, {}, deadline).one().boolean("held").value();
   }
 
   void show_hold(bool holding, Duration deadline) override {
-    ask(order_show_hold, {std::string(holding ? "true" : "false")}, deadline);
+    ask(orders::show_hold, {std::string(holding ? "true" : "false")}, deadline);
   }
 
   void end_predecessors(Duration deadline) override {
     const Budget budget(deadline);
-    while (ask(order_end_predecessors, {}, budget.left()).one().integer("there") != 0) {
+    while (ask(orders::end_predecessors, {}, budget.left()).one().integer("there") != 0) {
       if (budget.over()) {
         throw Error(ErrorCode::timeout, "sessions of the agent that died are still there: " + describe(),
                     "select * from pg_stat_activity where application_name like 'pgrm-agent%'");
@@ -700,7 +601,7 @@ class ServerNode final : public Node {
     return std::async(std::launch::async, [this, cutover, deadline] {
       WriteProbe probe;
       try {
-        ask(order_probe, {cutover}, deadline);
+        ask(orders::probe, {cutover}, deadline);
         probe.accepted = true;
       } catch (const SqlError& refusal) {
         probe.read_only = refusal.code() == ErrorCode::read_only;
@@ -715,12 +616,9 @@ class ServerNode final : public Node {
     open(budget.left());
     WriteProbe probe;
     try {
-      session_.prepare(order_probe, budget.left());
-      session_.prepare(ask_probe, budget.left());
-      const std::string row = session_.quote_literal(cutover);
-      const Rows answer = session_.script(
-          fmt::format("BEGIN; EXECUTE {}({}); COMMIT; EXECUTE {}({})", order_probe.name, row, ask_probe.name, row),
-          budget.left());
+      session_.prepare(orders::probe, budget.left());
+      session_.prepare(orders::probe_present, budget.left());
+      const Rows answer = session_.script(orders::write_and_read(session_.quote_literal(cutover)), budget.left());
       probe.accepted = true;
       probe.reads_back = answer.one().boolean("present").value();
     } catch (const SqlError& refusal) {
@@ -732,8 +630,10 @@ class ServerNode final : public Node {
   }
 
   std::future<WriteProbe> attack(const Attack& how, Duration deadline) override {
-    return std::async(std::launch::async, [server = session_.conninfo(), name = options_.application_name, how,
-                                           deadline] { return attack_server(server, name, how, deadline); });
+    return std::async(std::launch::async, [server = session_.conninfo(), options = options_, how, deadline] {
+      if (options.told) std::ranges::for_each(orders::attack(how), options.told);
+      return attack_server(server, options.application_name, how, deadline);
+    });
   }
 
   bool may_write_probe(Duration deadline) override {
@@ -745,7 +645,7 @@ class ServerNode final : public Node {
   }
 
   std::vector<std::string> relation_names(const std::vector<std::string>& files, Duration deadline) override {
-    const Rows answer = ask(ask_relation_names, {array_of(files)}, deadline);
+    const Rows answer = ask(ask_relation_names, {orders::array_of(files)}, deadline);
     std::vector<std::string> found;
     for (std::size_t i = 0; i < answer.size(); ++i) found.push_back(answer[i].text("name").value_or(""));
     return found;
@@ -756,9 +656,9 @@ class ServerNode final : public Node {
   }
 
   bool create_slot(const std::string& name, Duration deadline) override {
-    return ask(order_create_slot, {name}, deadline).size() > 0;
+    return ask(orders::create_slot, {name}, deadline).size() > 0;
   }
-  void drop_slot(const std::string& name, Duration deadline) override { ask(order_drop_slot, {name}, deadline); }
+  void drop_slot(const std::string& name, Duration deadline) override { ask(orders::drop_slot, {name}, deadline); }
 
   void follow(const Conninfo& primary, Duration deadline) override {
     const Budget budget(deadline);
@@ -767,15 +667,14 @@ class ServerNode final : public Node {
                                     .with("hostaddr", "")
                                     .with("host", primary.host())
                                     .with("port", primary.port());
-    session_.script("ALTER SYSTEM SET primary_conninfo = " + session_.quote_literal(redirected.text().reveal()),
-                    budget.left());
+    alter_system("primary_conninfo", redirected.text().reveal(), budget.left());
     reload(budget.left());
   }
 
  private:
   /// `asked`: the array of those who have been asked to end already; nullopt: nobody is asked.
   EndingSessions sessions(Began began, const std::vector<std::string>& in, const Value& asked, Duration deadline) {
-    return sessions(ask(ask_client_sessions, {words_of(began), array_of(in), asked}, deadline));
+    return sessions(ask(orders::client_sessions, {orders::words_of(began), orders::array_of(in), asked}, deadline));
   }
 
   static EndingSessions sessions(const Rows& answer) {
@@ -790,7 +689,7 @@ class ServerNode final : public Node {
   }
 
   std::vector<Writer> writers(bool end, Duration deadline) {
-    const Rows answer = ask(ask_writers, {std::string(end ? "true" : "false")}, deadline);
+    const Rows answer = ask(orders::writers, {std::string(end ? "true" : "false")}, deadline);
     std::vector<Writer> writers;
     for (std::size_t i = 0; i < answer.size(); ++i) {
       const auto row = answer[i];
@@ -808,9 +707,12 @@ class ServerNode final : public Node {
 
   /// ALTER SYSTEM takes no parameters, and shares a message with nothing else.
   void alter_system(std::string_view setting, const std::optional<std::string>& value, Duration deadline) {
-    session_.script(value ? fmt::format("ALTER SYSTEM SET {} = {}", setting, session_.quote_literal(*value))
-                          : fmt::format("ALTER SYSTEM RESET {}", setting),
-                    deadline);
+    session_.script(orders::alter_system(setting, literal(value)), deadline);
+  }
+
+  /// REQUIRES: an open session.
+  std::optional<std::string> literal(const std::optional<std::string>& text) const {
+    return text ? std::optional(session_.quote_literal(*text)) : std::nullopt;
   }
 
   Traces traces(Duration deadline) {
@@ -847,38 +749,23 @@ class ServerNode final : public Node {
 
   /// REQUIRES: an open session.
   void write(const std::vector<std::string>& orders, Duration deadline) {
-    const Budget budget(deadline);
-    session_.script(transaction_of(orders, budget.left()), budget.left());
+    session_.script(orders::in_one_transaction(orders, deadline), deadline);
   }
 
+  using Order = std::string(std::string_view identifier, bool how);
+
   /// The same order for each name; nothing when there are none.
-  void write_each(const std::vector<std::string>& names, fmt::string_view pattern, std::string_view how,
-                  Duration deadline) {
+  void write_each(const std::vector<std::string>& names, Order order, bool how, Duration deadline) {
     if (names.empty()) return;
     const Budget budget(deadline);
     open(budget.left());
-    write(for_each(names, pattern, how), budget.left());
+    write(for_each(names, order, how), budget.left());
   }
 
-  /// In the one transaction that a message with several statements is. It writes behind a read-only default, and its
-  /// commit waits for no standby.
-  static std::string transaction_of(const std::vector<std::string>& orders, Duration deadline) {
-    // The server gives up before this side does: an order that waits for a lock must not be carried out later.
-    const auto patience =
-        std::max<std::int64_t>(1, std::chrono::duration_cast<std::chrono::milliseconds>(deadline).count() * 4 / 5);
-    return fmt::format(
-        "SET TRANSACTION READ WRITE; SET LOCAL synchronous_commit = local; SET LOCAL lock_timeout = {0}; "
-        "SET LOCAL statement_timeout = {0}; {1}",
-        patience, fmt::join(orders, "; "));
-  }
-
-  /// The same order for each name. REQUIRES: an open session.
-  std::vector<std::string> for_each(const std::vector<std::string>& names, fmt::string_view pattern,
-                                    std::string_view how) const {
+  /// REQUIRES: an open session.
+  std::vector<std::string> for_each(const std::vector<std::string>& names, Order order, bool how) const {
     std::vector<std::string> orders;
-    for (const std::string& name : names) {
-      orders.push_back(fmt::format(fmt::runtime(pattern), session_.quote_identifier(name), how));
-    }
+    for (const std::string& name : names) orders.push_back(order(session_.quote_identifier(name), how));
     return orders;
   }
 
@@ -893,8 +780,6 @@ class ServerNode final : public Node {
     }
     throw Error(ErrorCode::internal, "no row for this server version");
   }
-
-  static constexpr auto allowing = "ALTER DATABASE {} ALLOW_CONNECTIONS {}";
 
   Session session_;
   Observer observer_;

@@ -222,9 +222,10 @@ Rows::Row Rows::one() const {
 // ---- Session
 
 struct Session::State {
-  explicit State(Conninfo info) : server(std::move(info)) {}
+  State(Conninfo info, Told to_tell) : server(std::move(info)), told(std::move(to_tell)) {}
 
   Conninfo server;
+  Told told;
   SocketWatchdog watchdog;
   std::optional<pqxx::connection> connection;
   std::optional<pqxx::quiet_errorhandler> quiet;  // without it, libpqxx prints the server's notices to standard error
@@ -289,8 +290,8 @@ struct Session::State {
   }
 };
 
-Session::Session(Conninfo server, const std::string& application_name)
-    : state_(std::make_unique<State>(server.with("application_name", application_name))) {}
+Session::Session(Conninfo server, const std::string& application_name, Told told)
+    : state_(std::make_unique<State>(server.with("application_name", application_name), std::move(told))) {}
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
@@ -328,6 +329,7 @@ bool Session::closed_by_server() const {
 }
 
 Rows Session::execute(const Statement& statement, const Params& params, Duration deadline) {
+  if (state_->told) state_->told(statement.sql);
   const auto work = [&](pqxx::nontransaction& transaction) {
     state_->prepare(statement);
     return run(transaction, statement, params, state_->prepares);
@@ -349,6 +351,7 @@ void Session::prepare(const Statement& statement, Duration deadline) {
 }
 
 Rows Session::script(const std::string& sql, Duration deadline) {
+  if (state_->told) state_->told(sql);
   return state_->guarded(deadline, [&](pqxx::nontransaction& transaction) { return transaction.exec(sql); });
 }
 

@@ -15,6 +15,7 @@
 #include "core/base/error.h"
 #include "core/pg/conninfo.h"
 #include "core/pg/lsn.h"
+#include "core/pg/statement.h"
 
 namespace pgrm {
 
@@ -30,15 +31,6 @@ class SqlError : public Error {
   std::string sqlstate_;
 };
 
-/// SQL under a name that is unique in the program: prepared on its first use in each session, unless a pooler in
-/// between loses prepared statements; from the first that is lost on, that session sends texts.
-struct Statement {
-  const char* name;
-  const char* sql;
-};
-
-using Value = std::optional<std::string>;  // nullopt is SQL NULL
-using Params = std::vector<Value>;
 /// Takes one row for COPY: a text for each column (at least one), as PostgreSQL would print it; there is no way to say
 /// NULL.
 using PutRow = std::function<void(std::initializer_list<std::string_view>)>;
@@ -83,8 +75,8 @@ class Rows {
 /// seen.
 class Session {
  public:
-  /// Does not connect yet. `application_name` shows in pg_stat_activity.
-  Session(Conninfo server, const std::string& application_name);
+  /// Does not connect yet. `application_name` shows in pg_stat_activity. `told` may be empty.
+  Session(Conninfo server, const std::string& application_name, Told told = {});
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;

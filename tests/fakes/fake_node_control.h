@@ -20,6 +20,8 @@ class FakeNodeControl final : public NodeControl {
     return trouble.empty() ? "" : std::string(to_string(verb)) + ": " + trouble;
   }
 
+  std::string command_line(NodeVerb verb) const override { return std::string(to_string(verb)); }
+
   std::string carry_out(NodeVerb verb, Duration) override {
     orders.emplace_back(to_string(verb));
     const std::string call = "control." + orders.back();

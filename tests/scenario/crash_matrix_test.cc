@@ -112,7 +112,7 @@ class CrashMatrix : public testing::TestWithParam<Shape> {
   void recover_and_expect_settled(Rig& rig) const {
     if (rig.journal.empty()) {
       EXPECT_TRUE(rig.cluster.primary.writable());
-      EXPECT_THAT(rig.traffic->orders, IsEmpty());
+      EXPECT_THAT(rig.traffic->given, IsEmpty());
       return;
     }
     if (GetParam().restarts) {
@@ -322,7 +322,7 @@ void expect_as_promised(Rig& rig, const Outcome& outcome, bool old_is_gone) {
     case 3:
     case 4:
       EXPECT_TRUE(primary.writable() || old_is_gone);
-      EXPECT_THAT(rig.traffic->orders, IsEmpty());
+      EXPECT_THAT(rig.traffic->given, IsEmpty());
       EXPECT_THAT(rig.journal, IsEmpty());
       break;
     case 5:

@@ -68,6 +68,7 @@ class FakeTraffic final : public Traffic {
 
   std::string name() const override { return "fake"; }
   std::string problem() override { return trouble; }
+  std::vector<std::string> orders(TrafficCall) override { return {}; }
   void stop(Duration) override { order("stop", true); }
   void after_fence(Duration) override {
     if (on_fence) on_fence();
@@ -79,11 +80,11 @@ class FakeTraffic final : public Traffic {
   std::string trouble;
   std::string fails;  // the order that fails, after its effect
   std::function<void()> on_fence;
-  std::vector<std::string> orders;
+  std::vector<std::string> given;
 
  private:
   void order(const std::string& name, bool pause) {
-    orders.push_back(name);
+    given.push_back(name);
     paused = pause;
     if (fails == name) throw Error(ErrorCode::http_failed, "the application does not answer");
   }

@@ -17,6 +17,7 @@ list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/recovery_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/replica_settings_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/steps_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/plan/plan_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/traffic/file_swap_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/traffic/pgbouncer_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/metrics_test.cc

@@ -41,7 +41,7 @@ void expect_safe(Rig& rig, const Outcome& outcome, const std::string& when) {
     case 3:
     case 4:
       EXPECT_TRUE(old_writable);
-      EXPECT_THAT(rig.traffic->orders, IsEmpty());
+      EXPECT_THAT(rig.traffic->given, IsEmpty());
       EXPECT_THAT(rig.journal, IsEmpty());
       break;
     case 5:
@@ -71,7 +71,7 @@ TEST(Cutover, SwapsTheRolesAndProvesIt) {
   EXPECT_THAT(rig.cluster.primary.sessions, IsEmpty());
   EXPECT_THAT(rig.cluster.replica.rows, ElementsAre("20270115T080000Z-test"));
   EXPECT_THAT(rig.cluster.primary.rows, IsEmpty());
-  EXPECT_THAT(rig.traffic->orders, ElementsAre("stop", "resume_on_new"));
+  EXPECT_THAT(rig.traffic->given, ElementsAre("stop", "resume_on_new"));
   EXPECT_THAT(rig.warnings, IsEmpty());
   expect_safe(rig, outcome, "nothing went wrong");
 }
@@ -102,7 +102,7 @@ TEST(DryRun, GivesNoOrderToAnybody) {
   EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
   EXPECT_EQ(outcome.steps.size(), steps().size());
   for (const std::string& call : rig.cluster.calls) EXPECT_FALSE(is_order(call)) << call;
-  EXPECT_THAT(rig.traffic->orders, IsEmpty());
+  EXPECT_THAT(rig.traffic->given, IsEmpty());
   EXPECT_THAT(rig.journal, IsEmpty());
 }
 
@@ -171,7 +171,7 @@ TEST(Cutover, UndoesWhenTheReplicaDiesBehindTheFence) {
   rig.traffic->on_fence = [&] { rig.cluster.replica.up = false; };
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 5);
-  EXPECT_THAT(rig.traffic->orders, ElementsAre("stop", "resume_on_old"));
+  EXPECT_THAT(rig.traffic->given, ElementsAre("stop", "resume_on_old"));
   expect_safe(rig, outcome, "replica died behind the fence");
 }
 
@@ -258,7 +258,7 @@ TEST(Cutover, TriesAgainWhenThePauseWasTooLong) {
   };
   EXPECT_EQ(rig.run().exit_code, 0);
   EXPECT_EQ(fences, 3);
-  EXPECT_THAT(rig.traffic->orders,
+  EXPECT_THAT(rig.traffic->given,
               ElementsAre("stop", "resume_on_old", "stop", "resume_on_old", "stop", "resume_on_new"));
   EXPECT_FALSE(rig.cluster.ever_two_writable);
 }
@@ -295,7 +295,7 @@ TEST(Cutover, WaitsForAMomentWithoutAnOldTransaction) {
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 4);
   EXPECT_THAT(outcome.message, HasSubstr("1 min 0 s"));
-  EXPECT_THAT(rig.traffic->orders, IsEmpty());
+  EXPECT_THAT(rig.traffic->given, IsEmpty());
   EXPECT_TRUE(rig.cluster.primary.writable());
   EXPECT_EQ(rig.cluster.primary.written, Overrides());
 }
@@ -306,7 +306,7 @@ TEST(Cutover, DoesNotStopWritesWhileALockWouldHoldUpTheFence) {
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 4);
   EXPECT_THAT(outcome.message, HasSubstr("could not be closed now: canceling statement due to lock timeout"));
-  EXPECT_THAT(rig.traffic->orders, IsEmpty());
+  EXPECT_THAT(rig.traffic->given, IsEmpty());
   EXPECT_EQ(rig.cluster.primary.written, Overrides());
 }
 
@@ -322,7 +322,7 @@ TEST(Cutover, DoesNotStopWritesForAReplicaThatIsFarBehind) {
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 4);
   EXPECT_THAT(outcome.message, HasSubstr("to catch up"));
-  EXPECT_THAT(rig.traffic->orders, IsEmpty());
+  EXPECT_THAT(rig.traffic->given, IsEmpty());
 }
 
 TEST(Cutover, SaysSoWhenTheOldPrimaryIsWrittenToAfterThePromotion) {
@@ -421,7 +421,7 @@ TEST(Rehearsal, IsNoneWhenTheOldPrimaryIsGoneInTheEnd) {
   Rig rig;
   rig.options.rehearsal = true;
   rig.cluster.before = [&](const std::string& call) {
-    const bool undone = std::ranges::find(rig.traffic->orders, "resume_on_old") != rig.traffic->orders.end();
+    const bool undone = std::ranges::find(rig.traffic->given, "resume_on_old") != rig.traffic->given.end();
     if (undone && call == "primary.fresh_identity") rig.cluster.primary.up = false;
   };
   const Outcome outcome = rig.run();

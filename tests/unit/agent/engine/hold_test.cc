@@ -56,7 +56,7 @@ TEST(Hold, LeavesNoTraceWhenItIsInterrupted) {
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_THAT(rig.journal, IsEmpty());
-  EXPECT_THAT(rig.traffic->orders, IsEmpty());
+  EXPECT_THAT(rig.traffic->given, IsEmpty());
   EXPECT_TRUE(rig.cluster.primary.writable());
 }
 
