@@ -14,7 +14,11 @@
 namespace pgrm::agent {
 namespace {
 
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
+using testing::IsEmpty;
 
 ErrorCode code_of(const std::function<void()>& action) {
   try {
@@ -96,6 +100,15 @@ TEST_F(Hooks, RunInTheirOrderWithTheirEnvironment) {
   EXPECT_EQ(text,
             "pre_fence id old:1 new:2 db\npost_fence id old:1 new:2 db\n"
             "post_promote id old:1 new:2 db\non_undo id old:1 new:2 db\n");
+}
+
+TEST_F(Hooks, TheirOrdersAreSaidBeforehand) {
+  write("pre_fence", "exit 1", true);
+  const auto traffic = hooks();
+  EXPECT_THAT(traffic->orders(TrafficCall::stop),
+              ElementsAre(AllOf(HasSubstr("PGRM_HOOK=pre_fence "), HasSubstr("PGRM_OLD_PRIMARY=old:1 "),
+                                EndsWith(directory_ + "/pre_fence"))));
+  EXPECT_THAT(traffic->orders(TrafficCall::resume_on_new), IsEmpty());
 }
 
 TEST_F(Hooks, OneThatWasNeverThereIsSkipped) { hooks()->stop(std::chrono::seconds(1)); }
