@@ -29,6 +29,7 @@ constexpr auto examples = R"(  {0} preflight                      is everything 
   {0} recover                        go back or forward, whichever is safe
   {0} recover --traffic none         the same, without the driver that cannot be reached
   {0} guard --watch                  a service that recovers by itself
+  {0} compare                        is the application better off on the new primary?
   {0} report                         how the last cutover went
 )";
 
@@ -57,13 +58,15 @@ int main(int argc, char** argv) {
   CLI::App* const on_guard = command("guard", "A service that ends what an agent that died has begun: guard --watch");
   CLI::App* const on_rejoin = command("rejoin", "Make the old primary a standby of the new one");
   CLI::App* const on_diverged = command("diverged", "List what the old primary has committed and the new one lacks");
+  CLI::App* const on_compare =
+      command("compare", "Compare what the application does before the last cutover with what it does since");
   CLI::App* const on_report = command("report", "Show the last cutover's report");
   CLI::App* const on_explain = command("explain", "Print the tables of checks, steps, exit codes and metrics");
   on_status->add_flag("--watch", arguments.watch, "go on looking: a live view, or one line a time in a pipe");
   line.add_settings(*on_status, {"MONITORING_INTERVAL"});
   on_guard->add_flag("--watch", arguments.watch, "go on watching STATE_DIR until it is stopped")->required();
   for (CLI::App* const printing : {on_preflight, on_status, on_warm, on_plan, on_cutover, on_recover, on_rejoin,
-                                   on_diverged, on_report, on_explain}) {
+                                   on_diverged, on_compare, on_report, on_explain}) {
     printing->add_flag("--json", arguments.json, "print JSON instead of a table");
   }
   on_plan->add_flag("--html", arguments.html, "print a page for a browser");
@@ -95,7 +98,12 @@ int main(int argc, char** argv) {
   on_rejoin->add_flag("--discard-diverged", arguments.discard_diverged,
                       "throw away what the old primary has committed and the new one lacks");
   on_cutover->add_flag("--all", arguments.all, "when refused, print the checks that passed too");
-  line.add_settings(*on_cutover, {"AGENT_LISTEN", "AGENT_WEB_CONFIG"});
+  line.add_settings(*on_cutover, {"AGENT_LISTEN", "AGENT_WEB_CONFIG", "WATCH_AFTER"});
+  on_compare->add_flag("--begin", arguments.begin,
+                       "take the look at the primary with which the window before the next cutover begins");
+  on_compare->add_option("--over", arguments.over, "look at the new primary now, and again so many seconds later")
+      ->check(CLI::Range(1.0, 86400.0))
+      ->option_text("SECONDS");
   bool abort = false;
   bool complete = false;
   CLI::Option* const go_back = on_recover->add_flag("--abort", abort, "go back to the old primary if not promoted");
@@ -116,6 +124,7 @@ int main(int argc, char** argv) {
     if (on_plan->parsed()) return agent::plan(settings, arguments, signals.token());
     if (on_warm->parsed()) return agent::warm(settings, arguments, signals.token());
     if (arguments.guard_pipe || on_guard->parsed()) return agent::guard(settings, arguments, signals.token(), log_to);
+    if (on_compare->parsed()) return agent::compare(settings, arguments, signals.token());
     if (on_cutover->parsed()) return agent::cutover(settings, arguments, signals.token(), log_to);
     if (on_recover->parsed()) return agent::recover(settings, arguments, signals.token(), log_to);
     if (on_rejoin->parsed()) return agent::rejoin(settings, arguments, signals.token(), log_to);

@@ -312,6 +312,7 @@ Options options_from(const Settings& settings) {
   options.required_checks = static_cast<int>(settings.integer("REQUIRED_SYNC_CHECKS", 1, 1000));
   options.sync_timeout = settings.seconds("SYNC_TIMEOUT", 0, 86400);
   options.warm_rate = settings.number("WARM_RATE", 0, 1e6);
+  options.watch_after = settings.seconds("WATCH_AFTER", 0, 86400);
   options.state_dir = state_dir_from(settings);
   options.listen = settings.optional_text("AGENT_LISTEN").value_or("");
   options.web_config = settings.optional_text("AGENT_WEB_CONFIG").value_or("");

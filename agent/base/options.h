@@ -42,6 +42,7 @@ struct Options {
   bool rehearsal = false;    // everything before the promotion for real, and then back
   bool warm = false;         // the future primary's buffers are filled first
   double warm_rate = 0;      // megabytes per second at most; 0: as replay allows
+  Duration watch_after{};    // when the cutover is done; 0: not
   std::string exporter_url;
   http::Access exporter_access;
   std::string state_dir;   // absolute

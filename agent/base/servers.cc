@@ -49,13 +49,16 @@ Servers make_servers(const Pair& pair, const std::string& token, const std::vect
     const NodeOptions options = options_for(server);
     NodeOptions watching = options;
     watching.observer_timeout = warm_statement_timeout;
+    NodeOptions counting = options;
+    counting.observer_timeout = workload_statement_timeout;
     return Server{admin(server), make_server_node(server, options),
                   [server, options](const std::vector<std::string>& databases, Duration deadline) {
                     return ask_each(server, options, databases, deadline);
                   },
                   [server, watching](const std::string& database) {
                     return make_buffers(server.with("dbname", database), watching);
-                  }};
+                  },
+                  [server, counting] { return make_workload_observer(server, counting); }};
   };
   Servers servers{both(pair.primary), both(pair.replica), admin(pair.primary)};
   for (const Conninfo& sibling : siblings) {

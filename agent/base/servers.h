@@ -9,11 +9,15 @@
 #include "agent/base/options.h"
 #include "core/pg/buffers.h"
 #include "core/pg/node.h"
+#include "core/pg/workload.h"
 
 namespace pgrm::agent {
 
 /// What a look at a large cache, or one piece of loading it, may take.
 inline constexpr Duration warm_statement_timeout = std::chrono::minutes(1);
+
+/// What a look at all statements may take.
+inline constexpr Duration workload_statement_timeout = std::chrono::seconds(5);
 
 /// What one database says of itself.
 struct DatabaseAnswer {
@@ -28,6 +32,7 @@ struct Server {
   std::function<std::vector<DatabaseAnswer>(const std::vector<std::string>& databases, Duration deadline)>
       ask_databases{};
   std::function<std::unique_ptr<Buffers>(const std::string& database)> buffers{};  // its cache, seen from there
+  std::function<std::unique_ptr<WorkloadObserver>()> workload{};  // application database: what the application does
 };
 
 /// `primary` is the old primary and `replica` the new one, before and after the promotion.

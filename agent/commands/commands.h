@@ -22,6 +22,7 @@ struct Arguments {
   bool watch = false;
   bool rehearse = false;
   bool warm = false;
+  bool begin = false;  // of a comparison
   bool switch_back = false;
   bool ha_manager_paused = false;
   bool lose_logical_slots = false;
@@ -29,6 +30,7 @@ struct Arguments {
   bool guarded = true;
   std::optional<std::string> hold;  // a file that holds the cutover while it is there; "": until Enter
   Decision decision = Decision::by_looking;
+  std::optional<double> over;             // seconds that a comparison looks at the new primary from now on
   std::optional<int> guard_pipe;          // given to the guard by the agent that starts it
   std::vector<std::string> command_line;  // without the program's name: the guard is started with the same
 };
@@ -45,6 +47,9 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
 int warm(const Settings& settings, const Arguments& arguments, std::stop_token stop);
 /// Prints what a cutover is going to order, to whom.
 int plan(const Settings& settings, const Arguments& arguments, std::stop_token stop);
+/// Compares the application's life before the last cutover with the one since; with arguments.begin it only takes the
+/// look with which the next one begins.
+int compare(const Settings& settings, const Arguments& arguments, const std::stop_token& stop);
 int cutover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 int recover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 /// With arguments.guard_pipe the guard of the agent that has started this process, see engine/guard.h. With

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 #include <poll.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -8,6 +9,8 @@
 
 #include "agent/base/state_dir.h"
 #include "agent/commands/invocation.h"
+#include "agent/compare/watch.h"
+#include "agent/engine/acts.h"
 #include "agent/engine/guard.h"
 #include "agent/engine/kill_point.h"
 #include "agent/view/live_view.h"
@@ -15,6 +18,7 @@
 #include "agent/view/pair_watch.h"
 #include "agent/view/screen.h"
 #include "core/base/error.h"
+#include "core/base/json_text.h"
 
 namespace pgrm::agent {
 namespace {
@@ -60,6 +64,65 @@ std::function<std::string()> held_by(const std::string& file) {
   };
 }
 
+/// The look of `agent compare --begin`, when there is one.
+std::optional<WorkloadLook> look_of_before(const std::string& state_dir) {
+  const std::string path = state_dir + "/" + workload_file;
+  if (!fs::exists(path)) return std::nullopt;
+  try {
+    return record_from_json(nlohmann::json::parse(read_file(path))).begin;
+  } catch (const std::exception& failure) {
+    spdlog::warn("{} makes no sense: {}", path, failure.what());
+    return std::nullopt;
+  }
+}
+
+/// For `agent compare`, at any later time. Nothing else depends on it.
+void keep_workload(Cutover& run, const std::string& directory) {
+  try {
+    write_file(directory + "/" + workload_file, json_text(to_json(run.workload)) + "\n");
+  } catch (const Error& error) {
+    run.warnings.push_back(fmt::format("agent compare will not know what was before: {}", error.what()));
+  }
+}
+
+/// The new primary is looked at: here its window begins.
+void begin_after(Cutover& run, const std::string& directory) {
+  look_at_opened(run);
+  keep_workload(run, directory);
+  std::error_code none;  // or it was never there
+  fs::remove(run.options.state_dir + "/" + workload_file, none);
+}
+
+/// How the application fares on the new primary. The cutover is done, whatever is seen.
+void watch_new_primary(Invocation& invocation, Cutover& run) {
+  Progress& progress = invocation.progress;
+  const bool terminal = isatty(STDOUT_FILENO) != 0;
+  Mono told{};
+  progress.begins(watch_phase, "how the application fares on the new primary", watch_phase);
+  const Mono began = run.clock.now();
+  const WatchedSoFar seen = watch_after({.new_primary = run.servers.replica,
+                                         .options = run.options,
+                                         .clock = run.clock,
+                                         .stop = run.stop,
+                                         .tells =
+                                             [&](const std::string& line) {
+                                               // In a pipe each is a line of its own.
+                                               if (!terminal && run.clock.now() - told < std::chrono::seconds(10))
+                                                 return;
+                                               told = run.clock.now();
+                                               progress.waits(line);
+                                             },
+                                         .shows = [&](const WatchedSoFar& so_far) { progress.watched(so_far); }},
+                                        run.workload);
+  progress.watched(seen);
+  progress.ends("done", run.clock.now() - began, seen.comparison.line);
+  for (const std::string& note : seen.comparison.notes) progress.says("           " + note);
+  progress.says("  " + seen.back.text());
+  progress.concluded(0);
+  run.comparison = seen.comparison;
+  run.way_back = seen.back.text();
+}
+
 int look_only(Invocation& invocation, Cutover& run, std::optional<LiveView>& view, const Arguments& arguments) {
   const Outcome outcome = dry_run(run);
   if (outcome.exit_code == 0) run.prediction = try_predict(run);
@@ -101,7 +164,10 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   run.on_step = [&](const Step& step) {
     if (guard) guard->expects(step.patience == nullptr ? std::nullopt : std::optional(step.patience(options)));
   };
-  const PairWatch watch(
+  run.workload.begin = look_of_before(options.state_dir);
+  run.on_workload = [&] { keep_workload(run, directory); };
+  std::optional<PairWatch> watch;
+  watch.emplace(
       options, invocation.id, look_interval, [&] { return on_critical_path(invocation.progress.standing()); },
       invocation.progress.lag(), pgrm::system_clock());
   const std::string title = fmt::format(
@@ -109,7 +175,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
       options.pair.primary.address(), options.pair.replica.address());
   std::optional<LiveView> view;
   if (!arguments.json && Style::of_terminal().width > 0 && isatty(STDOUT_FILENO) != 0) {
-    view.emplace(std::cout, title, invocation.progress, watch, pgrm::system_clock());
+    view.emplace(std::cout, title, invocation.progress, *watch, pgrm::system_clock());
   } else {
     invocation.progress.says(title);
   }
@@ -126,11 +192,23 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   } else if (guard) {
     guard->dismiss();
   }
-  const int exit_code = conclude(run, outcome, arguments, directory);
+  if (outcome.promoted) begin_after(run, directory);
   // Nobody has to wait for what follows, least of all the guard.
-  lock.reset();
-  invocation.servers.lock->disconnect();
-  guard.reset();
+  const auto let_go = [&] {
+    lock.reset();
+    invocation.servers.lock->disconnect();
+    guard.reset();
+    watch.reset();
+  };
+  std::function<void()> then;
+  if (outcome.promoted && outcome.exit_code == 0 && options.watch_after > Duration::zero()) {
+    then = [&] {
+      let_go();
+      watch_new_primary(invocation, run);
+    };
+  }
+  const int exit_code = conclude(run, outcome, arguments, directory, then);
+  let_go();
   if (metrics) metrics->await_last_scrape(last_scrape_patience, run.stop);
   return exit_code;
 }

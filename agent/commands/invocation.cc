@@ -54,7 +54,25 @@ nlohmann::json ask_client_gap(const Options& options) {
   return gap;
 }
 
+/// Returns where the page lies; empty: there is none, or it could not be written, which is a warning.
+std::string try_to_write_report(Cutover& run, const std::string& directory, const nlohmann::json& report) {
+  if (directory.empty()) return {};
+  try {
+    return write_report(directory, report);
+  } catch (const Error& error) {
+    run.warnings.push_back(fmt::format("there is no report: {}", error.what()));
+    return {};
+  }
+}
+
 }  // namespace
+
+std::string write_report(const std::string& directory, const nlohmann::json& report) {
+  write_file(directory + "/report.json", json_text(report, 2) + "\n");
+  std::string page = directory + "/report.html";
+  write_file(page, report_page(report));
+  return page;
+}
 
 Invocation::Invocation(Options asked, const Arguments& arguments, std::string cutover_id)
     : options(std::move(asked)),
@@ -96,28 +114,20 @@ void confirm(const Options& options, const std::string& what, const std::stop_to
   if (read_answer(stop) != name) throw Error(ErrorCode::usage, "not confirmed, nothing was changed");
 }
 
-int conclude(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory) {
+int conclude(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory,
+             const std::function<void()>& watch) {
   const nlohmann::json gap = outcome.promoted ? ask_client_gap(run.options) : nlohmann::json();
-  std::string path;
-  if (!directory.empty()) {
-    try {
-      path = directory + "/report.json";
-      const nlohmann::json written = make_report(run, outcome, arguments.dry_run, gap);
-      write_file(path, json_text(written, 2) + "\n");
-      path = directory + "/report.html";
-      write_file(path, report_page(written));
-    } catch (const Error& error) {
-      run.warnings.push_back(fmt::format("there is no report: {}", error.what()));
-      path.clear();
-    }
-  }
-  const nlohmann::json report = make_report(run, outcome, arguments.dry_run, gap);
-  if (arguments.json) {
-    std::cout << json_text(report, 2) << '\n';
-  } else {
+  const auto report = [&] { return make_report(run, outcome, arguments.dry_run, gap); };
+  const std::string path = try_to_write_report(run, directory, report());
+  if (!arguments.json) {
     if (!passed(run.findings)) print_findings(std::cout, run.findings, arguments.all);
-    print_summary(std::cout, report, path);
+    print_summary(std::cout, report(), path);
   }
+  if (watch) {
+    watch();
+    try_to_write_report(run, directory, report());
+  }
+  if (arguments.json) std::cout << json_text(report(), 2) << '\n';
   return outcome.exit_code;
 }
 

@@ -2,6 +2,7 @@
 // report.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -36,8 +37,13 @@ TrafficContext traffic_context(const Options& options, const std::string& cutove
 void confirm(const Options& options, const std::string& what, const std::stop_token& stop);
 
 /// Writes and prints the report, and returns the exit code. Never throws Error: the outcome is what it is, whether it
-/// can be written down or not.
-int conclude(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory);
+/// can be written down or not. `watch`: what follows, and adds to the report, which is then written once more; empty:
+/// nothing.
+int conclude(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory,
+             const std::function<void()>& watch = {});
+
+/// report.json and report.html. Returns where the page lies. Throws Error(file_failed).
+std::string write_report(const std::string& directory, const nlohmann::json& report);
 
 /// What a journal is about: the pair, by cluster and addresses.
 nlohmann::json about(const Cutover& run);

@@ -31,6 +31,11 @@ std::string run_warm(Cutover& cutover);
 /// What changed since; a part of the evidence of `prepare`, empty when nothing is to be warmed. Never throws Error.
 std::string warm_again(Cutover& cutover);
 
+// comparing.cc: looks for the comparison. They never throw Error, and none is taken while writes are stopped.
+void look_at_begin(Cutover& cutover);
+void look_at_end(Cutover& cutover);
+void look_at_opened(Cutover& cutover);
+
 // stopping.cc
 std::string look_arm_fence(Cutover& cutover);
 nlohmann::json before_arm_fence(Cutover& cutover);

@@ -11,6 +11,7 @@
 #include "agent/base/options.h"
 #include "agent/base/servers.h"
 #include "agent/checks/checks.h"
+#include "agent/compare/record.h"
 #include "agent/demote/node_control.h"
 #include "agent/engine/prediction.h"
 #include "agent/engine/progress.h"
@@ -59,6 +60,7 @@ struct Known {
   bool released = false;       // nothing holds the cutover any more
   bool recovering = false;     // goes on with what an agent that died has begun
   bool old_is_gone = false;    // a person has said so, and the replica proves that nothing is missing
+  WorkloadRecord workload{};   // looks at what the application does, for the comparison
 };
 
 /// One try of a cutover whose pause was too long.
@@ -78,7 +80,10 @@ struct Told {
   std::string still_paused{};                  // drivers that do not let the application go on
   std::vector<Attempt> attempts{};             // that were undone and followed by another
   std::optional<Situation> situation{};        // the last look at both servers
+  std::optional<Comparison> comparison{};      // of the application's life before and after
+  std::string way_back{};                      // what to type to switch back without loss; empty: not looked for
   std::function<void(const Step&)> on_step{};  // before a step acts; may be empty
+  std::function<void()> on_workload{};         // the looks at the old primary are taken; may be empty
   /// Writes down that somebody else has promoted the replica. Empty without a journal, and after our own promotion.
   std::function<void()> on_seen_promoted{};
 };

@@ -146,6 +146,11 @@ void Progress::left_behind(const std::vector<Writer>& sessions) {
   standing_.left_behind = sessions;
 }
 
+void Progress::watched(const WatchedSoFar& so_far) {
+  const std::scoped_lock lock(mutex_);
+  standing_.watched = so_far;
+}
+
 void Progress::concluded(int exit_code) {
   const std::scoped_lock lock(mutex_);
   standing_.phase = exit_code == 0 ? "done" : "failed";

@@ -10,10 +10,14 @@
 #include <vector>
 
 #include "agent/checks/checks.h"
+#include "agent/compare/watch.h"
 #include "core/base/clock.h"
 #include "core/pg/node.h"
 
 namespace pgrm::agent {
+
+/// After the last step, with --watch-after: it is no step, and changes nothing.
+inline constexpr std::string_view watch_phase = "watch";
 
 /// A step that has begun, in the order of beginning; one that is undone stands there a second time.
 struct StepStanding {
@@ -41,7 +45,7 @@ class LagHistory {
 };
 
 struct Standing {
-  std::string phase;  // a step's name, "undo", "done" or "failed"; empty before the first step
+  std::string phase;  // a step's name, "undo", "watch", "done" or "failed"; empty before the first step
   WallTime phase_since{};
   WallTime began{};
   Mono began_mono{};
@@ -49,8 +53,9 @@ struct Standing {
   std::vector<Finding> findings;                       // empty before the preflight has judged
   std::optional<Mono> writes_stopped, writes_resumed;  // by the agent
   bool promoted = false;
-  std::vector<Writer> left_behind;  // on the old primary, in the end
-  std::optional<int> exit_code;     // once it has ended
+  std::vector<Writer> left_behind;      // on the old primary, in the end
+  std::optional<int> exit_code;         // once it has ended
+  std::optional<WatchedSoFar> watched;  // on the new primary, with --watch-after
 };
 
 /// Prints one line a step to `out`; on a terminal the running step's line is alive and shows what is waited for. Silent
@@ -72,6 +77,7 @@ class Progress {
   void writes(std::optional<Mono> stopped, std::optional<Mono> resumed);
   void promoted();
   void left_behind(const std::vector<Writer>& sessions);
+  void watched(const WatchedSoFar& so_far);
   LagHistory& lag() { return lag_; }
   void concluded(int exit_code);
 

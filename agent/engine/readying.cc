@@ -25,6 +25,7 @@ std::string run_preflight(Cutover& cutover) {
   cutover.old_timeline = facts.sample.primary.state->timeline.value();
   cutover.wal_segment = segment_to_align(facts);
   cutover.replica_settings = settings_for_promotion(facts);
+  look_at_begin(cutover);
   return sum_up(cutover.findings);
 }
 
@@ -279,6 +280,7 @@ static void wait_for_transactions(Cutover& cutover) {
 std::string run_moment(Cutover& cutover) {
   // A new agent finds writes stopped: whatever it waits for, the application waits as well.
   if (cutover.recovering) return "not waited for";
+  look_at_end(cutover);
   std::string why;
   const auto now = [&] {
     require_window(cutover);

@@ -29,7 +29,7 @@ void fill_phase(MetricFamily& family, const View& view) {
     metrics::add(family, {{"phase", std::string(phase)}}, view.standing.phase == phase ? 1 : 0);
   };
   for (const Step& step : steps()) add(step.name);
-  for (const std::string_view other : {"undo", "done", "failed"}) add(other);
+  for (const std::string_view other : {"undo", "watch", "done", "failed"}) add(other);
 }
 
 void fill_phase_start(MetricFamily& family, const View& view) {
@@ -90,6 +90,39 @@ void fill_left_behind(MetricFamily& family, const View& view) {
   for (const auto& [labels, count] : sessions) metrics::add(family, labels, count);
 }
 
+/// Both windows of a figure of the comparison, in base units.
+void fill_figure(MetricFamily& family, const View& view, std::string_view key, double unit) {
+  if (!view.standing.watched) return;
+  const Measure* const figure = view.standing.watched->comparison.measure(key);
+  if (figure == nullptr) return;
+  if (figure->before) metrics::add(family, {{"window", "before"}}, *figure->before * unit);
+  if (figure->after) metrics::add(family, {{"window", "after"}}, *figure->after * unit);
+}
+
+void fill_transactions(MetricFamily& family, const View& view) { fill_figure(family, view, "transactions", 1); }
+void fill_rolled_back(MetricFamily& family, const View& view) { fill_figure(family, view, "rolled_back", 0.01); }
+void fill_statement(MetricFamily& family, const View& view) { fill_figure(family, view, "same_statements", 0.001); }
+void fill_active(MetricFamily& family, const View& view) { fill_figure(family, view, "active", 0.001); }
+void fill_connections(MetricFamily& family, const View& view) { fill_figure(family, view, "connections", 1); }
+
+void fill_verdict(MetricFamily& family, const View& view) {
+  if (!view.standing.watched) return;
+  for (const Judgement one : {Judgement::better, Judgement::same, Judgement::worse, Judgement::unknown}) {
+    metrics::add(family, {{"verdict", std::string(to_string(one))}},
+                 view.standing.watched->comparison.overall == one ? 1 : 0);
+  }
+}
+
+void fill_old_follows(MetricFamily& family, const View& view) {
+  if (view.standing.watched) metrics::add(family, {}, view.standing.watched->back.streams ? 1 : 0);
+}
+
+void fill_old_behind(MetricFamily& family, const View& view) {
+  if (view.standing.watched && view.standing.watched->back.behind) {
+    metrics::add(family, {}, static_cast<double>(*view.standing.watched->back.behind));
+  }
+}
+
 void fill_build(MetricFamily& family, const View&) { metrics::add(family, {{"version", PGRM_VERSION}}, 1); }
 
 struct Row {
@@ -102,7 +135,8 @@ constexpr std::array table{
     Row{"pgrm_cutover_build_info", "version", "Version of the agent, always 1", fill_build},
     Row{"pgrm_cutover_start_timestamp_seconds", "", "When this cutover was begun", fill_start},
     Row{"pgrm_cutover_phase", "phase",
-        "Where the cutover is, 1 for one of them: a step of the table of steps, or undo, done, failed", fill_phase},
+        "Where the cutover is, 1 for one of them: a step of the table of steps, or undo, watch, done, failed",
+        fill_phase},
     Row{"pgrm_cutover_phase_start_timestamp_seconds", "", "When the present phase began", fill_phase_start},
     Row{"pgrm_cutover_step_duration_seconds", "step",
         "How long the step took, or has been running; none for a step that has not begun or was only looked at",
@@ -115,6 +149,21 @@ constexpr std::array table{
     Row{"pgrm_cutover_left_behind_sessions", "application_name, user, address",
         "Sessions on the old primary in the end that may want to write", fill_left_behind},
     Row{"pgrm_cutover_exit_code", "", "Exit code of the agent, once it is certain", fill_exit_code},
+    Row{"pgrm_cutover_watch_verdict", "verdict",
+        "With --watch-after: how the application fares on the new primary, 1 for one of them", fill_verdict},
+    Row{"pgrm_cutover_watch_transactions_per_second", "window",
+        "Transactions of the application's database by the second, before the cutover and after", fill_transactions},
+    Row{"pgrm_cutover_watch_rolled_back_ratio", "window", "The part of them that was rolled back", fill_rolled_back},
+    Row{"pgrm_cutover_watch_statement_seconds", "window",
+        "Mean time of a call of the statements of both windows; none without pg_stat_statements", fill_statement},
+    Row{"pgrm_cutover_watch_transaction_active_seconds", "window",
+        "Mean time that a transaction kept its server busy (14+)", fill_active},
+    Row{"pgrm_cutover_watch_connections", "window", "Connections of the application, in the end of the window",
+        fill_connections},
+    Row{"pgrm_cutover_watch_old_primary_follows", "",
+        "Whether the old primary streams from the new one, so that one can switch back without loss", fill_old_follows},
+    Row{"pgrm_cutover_watch_old_primary_behind_bytes", "", "Bytes that it has not replayed; none when it does not",
+        fill_old_behind},
 };
 
 class Page final : public prometheus::Collectable {
@@ -155,7 +204,7 @@ struct MetricsServer::State {
     const Standing standing = progress.standing();
     const Page page(standing, clock.now());
     http::Response response = metrics::response({&page});
-    if (standing.exit_code) end_scraped = true;
+    if (standing.exit_code && standing.phase != watch_phase) end_scraped = true;
     return response;
   }
 

@@ -19,6 +19,7 @@ namespace {
 nlohmann::json steps_to_json(const Standing& standing) {
   auto steps = nlohmann::json::array();
   for (const StepStanding& step : standing.steps) {
+    if (step.name == watch_phase) continue;
     steps.push_back({{"name", step.name},
                      {"result", step.result},
                      {"began_seconds", to_seconds(step.began - standing.began_mono)},
@@ -125,6 +126,8 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
   report["max_write_pause_seconds"] = to_seconds(cutover.options.max_write_pause);
   report["attempts"] = attempts_to_json(cutover);
   if (cutover.prediction) report["prediction"] = prediction_to_json(*cutover.prediction);
+  if (cutover.comparison) report["comparison"] = to_json(*cutover.comparison);
+  if (!cutover.way_back.empty()) report["way_back"] = cutover.way_back;
   report["lag_bytes"] = lag_to_json(cutover.progress, standing.began_mono);
   return report;
 }
@@ -195,6 +198,9 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
       line("undone attempt",
            fmt::format("{}: {}", paused.is_null() ? "?" : in_ms(paused), attempt.at("message").get<std::string>()));
     }
+  }
+  if (report.contains("comparison")) {
+    line("before and after", report.at("comparison").at("line"));
   }
   line("exit code", fmt::format("{} ({})", report.at("exit_code").get<int>(), report.at("outcome").get<std::string>()));
   if (!path.empty()) line("report", path);

@@ -46,6 +46,9 @@ inline constexpr std::array settings_table{
             "seconds to wait for a moment without a client transaction older than 1 s (0: the fence ends them)"},
     Setting{"WINDOW", "--window", "",
             "stop writes only between two times of the day, and give up at the end: 02:00-04:00"},
+    Setting{
+        "WATCH_AFTER", "--watch-after", "0",
+        "seconds after the cutover in which the application is watched on the new primary, and compared with before"},
     Setting{"WARM_RATE", "--warm-rate", "0", "megabytes per second that warming reads at most (0: as replay allows)"},
     Setting{"EXPORTER_LISTEN", "--listen", "127.0.0.1:9717", "address of the exporter's HTTP server"},
     Setting{"EXPORTER_WEB_CONFIG", "--web-config", "", "TLS and basic auth, a file in the format of exporter-toolkit"},

@@ -3,6 +3,9 @@ list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/base/process_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/base/state_dir_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/checks/checks_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/compare/compare_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/compare/watch_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/compare/window_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/demote/node_control_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/demote/rejoin_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/engine/alignment_test.cc

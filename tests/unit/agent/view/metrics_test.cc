@@ -46,7 +46,7 @@ TEST(CutoverMetrics, HaveEveryPhaseFromTheStart) {
   FakeClock clock;
   const Progress progress(nullptr, false, false, clock);
   const auto families = cutover_families(progress.standing(), clock.now());
-  EXPECT_EQ(series(families, "phase").size(), steps().size() + 3);
+  EXPECT_EQ(series(families, "phase").size(), steps().size() + 4);
   EXPECT_EQ(phase_of(families), "");
   EXPECT_THAT(series(families, "write_unavailable_seconds"), UnorderedElementsAre(Pair("", 0)));
   EXPECT_THAT(series(families, "check"), testing::IsEmpty()) << "nothing was judged yet";
