@@ -173,11 +173,18 @@ std::vector<SettingChange> differences(const WorkloadWindow& before, const Workl
   return result;
 }
 
+/// The time of a statement does not have its commit in it, nor its planning: that of a transaction does. It changes
+/// with what the application asks for as well, so only a great change counts beside the statements.
+bool slow_in_between(const Comparison& comparison) {
+  const Measure& active = *comparison.measure("active");
+  return active.judgement == Judgement::worse && active.ratio() > slower_factor;
+}
+
 Judgement overall(const Comparison& comparison, const Measure& latency) {
   for (const std::string_view key : {"transactions", "rolled_back"}) {
     if (comparison.measure(key)->judgement == Judgement::worse) return Judgement::worse;
   }
-  return latency.judgement;
+  return slow_in_between(comparison) ? Judgement::worse : latency.judgement;
 }
 
 /// The word, and the figures that it stands on.
@@ -185,9 +192,12 @@ std::string line_of(const Comparison& comparison, const Measure& latency) {
   const auto pair = [](const Measure& measure) {
     return fmt::format("{} instead of {}", shown(measure.after, measure.unit), shown(measure.before, measure.unit));
   };
-  return fmt::format("{}: {} {}; transactions {}; rolled back {}", to_string(comparison.overall), latency.name,
-                     pair(latency), pair(*comparison.measure("transactions")),
-                     pair(*comparison.measure("rolled_back")));
+  std::string line = fmt::format("{}: {} {}; ", to_string(comparison.overall), latency.name, pair(latency));
+  if (const Measure& active = *comparison.measure("active"); slow_in_between(comparison) && latency.key != active.key) {
+    line += fmt::format("{} {}; ", active.name, pair(active));
+  }
+  return line + fmt::format("transactions {}; rolled back {}", pair(*comparison.measure("transactions")),
+                            pair(*comparison.measure("rolled_back")));
 }
 
 void add_notes(Comparison& comparison, const WorkloadWindow& before, const WorkloadWindow& after) {

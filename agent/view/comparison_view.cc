@@ -23,6 +23,15 @@ void print_measures(std::ostream& out, const Comparison& comparison) {
   }
 }
 
+/// What fits beside the figures, cut at a whole character of UTF-8.
+std::string beginning_of(const std::string& text) {
+  constexpr std::size_t longest = 90;
+  if (text.size() <= longest) return text;
+  std::size_t end = longest;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
+  return text.substr(0, end) + " …";
+}
+
 void print_statements(std::ostream& out, const Comparison& comparison) {
   constexpr std::size_t most = 10;
   if (comparison.statements.empty()) return;
@@ -32,7 +41,7 @@ void print_statements(std::ostream& out, const Comparison& comparison) {
   std::size_t printed = 0;
   for (const StatementChange& one : comparison.statements) {
     if (printed++ == most) break;
-    const std::string text = one.text.empty() ? fmt::format("queryid {}", one.id) : one.text;
+    const std::string text = one.text.empty() ? fmt::format("queryid {}", one.id) : beginning_of(one.text);
     out << fmt::format("  {:<7} {:>10} {:>10} {:>9}  {}\n", to_string(one.judgement), shown(one.mean_before(), "ms"),
                        shown(one.mean_after(), "ms"), fmt::format("x {:.2f}", one.ratio()), text);
     if (!one.cause.empty()) out << fmt::format("  {:<7} {:>10} {:>10} {:>9}  {}\n", "", "", "", "", one.cause);

@@ -67,6 +67,15 @@ TEST(Comparison, IsWorseWhenTheTimeTheErrorsOrTheLossOfLoadSaysSo) {
   EXPECT_EQ(of(compare(minute(), after), "transactions"), Judgement::same) << "what is asked for is no merit";
 }
 
+TEST(Comparison, IsWorseWhenCommitsAreWhichNoStatementHasInIt) {
+  WorkloadWindow after = minute();
+  after.counters["active_ms"] = 20000;
+  EXPECT_EQ(compare(minute(), after).overall, Judgement::same) << "may be another mix";
+  after.counters["active_ms"] = 36000;
+  EXPECT_EQ(compare(minute(), after).overall, Judgement::worse);
+  EXPECT_THAT(compare(minute(), after).line, HasSubstr("; server time of a transaction 6.0 ms instead of 2.0 ms; "));
+}
+
 TEST(Comparison, WithoutStatementsGoesByTheTimeOfTransactions) {
   WorkloadWindow before = minute(), after = minute();
   before.statements.reset();
