@@ -1,20 +1,20 @@
 // A deadline for libraries that have none: shuts the socket that they wait on.
 #pragma once
 
-#include <condition_variable>
 #include <mutex>
-#include <thread>
+#include <optional>
 
 #include "core/base/clock.h"
 
 namespace pgrm {
 
 /// Shuts a socket when a deadline passes, which wakes whoever waits for it. Holds a duplicate of the descriptor: the
-/// library may close its own at any time, and the number is then somebody else's. Thread-safe, except for the Guard.
+/// library may close its own at any time, and the number is then somebody else's. One thread of the program, begun when
+/// it is first needed, keeps the deadlines of all. Thread-safe, except for the Guard.
 class SocketWatchdog {
  public:
   SocketWatchdog() = default;
-  ~SocketWatchdog() { forget(); }
+  ~SocketWatchdog();
   SocketWatchdog(const SocketWatchdog&) = delete;
   SocketWatchdog& operator=(const SocketWatchdog&) = delete;
 
@@ -39,19 +39,20 @@ class SocketWatchdog {
   bool bit() const;
 
  private:
+  class Keeper;
+
   void arm(Duration deadline);
   void disarm();
-  void watch_until(const std::stop_token& stop);
+  /// Shuts the socket when it is time. When to look again; nullopt: not until arm() says so.
+  std::optional<Mono> look(Mono now);
   void replace(int duplicate);
 
   mutable std::mutex mutex_;
-  std::condition_variable_any changed_;
   int socket_ = -1;
   bool armed_ = false;
   bool bit_ = false;
   Mono due_{};
-  Mono wake_ = Mono::max();
-  std::jthread thread_;  // last: it uses everything above
+  Mono wake_ = Mono::max();  // when the keeper looks
 };
 
 }  // namespace pgrm
