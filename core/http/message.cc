@@ -48,7 +48,11 @@ std::string_view cut(std::string_view& text, std::string_view end) {
 
 [[noreturn]] void refuse(int status, std::string text) { throw Refusal{status, std::move(text)}; }
 
-std::string path_of(std::string_view target) {
+struct Target {
+  std::string_view path, query;
+};
+
+Target parse_target(std::string_view target) {
   if (target.size() > longest_target) refuse(414, fmt::format("URI longer than {} bytes", longest_target));
   // The form that proxies are sent.
   for (const std::string_view scheme : {"http://", "https://"}) {
@@ -57,7 +61,25 @@ std::string path_of(std::string_view target) {
     target = slash == std::string_view::npos ? "/" : target.substr(slash);
   }
   if (!target.starts_with('/')) refuse(400, "bad request: the path does not begin with /");
-  return std::string(target.substr(0, target.find_first_of("?#")));
+  target = target.substr(0, target.find('#'));
+  const std::string_view path = cut(target, "?");
+  return {path, target};
+}
+
+/// "a b" of "a%20b" and "a+b". What is no escape stays as it is.
+std::string unescaped(std::string_view text) {
+  std::string result;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    unsigned char byte = 0;
+    const char* const digits = text.data() + at + 1;
+    if (text[at] == '%' && at + 2 < text.size() && std::from_chars(digits, digits + 2, byte, 16).ptr == digits + 2) {
+      result += static_cast<char>(byte);
+      at += 2;
+    } else {
+      result += text[at] == '+' ? ' ' : text[at];
+    }
+  }
+  return result;
 }
 
 std::pair<std::string, std::string> parse_header(std::string_view line) {
@@ -136,14 +158,19 @@ std::optional<std::string> Head::header(std::string_view name) const {
 Head parse_head(std::string_view text) {
   std::string_view line = cut(text, line_end);
   const std::string_view method = cut(line, " ");
-  const std::string_view target = cut(line, " ");
-  if (!is_token(method) || target.empty() || line.find(' ') != std::string_view::npos) {
+  const std::string_view asked = cut(line, " ");
+  if (!is_token(method) || asked.empty() || line.find(' ') != std::string_view::npos) {
     refuse(400, "bad request: the first line is no request line");
   }
   if (!line.starts_with("HTTP/") || line.size() != 8) refuse(400, "bad request: no HTTP version");
   if (!line.starts_with("HTTP/1.")) refuse(505, "HTTP/1.1 is spoken here");
 
-  Head head{.method = std::string(method), .path = path_of(target), .keep_alive = line != "HTTP/1.0", .headers = {}};
+  const Target target = parse_target(asked);
+  Head head{.method = std::string(method),
+            .path = std::string(target.path),
+            .query = std::string(target.query),
+            .keep_alive = line != "HTTP/1.0",
+            .headers = {}};
   while (!text.empty()) {
     line = cut(text, line_end);
     if (!line.empty()) head.headers.push_back(parse_header(line));
@@ -170,6 +197,17 @@ std::size_t body_length(const Head& head, std::size_t limit) {
     refuse(400, "bad request: Content-Length is not one number");
   }
   return length;
+}
+
+std::optional<std::string> parameter(std::string_view query, std::string_view name) {
+  std::optional<std::string> found;
+  while (!query.empty()) {
+    std::string_view value = cut(query, "&");
+    if (unescaped(cut(value, "=")) != name) continue;
+    if (found) return std::nullopt;
+    found = unescaped(value);
+  }
+  return found;
 }
 
 bool accepts_gzip(const Head& head) {

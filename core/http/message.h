@@ -16,7 +16,8 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 /// A request line and its headers.
 struct Head {
   std::string method;
-  std::string path;  // without a query
+  std::string path;   // without a query
+  std::string query;  // what stands behind the question mark, as it is
   bool keep_alive = true;
   Headers headers;  // names in lower case
 
@@ -35,6 +36,9 @@ Head parse_head(std::string_view text);
 
 /// Bytes of body that belong to it. Throws Refusal for a length that is none, more than `limit`, or a coding.
 std::size_t body_length(const Head& head, std::size_t limit);
+
+/// The value of `name` in a query ("pair=a&x=%41"), with %41 and + read. nullopt: it is not there, or there twice.
+std::optional<std::string> parameter(std::string_view query, std::string_view name);
 
 /// Whether the client says that it takes gzip.
 bool accepts_gzip(const Head& head);

@@ -343,6 +343,8 @@ class Server::State {
 
       Request request{.method = head.method,
                       .path = head.path,
+                      .query = head.query,
+                      .host = head.header("host").value_or(""),
                       .body = {},
                       .authorization = head.header("authorization"),
                       .from_loopback = loopback && speaks_for_itself(head)};

@@ -22,6 +22,8 @@ class WebConfig;
 struct Request {
   std::string method;
   std::string path;
+  std::string query;  // what stands behind the question mark; parameter() of message.h reads it
+  std::string host;   // as the client calls this server; empty: it did not say
   std::string body;
   std::optional<std::string> authorization;
   bool from_loopback = false;

@@ -13,6 +13,7 @@
 #include "core/base/error.h"
 #include "core/base/wait.h"
 #include "core/http/client.h"
+#include "core/http/message.h"
 #include "core/http/server.h"
 #include "tests/fakes/raw_http.h"
 
@@ -37,6 +38,7 @@ class Http : public testing::Test {
       system_clock().sleep_for(std::chrono::milliseconds(200), {});
       return Response{200, "late", "text/plain"};
     });
+    server_.get("/query", [](const Request& request) -> Response { return {200, request.host + " " + request.query}; });
     server_.get("/breaks", [](const Request&) -> Response { throw Error(ErrorCode::query_failed, "it broke"); });
     server_.start();
   }
@@ -101,6 +103,19 @@ TEST_F(Http, TheOldVersionEndsWithItsAnswerUnlessAskedNotTo) {
 TEST_F(Http, TheFormThatProxiesAreSentIsUnderstood) {
   EXPECT_TRUE(
       raw_exchange(server_.port(), "GET http://x/hello?a=b HTTP/1.1\r\nHost: x\r\n\r\n").starts_with("HTTP/1.1 200"));
+}
+
+TEST_F(Http, TheQueryIsPassedOnAndItsParametersAreRead) {
+  RawClient client(server_.port());
+  client.say("GET http://x/query?a=b&c=%41 HTTP/1.1\r\nHost: x:1\r\nConnection: close\r\n\r\n");
+  EXPECT_TRUE(client.rest().ends_with("\r\n\r\nx:1 a=b&c=%41"));
+  EXPECT_EQ(parameter("a=b&c=%41+d%2", "c"), "A d%2");
+  EXPECT_EQ(parameter("a=b&c=1", "a"), "b");
+  EXPECT_EQ(parameter("a", "a"), "");
+  EXPECT_EQ(parameter("%61=1", "a"), "1");
+  EXPECT_EQ(parameter("b=1", "a"), std::nullopt);
+  EXPECT_EQ(parameter("", "a"), std::nullopt);
+  EXPECT_EQ(parameter("a=1&a=2", "a"), std::nullopt) << "which of them?";
 }
 
 TEST_F(Http, HeadIsGetWithoutTheBody) {
