@@ -40,10 +40,27 @@ int main(int argc, char** argv) {
   CommandLine line(argv[0], "Cuts a live PostgreSQL over to its streaming replica.", examples);
   CLI::App& app = line.app();
   app.require_subcommand(1);
-  line.add_settings(app, {"POSTGRES_USER", "POSTGRES_DB", "PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST",
-                          "REPLICA_PORT", "PRIMARY_DSN", "REPLICA_DSN", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
-                          "REQUIRED_SYNC_CHECKS", "SYNC_TIMEOUT", "EXPORTER_URL", "EXPORTER_USER", "EXPORTER_CA_FILE",
-                          "STATE_DIR", "WARM_RATE", "LOG_LEVEL", "LOG_FORMAT"});
+  line.add_settings(app, {"POSTGRES_USER",
+                          "POSTGRES_DB",
+                          "PRIMARY_HOST",
+                          "PRIMARY_PORT",
+                          "REPLICA_HOST",
+                          "REPLICA_PORT",
+                          "PRIMARY_DSN",
+                          "REPLICA_DSN",
+                          "LAG_THRESHOLD_BYTES",
+                          "LAG_THRESHOLD_SECONDS",
+                          "REQUIRED_SYNC_CHECKS",
+                          "SYNC_TIMEOUT",
+                          "EXPORTER_URL",
+                          "EXPORTER_USER",
+                          "EXPORTER_CA_FILE",
+                          "STATE_DIR",
+                          "WARM_RATE",
+                          "PAIRS_FILE",
+                          "PAIR",
+                          "LOG_LEVEL",
+                          "LOG_FORMAT"});
   for (const agent::Option& option : agent::option_table()) line.add_settings(app, {option.variable});
 
   agent::Arguments arguments;

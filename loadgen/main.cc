@@ -23,8 +23,9 @@ constexpr auto examples = R"(  {0} seed --primary-host db1 --user app
 
 /// Where the pair is and how to log: what every command needs.
 void add_common_settings(CommandLine& command_line, CLI::App& command) {
-  command_line.add_settings(command, {"PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT", "PRIMARY_DSN",
-                                      "REPLICA_DSN", "POSTGRES_USER", "POSTGRES_DB", "LOG_LEVEL", "LOG_FORMAT"});
+  command_line.add_settings(
+      command, {"PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT", "PRIMARY_DSN", "REPLICA_DSN",
+                "POSTGRES_USER", "POSTGRES_DB", "PAIRS_FILE", "PAIR", "LOG_LEVEL", "LOG_FORMAT"});
 }
 
 int run_command(int argc, const char* const* argv) {

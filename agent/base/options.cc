@@ -268,7 +268,7 @@ void recall_options(Options& options, const nlohmann::json& journaled, const Set
   take_passwords(options.siblings, siblings, settings, "POSTGRES_PASSWORD");
 }
 
-std::string state_dir_from(const Settings& settings) {
+static std::string state_dir_of_all(const Settings& settings) {
   if (const auto given = settings.optional_text("STATE_DIR")) return absolute(*given);
   std::string system = "/var/lib/replica-migration";
   if (access(system.c_str(), W_OK) == 0 || (access(system.c_str(), F_OK) != 0 && access("/var/lib", W_OK) == 0)) {
@@ -283,6 +283,11 @@ std::string state_dir_from(const Settings& settings) {
                 "set STATE_DIR");
   }
   return std::string(home) + "/.local/state/replica-migration";
+}
+
+std::string state_dir_from(const Settings& settings) {
+  const std::string directory = state_dir_of_all(settings), pair = settings.pair_name();
+  return pair.empty() || settings.given_by_pair("STATE_DIR") ? directory : directory + "/" + pair;
 }
 
 Options options_from(const Settings& settings) {
@@ -302,6 +307,7 @@ Options options_from(const Settings& settings) {
   }
   options.pair = pair_from(settings);
   options.exporter_url = settings.text("EXPORTER_URL");
+  if (const std::string pair = settings.pair_name(); !pair.empty()) options.exporter_state += "?pair=" + pair;
   options.exporter_access = {.user = settings.optional_text("EXPORTER_USER").value_or(""),
                              .password = settings.secret("EXPORTER_PASSWORD"),
                              .ca_file = settings.optional_text("EXPORTER_CA_FILE").value_or("")};

@@ -44,6 +44,7 @@ struct Options {
   double warm_rate = 0;      // megabytes per second at most; 0: as replay allows
   Duration watch_after{};    // when the cutover is done; 0: not
   std::string exporter_url;
+  std::string exporter_state = "/api/v1/state";  // where it answers for this pair
   http::Access exporter_access;
   std::string state_dir;   // absolute
   std::string listen;      // of /metrics during a cutover, empty: off

@@ -185,7 +185,7 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   try_logins(facts.replica, servers.replica, facts.primary, options.call_deadline);
   facts.node_control = ask_node_control(node_control, options);
   try {
-    facts.exporter = state_from_json(http::get_ok(exporter, "/api/v1/state", options.call_deadline));
+    facts.exporter = state_from_json(http::get_ok(exporter, options.exporter_state, options.call_deadline));
   } catch (const Error& error) {
     facts.exporter_error = error.what();
   }

@@ -62,8 +62,9 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
   Block block(std::cout);
   bool blind = false;
   do {
-    const PairLook look = look_at_pair(*invocation.servers.primary.admin, *invocation.servers.replica.admin,
-                                       *invocation.exporter, clock, invocation.options.call_deadline);
+    const PairLook look =
+        look_at_pair(*invocation.servers.primary.admin, *invocation.servers.replica.admin, *invocation.exporter,
+                     invocation.options.exporter_state, clock, invocation.options.call_deadline);
     blind = !look.sample.primary.state && !look.sample.replica.state;
     if (const auto behind = pair_lag(look.sample).replay_bytes) history.add(clock.now(), *behind);
     const Style style = Style::of_terminal();

@@ -52,7 +52,8 @@ std::string run_wait_sync(Cutover& cutover) {
   const int required = cutover.options.required_checks;
   const auto in_sync = [&] {
     try {
-      state = state_from_json(http::get_ok(cutover.exporter, "/api/v1/state", cutover.options.call_deadline));
+      state = state_from_json(
+          http::get_ok(cutover.exporter, cutover.options.exporter_state, cutover.options.call_deadline));
     } catch (const Error& error) {
       seen = error.what();
       cutover.progress.waits(seen);

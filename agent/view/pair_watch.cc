@@ -8,10 +8,11 @@
 
 namespace pgrm::agent {
 
-PairLook look_at_pair(Node& primary, Node& replica, http::Client& exporter, const Clock& clock, Duration deadline) {
+PairLook look_at_pair(Node& primary, Node& replica, http::Client& exporter, const std::string& path, const Clock& clock,
+                      Duration deadline) {
   PairLook look{observe_pair(primary, replica, 1, clock, deadline), std::nullopt};
   try {
-    look.exporter = state_from_json(http::get_ok(exporter, "/api/v1/state", deadline));
+    look.exporter = state_from_json(http::get_ok(exporter, path, deadline));
   } catch (const Error&) {
     look.exporter.reset();
   }
@@ -25,7 +26,8 @@ PairWatch::PairWatch(const Options& options, const std::string& token, Duration 
       held_(std::move(held)),
       lag_(lag),
       clock_(clock),
-      exporter_(http::make_client(options.exporter_url, options.exporter_access)) {
+      exporter_(http::make_client(options.exporter_url, options.exporter_access)),
+      exporter_state_(options.exporter_state) {
   Servers servers = make_servers(options.pair, token);
   primary_ = std::move(servers.primary.admin);
   replica_ = std::move(servers.replica.admin);
@@ -40,7 +42,8 @@ std::shared_ptr<const PairLook> PairWatch::latest() const {
 void PairWatch::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     if (!held_()) {
-      auto look = std::make_shared<const PairLook>(look_at_pair(*primary_, *replica_, *exporter_, clock_, deadline_));
+      auto look = std::make_shared<const PairLook>(
+          look_at_pair(*primary_, *replica_, *exporter_, exporter_state_, clock_, deadline_));
       if (const auto behind = pair_lag(look->sample).replay_bytes) lag_.add(clock_.now(), *behind);
       const std::scoped_lock lock(mutex_);
       latest_ = std::move(look);

@@ -23,8 +23,10 @@ struct PairLook {
   std::optional<ExporterState> exporter;  // nullopt: it does not answer
 };
 
-/// One look, over connections of the caller's; what is unreachable stands in the result.
-PairLook look_at_pair(Node& primary, Node& replica, http::Client& exporter, const Clock& clock, Duration deadline);
+/// One look, over connections of the caller's; what is unreachable stands in the result. `path`: where the exporter
+/// answers for the pair.
+PairLook look_at_pair(Node& primary, Node& replica, http::Client& exporter, const std::string& path, const Clock& clock,
+                      Duration deadline);
 
 class PairWatch {
  public:
@@ -50,6 +52,7 @@ class PairWatch {
   const Clock& clock_;
   std::unique_ptr<Node> primary_, replica_;
   std::unique_ptr<http::Client> exporter_;
+  const std::string exporter_state_;
   mutable std::mutex mutex_;
   std::shared_ptr<const PairLook> latest_;
   std::jthread thread_;  // last: it uses all of the above

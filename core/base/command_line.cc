@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/base/log.h"
+#include "core/base/pairs.h"
 #include "core/base/version.h"
 
 namespace pgrm {
@@ -43,7 +44,15 @@ Settings CommandLine::settings() const {
   for (const Given& given : given_) {
     if (given.option->count() > 0) flags[std::string(given.variable)] = given.value;
   }
-  return {std::move(flags), process_environment(), read_config_file()};
+  const Settings settings(std::move(flags), process_environment(), read_config_file());
+  const auto pair = settings.optional_text("PAIR");
+  if (!pair) return settings;
+  const auto file = settings.optional_text("PAIRS_FILE");
+  if (!file) {
+    throw Error(ErrorCode::usage, fmt::format("the pair {} is named, and no file that describes it", *pair),
+                "give --pairs FILE, or set PAIRS_FILE");
+  }
+  return settings.of_pair(pair_named(read_pairs(*file), *pair));
 }
 
 Settings::Values CommandLine::read_config_file() const {

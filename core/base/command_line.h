@@ -25,7 +25,8 @@ class CommandLine {
   /// Offers the settings of these variables as options of `command` (their flags come from settings_table).
   void add_settings(CLI::App& command, std::initializer_list<std::string_view> variables);
 
-  /// Values from the parsed flags, the environment and the --config file. Valid inside a command of run().
+  /// Values from the parsed flags, the environment and the --config file; with PAIR, those of that pair of PAIRS_FILE.
+  /// Valid inside a command of run(). Throws Error(configuration, usage).
   Settings settings() const;
 
   /// Parses, then runs what `command` says and returns its exit code. Whatever goes wrong is printed to standard error

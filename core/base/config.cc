@@ -19,6 +19,11 @@ const Setting& setting(std::string_view variable) {
   return *row;
 }
 
+/// PRIMARY_HOST, REPLICA_DSN and their like: settings that are chosen together.
+static bool names_a_server(std::string_view variable) {
+  return variable.starts_with("PRIMARY_") || variable.starts_with("REPLICA_");
+}
+
 Settings::Settings(Values flags, Environment environment, Values file)
     : flags_(std::move(flags)), environment_(std::move(environment)), file_(std::move(file)) {}
 
@@ -27,12 +32,30 @@ std::optional<Settings::Found> Settings::find(std::string_view variable) const {
   const std::string name(variable);
   if (const auto flag = flags_.find(name); flag != flags_.end())
     return Found{flag->second, std::string(row.flag), false};
+  if (given_by_pair(variable)) {
+    const PairEntry::Value& own = pair_->values.find(variable)->second;
+    return Found{own.text, own.origin, false};
+  }
+  if (pair_ && names_a_server(variable)) return std::nullopt;
   if (auto value = environment_(name); value && !value->empty()) return Found{std::move(*value), name, false};
   if (const auto entry = file_.find(name); entry != file_.end()) {
     return Found{entry->second, std::string(row.flag.substr(2)) + " in the --config file", false};
   }
   if (!row.default_value.empty()) return Found{std::string(row.default_value), name, true};
   return std::nullopt;
+}
+
+Settings Settings::of_pair(PairEntry pair) const {
+  for (const auto& [variable, value] : flags_) {
+    if (!names_a_server(variable)) continue;
+    throw Error(ErrorCode::usage,
+                fmt::format("{} is given for the pair {}, whose servers stand in the pairs file",
+                            setting(variable).flag, pair.name),
+                "leave it out, or change the file");
+  }
+  Settings settings = *this;
+  settings.pair_ = std::move(pair);
+  return settings;
 }
 
 void Settings::refuse(const Found& found, const std::string& allowed) {
@@ -88,18 +111,26 @@ std::string Settings::one_of(std::string_view variable, std::initializer_list<st
   return value;
 }
 
+std::optional<std::string> Settings::file_of_secret(const std::string& name) const {
+  if (given_by_pair(name + "_FILE")) return pair_->values.find(name + "_FILE")->second.text;
+  return environment_(name + "_FILE");
+}
+
 Secret Settings::secret(std::string_view variable) const {
   const std::string name(variable);
-  if (auto value = environment_(name); value && !value->empty()) return Secret(std::move(*value));
-  const auto path = environment_(name + "_FILE");
+  const bool own = given_by_pair(name + "_FILE");
+  if (auto value = environment_(name); !own && value && !value->empty()) return Secret(std::move(*value));
+  const auto path = file_of_secret(name);
   if (!path || path->empty()) return {};
   std::error_code problem;
   const bool is_file = !std::filesystem::is_directory(*path, problem);
   std::ifstream file(*path);
   std::string content;
   if (is_file) content.assign(std::istreambuf_iterator<char>(file), {});
-  if (!is_file || !file)
-    throw Error(ErrorCode::configuration, fmt::format("{}_FILE is \"{}\", which cannot be read", name, *path));
+  if (!is_file || !file) {
+    const std::string origin = own ? pair_->values.find(name + "_FILE")->second.origin : name + "_FILE";
+    throw Error(ErrorCode::configuration, fmt::format("{} is \"{}\", which cannot be read", origin, *path));
+  }
   if (content.ends_with('\n')) content.pop_back();
   return Secret(std::move(content));
 }

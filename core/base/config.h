@@ -84,12 +84,28 @@ inline constexpr std::array settings_table{
         "STATE_DIR", "--state-dir", "",
         "directory of cutover journals and reports (default /var/lib/replica-migration where it can be written, else "
         "~/.local/state/replica-migration)"},
+    Setting{"PAIRS_FILE", "--pairs", "", "file that describes many pairs (docs/fleet.md)"},
+    Setting{"PAIR", "--pair", "", "one of them: what the file says of it wins over environment and --config"},
     Setting{"LOG_LEVEL", "--log-level", "info", "trace, debug, info, warn or error"},
     Setting{"LOG_FORMAT", "--log-format", "text", "text or json"},
 };
 
 /// The row of `variable`. REQUIRES: it is in the table.
 const Setting& setting(std::string_view variable);
+
+/// What a pairs file says of one pair (pairs.h): settings that are its own.
+struct PairEntry {
+  struct Value {
+    std::string text;
+    std::string origin;  // "pairs.yml:12: lag-threshold-bytes of billing"
+  };
+  using Values = std::map<std::string, Value, std::less<>>;
+
+  std::string name;
+  std::string origin;  // "pairs.yml:10"
+  Values values;       // by variable; of a secret it is the file, under VARIABLE_FILE
+  std::map<std::string, std::string> labels;
+};
 
 /// Values by variable name. Reading one validates it: a bad value throws Error(configuration) that names where the
 /// value came from, the value, and what is allowed.
@@ -100,6 +116,12 @@ class Settings {
 
   /// `flags` and `file` are keyed by variable name. An empty environment variable counts as not set.
   Settings(Values flags, Environment environment, Values file);
+
+  /// The same for a pair of a pairs file: flag > pair > environment > file > default. Where its servers are, the pair
+  /// alone says. Throws Error(usage) when a flag says it too.
+  Settings of_pair(PairEntry pair) const;
+  /// Its name; empty: none was chosen.
+  std::string pair_name() const { return pair_ ? pair_->name : ""; }
 
   std::string text(std::string_view variable) const;
   /// nullopt when nobody set it and the table has no default.
@@ -114,6 +136,8 @@ class Settings {
   bool given(std::string_view variable) const;
   /// True when the value was given as a flag, where any user of the machine can read it.
   bool given_as_flag(std::string_view variable) const;
+  /// True when it stands in the pairs file, which holds no secrets.
+  bool given_by_pair(std::string_view variable) const { return pair_ && pair_->values.contains(variable); }
 
  private:
   struct Found {
@@ -122,11 +146,13 @@ class Settings {
     bool is_default = false;
   };
   std::optional<Found> find(std::string_view variable) const;
+  std::optional<std::string> file_of_secret(const std::string& name) const;
   [[noreturn]] static void refuse(const Found& found, const std::string& allowed);
 
   Values flags_;
   Environment environment_;
   Values file_;
+  std::optional<PairEntry> pair_;
 };
 
 /// The process' environment.

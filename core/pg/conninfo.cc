@@ -97,6 +97,19 @@ Conninfo server_from(const Settings& settings, const std::string& side) {
                       setting(dsn_variable).flag),
           fmt::format("set {} or POSTGRES_PASSWORD_FILE in the environment, or use ~/.pgpass", dsn_variable));
     }
+    if (settings.given_by_pair(dsn_variable) && server.has_password()) {
+      throw Error(ErrorCode::configuration,
+                  fmt::format("a password in {} of the pair {} is refused: the pairs file holds no secrets",
+                              setting(dsn_variable).flag.substr(2), settings.pair_name()),
+                  "name a file with postgres-password-file, or use ~/.pgpass");
+    }
+    // To expand one changes the environment of a process that may have many threads by now.
+    if (settings.given_by_pair(dsn_variable) && !server.get("service").empty()) {
+      throw Error(
+          ErrorCode::configuration,
+          fmt::format("{} of the pair {} names a service", setting(dsn_variable).flag.substr(2), settings.pair_name()),
+          "write its host and port");
+    }
     server = expand_service(server, dsn_variable);
   } else {
     server = server.with("host", settings.text(side + "_HOST"))
@@ -195,6 +208,9 @@ std::string Conninfo::port() const {
 std::string Conninfo::describe() const { return get("user") + "@" + address() + "/" + get("dbname"); }
 
 Pair pair_from(const Settings& settings) {
+  if (settings.pair_name().empty() && settings.given("PAIRS_FILE")) {
+    throw Error(ErrorCode::usage, "there is a pairs file, and no pair of it is named", "add --pair NAME");
+  }
   return {server_from(settings, "PRIMARY"), server_from(settings, "REPLICA"), settings.text("MAINTENANCE_DB")};
 }
 
