@@ -14,6 +14,7 @@
 #include "exporter/gauges.h"
 #include "exporter/options.h"
 #include "exporter/pages.h"
+#include "exporter/pool.h"
 #include "exporter/sampler.h"
 
 namespace pgrm::exporter {
@@ -45,9 +46,10 @@ int serve(const CommandLine& command_line) {
   http::Server server(options.listen);
   server.configure(http::WebConfig::load(options.web_config));
   const Signals signals([&server, &options] { reload(server, options.web_config); });
+  Pool pool;
   // The pages own it: the server, which answers until its end, is the last to go.
   const auto sampler = std::make_shared<Sampler>(observer_of(options.pair.primary), observer_of(options.pair.replica),
-                                                 options.policy, system_clock());
+                                                 options.policy, system_clock(), pool);
   add_pages(server, [sampler] { return sampler->view(); });
   server.start();
   sampler->start();

@@ -14,21 +14,22 @@ Duration patience_for(Duration interval) {
   return std::min<Duration>(interval + std::chrono::milliseconds(500), look_deadline);
 }
 
-void log_reachability(Side side, const Observation& before, const Observation& after) {
+void log_reachability(const std::string& who, Side side, const Observation& before, const Observation& after) {
   const NodeSample& was = before.sample[side];
   const NodeSample& is = after.sample[side];
   const bool first = before.sample.generation == 0;
   if (is.state && (first || !was.state)) {
-    spdlog::info("{} ({}) is reachable and {}", to_string(side), is.address,
+    spdlog::info("{}{} ({}) is reachable and {}", who, to_string(side), is.address,
                  is.state->in_recovery ? "in recovery" : "out of recovery");
   } else if (!is.state && (first || was.state)) {
-    spdlog::warn("{} ({}) is not reachable: {}", to_string(side), is.address, is.error);
+    spdlog::warn("{}{} ({}) is not reachable: {}", who, to_string(side), is.address, is.error);
   } else if (is.state && was.state && is.state->in_recovery != was.state->in_recovery) {
-    spdlog::warn("{} ({}) has {} recovery", to_string(side), is.address, is.state->in_recovery ? "entered" : "left");
+    spdlog::warn("{}{} ({}) has {} recovery", who, to_string(side), is.address,
+                 is.state->in_recovery ? "entered" : "left");
   }
 }
 
-void log_collectors(Side side, const Observation& before, const Observation& after) {
+void log_collectors(const std::string& who, Side side, const Observation& before, const Observation& after) {
   const auto error_of = [side](const Observation& observation, const std::string& collector) {
     const auto& state = observation.sample[side].state;
     if (!state) return std::string();
@@ -39,28 +40,29 @@ void log_collectors(Side side, const Observation& before, const Observation& aft
   for (const Collector& now : after.sample[side].state->collectors) {
     const std::string was = error_of(before, now.name);
     if (!now.error.empty() && was.empty()) {
-      spdlog::warn("{} of the {} are not known: {}", now.name, to_string(side), now.error);
+      spdlog::warn("{}{} of the {} are not known: {}", who, now.name, to_string(side), now.error);
     } else if (now.error.empty() && !was.empty()) {
-      spdlog::info("{} of the {} are known again", now.name, to_string(side));
+      spdlog::info("{}{} of the {} are known again", who, now.name, to_string(side));
     }
   }
 }
 
-/// Only what changes is worth a line: a server that is down for a week must not fill a disk.
-void log_changes(const Observation& before, const Observation& after) {
+/// Only what changes is worth a line: a server that is down for a week must not fill a disk. `who`: what the line
+/// begins with.
+void log_changes(const std::string& who, const Observation& before, const Observation& after) {
   for (const Side side : both_sides) {
-    log_reachability(side, before, after);
-    log_collectors(side, before, after);
+    log_reachability(who, side, before, after);
+    log_collectors(who, side, before, after);
   }
   const auto names = [](const Observation& observation) {
     std::vector<std::string> result;
     for (const SyncReason& reason : observation.streak.reasons()) result.push_back(reason.name);
     return result;
   };
-  if (after.streak.in_sync() && !before.streak.in_sync()) spdlog::info("in sync");
+  if (after.streak.in_sync() && !before.streak.in_sync()) spdlog::info("{}in sync", who);
   if (!after.streak.in_sync() && names(before) != names(after)) {
     for (const SyncReason& reason : after.streak.reasons()) {
-      spdlog::warn("not in sync ({}): {}", reason.name, reason.text);
+      spdlog::warn("{}not in sync ({}): {}", who, reason.name, reason.text);
     }
   }
 }
@@ -68,13 +70,14 @@ void log_changes(const Observation& before, const Observation& after) {
 }  // namespace
 
 Sampler::Sampler(std::unique_ptr<Node> primary, std::unique_ptr<Node> replica, const SyncPolicy& policy,
-                 const Clock& clock)
+                 const Clock& clock, Pool& pool, std::string name)
     : clock_(clock),
+      name_(std::move(name)),
       thresholds_(policy.thresholds),
       interval_(policy.interval),
       patience_(patience_for(policy.interval)),
-      primary_(std::move(primary), clock, look_deadline),
-      replica_(std::move(replica), clock, look_deadline),
+      primary_(std::move(primary), clock, look_deadline, pool),
+      replica_(std::move(replica), clock, look_deadline, pool),
       latest_(std::make_shared<const Observation>(policy)) {}
 
 Sampler::~Sampler() = default;
@@ -135,7 +138,7 @@ void Sampler::round(const std::stop_token& stop) {
   sample.took = clock_.now() - sample.sampled_mono;
 
   auto after = std::make_shared<const Observation>(before->next(std::move(sample)));
-  log_changes(*before, *after);
+  log_changes(name_.empty() ? "" : name_ + ": ", *before, *after);
   const std::lock_guard lock(mutex_);
   latest_ = std::move(after);
 }

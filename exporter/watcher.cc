@@ -6,14 +6,12 @@
 
 namespace pgrm::exporter {
 
-Watcher::Watcher(std::unique_ptr<Node> node, const Clock& clock, Duration deadline)
-    : node_(std::move(node)),
-      clock_(clock),
+Watcher::Watcher(std::unique_ptr<Node> node, const Clock& clock, Duration deadline, Pool& pool)
+    : clock_(clock),
       deadline_(deadline),
-      address_(address_of(node_->describe())),
-      thread_([this](const std::stop_token& stop) { run(stop); }) {}
-
-Watcher::~Watcher() = default;
+      server_(std::make_shared<Server>(std::move(node))),
+      address_(address_of(server_->node->describe())),
+      pool_(pool) {}
 
 NodeSample Watcher::look(Duration patience) {
   const auto observe = [deadline = deadline_](Node& node) { return node.observe(deadline); };
@@ -21,27 +19,26 @@ NodeSample Watcher::look(Duration patience) {
 }
 
 void Watcher::run_on_thread(std::function<void(Node&)> job, Duration patience) {
-  std::unique_lock lock(mutex_);
-  if (job_) no_answer();
-  job_ = std::move(job);
+  std::unique_lock lock(server_->mutex);
+  if (server_->job) no_answer();
+  pool_.post([server = server_] { server->run_job(); });
+  server_->job = std::move(job);
   asked_at_ = clock_.now();
-  changed_.notify_all();
-  if (changed_.wait_for(lock, patience, [this] { return !job_; })) return;
-  if (!running_) job_ = nullptr;
+  if (server_->changed.wait_for(lock, patience, [this] { return !server_->job; })) return;
+  if (!server_->running) server_->job = nullptr;
   no_answer();
 }
 
-void Watcher::run(const std::stop_token& stop) {
-  std::unique_lock lock(mutex_);
-  while (changed_.wait(lock, stop, [this] { return job_ != nullptr; })) {
-    running_ = true;
-    lock.unlock();
-    job_(*node_);  // nobody else touches it while it runs
-    lock.lock();
-    running_ = false;
-    job_ = nullptr;
-    changed_.notify_all();
-  }
+void Watcher::Server::run_job() {
+  std::unique_lock lock(mutex);
+  if (!job || running) return;  // given up before it began
+  running = true;
+  lock.unlock();
+  job(*node);  // nobody else touches either while it runs
+  lock.lock();
+  running = false;
+  job = nullptr;
+  changed.notify_all();
 }
 
 void Watcher::no_answer() const {

@@ -1,4 +1,4 @@
-// One server, asked on a thread of its own: a server that hangs, or a name that does not resolve, holds up neither the
+// One server, asked on a thread of a pool: a server that hangs, or a name that does not resolve, holds up neither the
 // other server nor the caller.
 #pragma once
 
@@ -8,12 +8,12 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include "core/base/clock.h"
 #include "core/pg/node.h"
 #include "core/replication/sample.h"
+#include "exporter/pool.h"
 
 namespace pgrm::exporter {
 
@@ -22,10 +22,9 @@ inline constexpr Duration look_deadline = std::chrono::seconds(2);
 
 class Watcher {
  public:
-  /// `deadline`: for one look. `clock` must outlive the watcher.
-  Watcher(std::unique_ptr<Node> node, const Clock& clock, Duration deadline);
-  /// Waits for a question that is under way.
-  ~Watcher();
+  /// `deadline`: for one look. `clock` and `pool` must outlive the watcher. A question that is under way when it ends
+  /// is ended by the pool.
+  Watcher(std::unique_ptr<Node> node, const Clock& clock, Duration deadline, Pool& pool);
 
   /// What `question`, asked now, returns or throws; Error(timeout) when it has not come back within `patience`, and at
   /// once when an earlier one has still not: what comes back late belongs to another round, and is thrown away. After a
@@ -53,21 +52,27 @@ class Watcher {
     }
   }
 
-  void run(const std::stop_token& stop);
+  /// What a question that comes back late still needs.
+  struct Server {
+    explicit Server(std::unique_ptr<Node> asked) : node(std::move(asked)) {}
+    void run_job();
+
+    std::unique_ptr<Node> node;
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::function<void(Node&)> job;  // until it is done
+    bool running = false;
+  };
+
   void run_on_thread(std::function<void(Node&)> job, Duration patience);
   [[noreturn]] void no_answer() const;
 
-  std::unique_ptr<Node> node_;
   const Clock& clock_;
   const Duration deadline_;
+  const std::shared_ptr<Server> server_;
   const std::string address_;
-
-  std::mutex mutex_;
-  std::condition_variable_any changed_;
-  std::function<void(Node&)> job_;  // until it is done
-  bool running_ = false;
+  Pool& pool_;
   Mono asked_at_{};
-  std::jthread thread_;  // last: it uses all of the above
 };
 
 }  // namespace pgrm::exporter

@@ -115,9 +115,9 @@ class ExporterTest : public testing::Test {
     return text;
   }
 
-  Sampler make_sampler(const std::string& role) const {
+  Sampler make_sampler(const std::string& role) {
     const Pair pair = LabPair::get().as(role, "postgres");
-    return {observer_of(pair.primary), observer_of(pair.replica), policy, system_clock()};
+    return {observer_of(pair.primary), observer_of(pair.replica), policy, system_clock(), pool_};
   }
 
   static bool has_reason(const View& view, std::string_view name) {
@@ -127,6 +127,7 @@ class ExporterTest : public testing::Test {
   Pair superuser_ = LabPair::get().as("postgres", "postgres");
   Operator primary_{superuser_.primary};
   Operator replica_{superuser_.replica};
+  Pool pool_;
   Sampler sampler_ = make_sampler("pgrm_monitor");
 };
 

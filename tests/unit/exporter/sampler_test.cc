@@ -20,8 +20,9 @@ const SyncPolicy policy{.thresholds = {}, .required = 3, .interval = std::chrono
 /// two threads; nothing flows between them.
 struct Rig {
   explicit Rig(const Clock& clock, const SyncPolicy& with = policy)
-      : sampler(primary.node(Side::primary), replica.node(Side::replica), with, clock) {}
+      : sampler(primary.node(Side::primary), replica.node(Side::replica), with, clock, pool) {}
   FakeCluster primary, replica;
+  Pool pool;
   Sampler sampler;
 };
 
@@ -29,7 +30,7 @@ struct Rig {
 struct PairRig {
   explicit PairRig(const Clock& clock, const SyncPolicy& with = policy, Side primary = Side::primary,
                    Side replica = Side::replica)
-      : sampler(cluster.node(primary), cluster.node(replica), with, clock) {}
+      : sampler(cluster.node(primary), cluster.node(replica), with, clock, pool) {}
 
   /// The next check finds the replica `bytes` behind.
   void fall_behind(std::uint64_t bytes) {
@@ -50,6 +51,7 @@ struct PairRig {
   }
 
   FakeCluster cluster;
+  Pool pool;
   Sampler sampler;
 };
 

@@ -11,5 +11,6 @@ list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/exporter/observation_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/exporter/options_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/exporter/pages_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/exporter/pool_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/exporter/sampler_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/exporter/watcher_test.cc)

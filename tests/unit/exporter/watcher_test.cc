@@ -18,7 +18,8 @@ constexpr Duration longer_than_any_test = std::chrono::hours(24);  // for what m
 
 TEST(Watcher, SeesWhatTheServerSays) {
   FakeCluster cluster;
-  Watcher watcher(cluster.node(Side::primary), system_clock(), deadline);
+  Pool pool;
+  Watcher watcher(cluster.node(Side::primary), system_clock(), deadline, pool);
   const Mono before = system_clock().now();
   const NodeSample first = watcher.look(long_enough);
   ASSERT_TRUE(first.state);
@@ -34,7 +35,8 @@ TEST(Watcher, SeesWhatTheServerSays) {
 
 TEST(Watcher, PassesOnWhyAServerCannotBeSeenUntilItCan) {
   FakeCluster cluster;
-  Watcher watcher(cluster.node(Side::primary), system_clock(), deadline);
+  Pool pool;
+  Watcher watcher(cluster.node(Side::primary), system_clock(), deadline, pool);
   cluster.primary.up = false;
   EXPECT_EQ(watcher.look(long_enough).error_name, "unreachable");
   cluster.primary.up = true;
@@ -51,7 +53,8 @@ TEST(Watcher, AServerThatHangsCostsNoMoreThanThePatienceAndThenNothing) {
     hanging.release();
     answer.acquire();
   };
-  Watcher watcher(cluster.node(Side::primary), system_clock(), deadline);
+  Pool pool;
+  Watcher watcher(cluster.node(Side::primary), system_clock(), deadline, pool);
 
   // On a busy machine the watcher may not even have begun when the patience ends: then it has been asked for nothing.
   do {
@@ -72,7 +75,8 @@ TEST(Watcher, AServerThatHangsCostsNoMoreThanThePatienceAndThenNothing) {
 
 TEST(Watcher, EndsWhileNobodyAsks) {
   FakeCluster cluster;
-  const Watcher watcher(cluster.node(Side::primary), system_clock(), deadline);
+  Pool pool;
+  const Watcher watcher(cluster.node(Side::primary), system_clock(), deadline, pool);
 }
 
 }  // namespace
