@@ -15,6 +15,7 @@
 
 #include "core/base/error.h"
 #include "core/metrics/endpoint.h"
+#include "core/metrics/text.h"
 #include "core/replication/lag.h"
 
 namespace pgrm::exporter {
@@ -600,11 +601,11 @@ bool replica_expected(const View& view, const ServerState& primary) {
   return replica == nullptr || replica->in_recovery;
 }
 
-void add_standbys(Subjects& subjects, const View& view, Side side, const ServerState& state) {
+void add_standbys(Subjects& subjects, const Labels& node, const View& view, Side side, const ServerState& state) {
   std::set<std::string> taken;
   const auto add = [&](const std::string& name, const Standby* row) {
-    const Labels labels{{"node", std::string(to_string(side))}, {"standby", unique_among(taken, name)}};
-    subjects.standbys.push_back({labels, StandbyView{row, state.wal_flush}});
+    subjects.standbys.push_back(
+        {node + Labels{{"standby", unique_among(taken, name)}}, StandbyView{row, state.wal_flush}});
   };
   for (const Standby& row : state.standbys) add(row.name.empty() ? "unnamed" : row.name, &row);
   if (side != Side::primary || !replica_expected(view, state)) return;
@@ -613,20 +614,19 @@ void add_standbys(Subjects& subjects, const View& view, Side side, const ServerS
   if (!taken.contains(replica)) add(replica, nullptr);
 }
 
-void add_slots(Subjects& subjects, Side side, const ServerState& state) {
+void add_slots(Subjects& subjects, const Labels& node, const ServerState& state) {
   const auto end = state.wal_flush ? state.wal_flush : std::max(state.wal_receive, state.wal_replay);
   for (const Slot& row : state.slots) {
-    const Labels labels{{"node", std::string(to_string(side))}, {"slot", row.name}, {"slot_type", row.type}};
-    subjects.slots.push_back({labels, SlotView{&row, end}});
+    subjects.slots.push_back({node + Labels{{"slot", row.name}, {"slot_type", row.type}}, SlotView{&row, end}});
   }
 }
 
-Subjects subjects_of(const View& view) {
-  Subjects subjects;
-  subjects.program.push_back({{}, Program{}});
-  subjects.pair.push_back({{}, PairView{view}});
+/// `own`: the labels of the pair's every series.
+void add_pair(Subjects& subjects, const Labels& own, const View& view) {
+  subjects.program.push_back({own, Program{}});
+  subjects.pair.push_back({own, PairView{view}});
   for (const Side side : both_sides) {
-    const Labels node{{"node", std::string(to_string(side))}};
+    const Labels node = own + Labels{{"node", std::string(to_string(side))}};
     subjects.watched.push_back({node, Watched{view, side}});
     const ServerState* const state = view.server(side);
     if (state == nullptr) continue;
@@ -636,9 +636,14 @@ Subjects subjects_of(const View& view) {
       subjects.collectors.push_back({node + Labels{{"collector", collector.name}}, collector});
     }
     if (!state->replication_known) continue;
-    add_standbys(subjects, view, side, *state);
-    add_slots(subjects, side, *state);
+    add_standbys(subjects, node, view, side, *state);
+    add_slots(subjects, node, *state);
   }
+}
+
+Subjects subjects_of(const View& view) {
+  Subjects subjects;
+  add_pair(subjects, {}, view);
   return subjects;
 }
 
@@ -667,28 +672,25 @@ void for_each_table(const Subjects& subjects, Visit visit) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// From rows to families.
+// From rows to series: put(labels besides the subject's own, value).
 
-template <class S>
-void add_series(prometheus::MetricFamily& family, const Metric<S>& row, const Labels& labels,
-                const std::type_identity_t<S>& subject) {
-  if (const Number value = row.value(subject)) metrics::add(family, labels, *value);
+template <class S, class Put>
+void put_series(const Metric<S>& row, const std::type_identity_t<S>& subject, Put put) {
+  static const Labels none;
+  if (const Number value = row.value(subject)) put(none, *value);
 }
 
-template <class S>
-void add_series(prometheus::MetricFamily& family, const MetricSet<S>& row, const Labels& labels,
-                const std::type_identity_t<S>& subject) {
+template <class S, class Put>
+void put_series(const MetricSet<S>& row, const std::type_identity_t<S>& subject, Put put) {
   for (const char* const label_value : row.values) {
-    if (const Number value = row.value(subject, label_value)) {
-      metrics::add(family, labels + Labels{{std::string(row.label), label_value}}, *value);
-    }
+    if (const Number value = row.value(subject, label_value))
+      put(Labels{{std::string(row.label), label_value}}, *value);
   }
 }
 
-template <class S>
-void add_series(prometheus::MetricFamily& family, const Info<S>& row, const Labels& labels,
-                const std::type_identity_t<S>& subject) {
-  if (const auto more = row.labels(subject)) metrics::add(family, labels + *more, 1);
+template <class S, class Put>
+void put_series(const Info<S>& row, const std::type_identity_t<S>& subject, Put put) {
+  if (const auto more = row.labels(subject)) put(*more, 1);
 }
 
 MetricType type_of(const auto& row) { return row.type; }
@@ -696,6 +698,8 @@ template <class S>
 MetricType type_of(const Info<S>&) {
   return gauge;
 }
+
+std::string help_of(const auto& row) { return fmt::format("{} ({})", row.help, row.source); }
 
 template <class S>
 std::string_view own_labels(const Metric<S>&) {
@@ -726,9 +730,12 @@ std::vector<prometheus::MetricFamily> families(const View& view) {
   std::vector<prometheus::MetricFamily> result;
   for_each_table(subjects_of(view), [&result](const auto& table, std::string_view, const auto& subjects) {
     for (const auto& row : table) {
-      const std::string help = fmt::format("{} ({})", row.help, row.source);
-      auto& family = result.emplace_back(metrics::family(std::string(row.name), help, type_of(row)));
-      for (const auto& [labels, subject] : subjects) add_series(family, row, labels, subject);
+      auto& family = result.emplace_back(metrics::family(std::string(row.name), help_of(row), type_of(row)));
+      for (const auto& [labels, subject] : subjects) {
+        put_series(row, subject, [&family, own = std::cref(labels)](const Labels& more, double value) {
+          metrics::add(family, own.get() + more, value);
+        });
+      }
     }
   });
   return result;
@@ -737,6 +744,26 @@ std::vector<prometheus::MetricFamily> families(const View& view) {
 http::Response metrics_response(const View& view) {
   const Page page(view);
   return metrics::response({&page});
+}
+
+http::Response metrics_response(const std::vector<NamedView>& pairs) {
+  Subjects subjects;
+  for (const NamedView& pair : pairs) {
+    add_pair(subjects, Labels{{"cluster", pair.name}} + Labels(pair.labels.begin(), pair.labels.end()), pair.view);
+  }
+  metrics::Text text;
+  for_each_table(subjects, [&text](const auto& table, std::string_view, const auto& of_table) {
+    std::vector<std::string> labels;  // once for all rows
+    for (const auto& subject : of_table) labels.push_back(metrics::label_text(subject.labels));
+    for (const auto& row : table) {
+      text.family(row.name, help_of(row), type_of(row) == counter ? "counter" : "gauge");
+      for (std::size_t i = 0; i < of_table.size(); ++i) {
+        put_series(row, of_table[i].subject,
+                   [&text, &own = labels[i]](const Labels& more, double value) { text.series(own, more, value); });
+      }
+    }
+  });
+  return std::move(text).response();
 }
 
 Table catalogue() {

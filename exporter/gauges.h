@@ -18,6 +18,9 @@ std::vector<prometheus::MetricFamily> families(const View& view);
 /// families() as the answer to GET /metrics.
 http::Response metrics_response(const View& view);
 
+/// The same of many pairs, where each series has the pair's name as `cluster`, and the pair's labels.
+http::Response metrics_response(const std::vector<NamedView>& pairs);
+
 /// Name, type, labels, versions of PostgreSQL, meaning and source of every metric.
 Table catalogue();
 

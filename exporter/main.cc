@@ -1,19 +1,26 @@
 // The command line of the exporter.
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <iostream>
 #include <memory>
+#include <utility>
+#include <vector>
 
 #include "core/base/command_line.h"
 #include "core/base/error.h"
 #include "core/base/signals.h"
 #include "core/http/server.h"
 #include "core/http/web_config.h"
+#include "exporter/fleet.h"
+#include "exporter/fleet_pages.h"
 #include "exporter/gauges.h"
 #include "exporter/options.h"
 #include "exporter/pages.h"
+#include "exporter/pairs_reload.h"
 #include "exporter/pool.h"
 #include "exporter/sampler.h"
 
@@ -22,6 +29,7 @@ namespace {
 
 constexpr auto examples = R"(  {0} --primary-host db1 --replica-host db2
   PRIMARY_DSN=service=old REPLICA_DSN=service=new {0} --interval 1 --listen 0.0.0.0:9717
+  {0} --pairs /etc/replica-migration/pairs.yml
   {0} explain --markdown
 )";
 
@@ -39,9 +47,8 @@ void reload(http::Server& server, const std::string& web_config) {
   }
 }
 
-int serve(const CommandLine& command_line) {
-  const Options options = options_from(command_line.settings());
-  command_line.set_up_logging();
+int serve_one(const Settings& settings) {
+  const Options options = options_from(settings);
 
   http::Server server(options.listen);
   server.configure(http::WebConfig::load(options.web_config));
@@ -60,14 +67,62 @@ int serve(const CommandLine& command_line) {
   return 0;
 }
 
+/// A session takes a descriptor for itself and one for its deadline, and the usual limit is 1,024. As many as are
+/// allowed without asking anybody.
+void allow_descriptors(std::size_t pairs) {
+  constexpr rlim_t of_a_pair = 4, of_all_else = 256;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_max >= of_a_pair * pairs + of_all_else) return;
+  spdlog::warn("{} pairs need {} file descriptors, the limit is {}: raise it (ulimit -Hn, LimitNOFILE)", pairs,
+               of_a_pair * pairs + of_all_else, limit.rlim_max);
+}
+
+int serve_fleet(const Settings& settings) {
+  std::vector<NamedPair> pairs = pairs_from(settings);
+  const std::string file = settings.text("PAIRS_FILE");
+  const std::string web_config = settings.optional_text("EXPORTER_WEB_CONFIG").value_or("");
+  allow_descriptors(pairs.size());
+
+  http::Server server(settings.text("EXPORTER_LISTEN"));
+  server.configure(http::WebConfig::load(web_config));
+  std::atomic<bool> asked = false;
+  const Signals signals([&] {
+    reload(server, web_config);
+    asked = true;
+  });
+  // The pages own it, as above.
+  const auto fleet = std::make_shared<Fleet>();
+  add_fleet_pages(server, {.all = [fleet] { return fleet->views(); },
+                           .one = [fleet](std::string_view name) { return fleet->view(name); }});
+  server.start();
+  const std::size_t count = pairs.size();
+  PairsReload pairs_reload(
+      file, [&settings] { return pairs_from(settings); }, *fleet);
+  fleet->watch(std::move(pairs));
+  spdlog::info("watching the {} pairs of {}, listening on port {}", count, file, server.port());
+  while (!system_clock().sleep_for(std::chrono::seconds(1), signals.token())) pairs_reload.look(asked.exchange(false));
+  spdlog::info("ending");
+  return 0;
+}
+
+int serve(const CommandLine& command_line) {
+  const Settings settings = command_line.settings();
+  command_line.set_up_logging();
+  const bool many = settings.given("PAIRS_FILE") && settings.pair_name().empty();
+  return many ? serve_fleet(settings) : serve_one(settings);
+}
+
 int run(int argc, const char* const* argv) {
   CommandLine command_line(argv[0], "Watches a primary and its replica: metrics, a JSON state and a live page.",
                            examples);
   CLI::App& app = command_line.app();
-  command_line.add_settings(
-      app, {"PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT", "PRIMARY_DSN", "REPLICA_DSN",
-            "POSTGRES_USER", "MAINTENANCE_DB", "MONITORING_INTERVAL", "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS",
-            "REQUIRED_SYNC_CHECKS", "EXPORTER_LISTEN", "EXPORTER_WEB_CONFIG", "LOG_LEVEL", "LOG_FORMAT"});
+  command_line.add_settings(app, {"PRIMARY_HOST", "PRIMARY_PORT", "REPLICA_HOST", "REPLICA_PORT", "PRIMARY_DSN",
+                                  "REPLICA_DSN", "POSTGRES_USER", "MAINTENANCE_DB", "MONITORING_INTERVAL",
+                                  "LAG_THRESHOLD_BYTES", "LAG_THRESHOLD_SECONDS", "REQUIRED_SYNC_CHECKS", "PAIRS_FILE",
+                                  "PAIR", "EXPORTER_LISTEN", "EXPORTER_WEB_CONFIG", "LOG_LEVEL", "LOG_FORMAT"});
   CLI::App* const explain = app.add_subcommand("explain", "Print the catalogue of metrics");
   bool markdown = false, json = false;
   explain->add_flag("--markdown", markdown, "As a Markdown table");

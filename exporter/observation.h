@@ -58,6 +58,13 @@ class View {
   SyncStreak streak_;
 };
 
+/// A pair among others.
+struct NamedView {
+  std::string name;
+  std::map<std::string, std::string> labels;
+  View view;
+};
+
 inline constexpr std::array both_sides{Side::primary, Side::replica};
 
 }  // namespace pgrm::exporter

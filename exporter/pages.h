@@ -12,7 +12,7 @@ namespace pgrm::exporter {
 /// The answer to GET `path`. REQUIRES: it is the path of a page.
 http::Response answer(std::string_view path, const View& view);
 
-/// Serves every page; `view` is called for each request, from several threads.
+/// Serves every page of one pair; `view` is called for each request, from several threads.
 void add_pages(http::Server& server, std::function<View()> view);
 
 /// The live page, self-contained; made from status.html.

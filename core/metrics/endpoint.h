@@ -5,14 +5,12 @@
 #include <prometheus/metric_family.h>
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "core/http/server.h"
+#include "core/metrics/text.h"
 
 namespace pgrm::metrics {
-
-using Labels = std::vector<std::pair<std::string, std::string>>;
 
 /// An empty family; fill it with add().
 prometheus::MetricFamily family(std::string name, std::string help, prometheus::MetricType type);

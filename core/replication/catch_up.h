@@ -15,6 +15,8 @@ namespace pgrm {
 struct LagThresholds {
   std::int64_t bytes = 1024;
   Duration seconds = std::chrono::seconds(1);
+
+  bool operator==(const LagThresholds&) const = default;
 };
 
 /// What one probe found.

@@ -19,6 +19,8 @@ struct SyncPolicy {
   /// A longer pause between two samples could hide anything; a sample older than this is no news. A round lasts longer
   /// by the probe of a replica that is behind, and until the next one is known, two such rounds may pass.
   Duration max_gap() const { return 2 * (interval + thresholds.seconds) + std::chrono::seconds(1); }
+
+  bool operator==(const SyncPolicy&) const = default;
 };
 
 /// A pure fold over samples: value semantics, no clock, no I/O. It survives nothing that could hide a divergence: a gap

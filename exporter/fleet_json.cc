@@ -1,0 +1,120 @@
+#include "exporter/fleet_json.h"
+
+#include <algorithm>
+#include <array>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <tuple>
+
+#include "core/base/json_text.h"
+
+namespace pgrm::exporter {
+namespace {
+
+using Json = nlohmann::json;
+
+bool takes_writes_now(const View& view, Side side) {
+  const ServerState* const server = view.server(side);
+  return server != nullptr && takes_writes(*server);
+}
+
+bool out_of_recovery(const View& view, Side side) {
+  const ServerState* const server = view.server(side);
+  return server != nullptr && !server->in_recovery;
+}
+
+/// The first row that holds is what the pair is. Their order is also how bad it is.
+struct VerdictRow {
+  std::string_view name;
+  bool (*holds)(const View&);
+};
+
+constexpr std::array verdicts{
+    VerdictRow{"split",
+               [](const View& v) { return takes_writes_now(v, Side::primary) && takes_writes_now(v, Side::replica); }},
+    VerdictRow{"unseen", [](const View& v) { return !v.observed() || !v.fresh(); }},
+    VerdictRow{"not_ready",
+               [](const View& v) {
+                 const bool moved = takes_writes_now(v, Side::replica) && out_of_recovery(v, Side::primary);
+                 return !v.streak().in_sync() && !moved;
+               }},
+    VerdictRow{
+        "in_sync",
+        [](const View& v) { return v.streak().in_sync() && v.streak().consecutive() < v.streak().policy().required; }},
+    VerdictRow{"moved", [](const View& v) { return !v.streak().in_sync(); }},
+    VerdictRow{"ready", [](const View&) { return true; }},
+};
+
+std::size_t rank(const View& view) {
+  return static_cast<std::size_t>(
+      std::ranges::find_if(verdicts, [&](const VerdictRow& row) { return row.holds(view); }) - verdicts.begin());
+}
+
+template <class T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json();
+}
+
+Json server_to_json(const View& view, Side side) {
+  const NodeSample& seen = view.sample()[side];
+  const ServerState* const state = view.server(side);
+  return {{"address", seen.address},
+          {"reachable", state != nullptr},
+          {"error", state != nullptr || seen.error.empty() ? Json() : Json(seen.error)},
+          {"in_recovery", state != nullptr ? Json(state->in_recovery) : Json()},
+          {"takes_writes", state != nullptr ? Json(takes_writes(*state)) : Json()}};
+}
+
+Json pair_to_json(const NamedView& pair) {
+  const View& view = pair.view;
+  const SyncStreak& streak = view.streak();
+  const bool fresh = view.observed() && view.fresh();
+  const auto writable = fresh ? writable_side(view.sample()) : std::nullopt;
+  const CatchUp* const catch_up = fresh && view.sample().catch_up ? &*view.sample().catch_up : nullptr;
+  Json reasons = Json::array();
+  for (const SyncReason& reason : streak.reasons()) reasons.push_back({{"name", reason.name}, {"text", reason.text}});
+  return {{"name", pair.name},
+          {"labels", pair.labels},
+          {"verdict", verdict(view)},
+          {"in_sync", streak.in_sync()},
+          {"consecutive", streak.consecutive()},
+          {"required", streak.policy().required},
+          {"since", streak.since() ? Json(to_iso8601(*streak.since())) : Json()},
+          {"reasons", reasons},
+          {"lag_bytes", fresh ? or_null(pair_lag(view.sample()).replay_bytes) : Json()},
+          {"catch_up_seconds", catch_up != nullptr ? Json(to_seconds(catch_up->took)) : Json()},
+          {"catch_up_remaining_bytes", catch_up != nullptr ? Json(catch_up->remaining) : Json()},
+          {"writable", writable ? Json(to_string(*writable)) : Json()},
+          {"age_seconds", view.observed() ? Json(to_seconds(view.now() - view.sample().sampled_mono)) : Json()},
+          {"stale_after_seconds", to_seconds(streak.policy().max_gap())},
+          {"primary", server_to_json(view, Side::primary)},
+          {"replica", server_to_json(view, Side::replica)}};
+}
+
+}  // namespace
+
+std::string_view verdict(const View& view) { return verdicts.at(rank(view)).name; }
+
+std::string pairs_to_json(const std::vector<NamedView>& pairs) {
+  std::vector<std::pair<std::size_t, const NamedView*>> order;
+  for (const NamedView& pair : pairs) order.emplace_back(rank(pair.view), &pair);
+  std::ranges::sort(order, {}, [](const auto& entry) { return std::tie(entry.first, entry.second->name); });
+  Json list = Json::array();
+  for (const auto& [place, pair] : order) list.push_back(pair_to_json(*pair));
+  return json_text(list, 1) + "\n";
+}
+
+std::string targets_to_json(const std::vector<NamedView>& pairs, const std::string& host) {
+  Json list = Json::array();
+  for (const NamedView& pair : pairs) {
+    Json labels = pair.labels;
+    labels["cluster"] = pair.name;
+    labels["instance"] = pair.name;  // else all of them would be one
+    labels["__metrics_path__"] = "/probe";
+    labels["__param_target"] = pair.name;
+    list.push_back({{"targets", {host}}, {"labels", labels}});
+  }
+  return json_text(list, 1) + "\n";
+}
+
+}  // namespace pgrm::exporter
