@@ -10,7 +10,7 @@ namespace pgrm::exporter {
 namespace {
 
 /// First looks come one after the other: three hundred logins at once would be a load that nobody asked for.
-constexpr Duration between_first_looks = std::chrono::milliseconds(15);
+constexpr Duration between_first_looks = std::chrono::milliseconds(40);
 
 /// Labels may change while a pair is watched.
 bool same_work(const NamedPair& a, const NamedPair& b) {
@@ -33,7 +33,7 @@ Fleet::~Fleet() {
 }
 
 std::shared_ptr<Fleet::Member> Fleet::begin(NamedPair pair) {
-  const auto member = std::make_shared<Member>();
+  auto member = std::make_shared<Member>();
   member->sampler = std::make_shared<Sampler>(make_node_(pair.pair.primary), make_node_(pair.pair.replica), pair.policy,
                                               system_clock(), pool_, pair.name);
   member->described = std::move(pair);
