@@ -44,7 +44,7 @@ Settings CommandLine::settings() const {
   for (const Given& given : given_) {
     if (given.option->count() > 0) flags[std::string(given.variable)] = given.value;
   }
-  const Settings settings(std::move(flags), process_environment(), read_config_file());
+  Settings settings(std::move(flags), process_environment(), read_config_file());
   const auto pair = settings.optional_text("PAIR");
   if (!pair) return settings;
   const auto file = settings.optional_text("PAIRS_FILE");
