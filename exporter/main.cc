@@ -50,10 +50,10 @@ void reload(http::Server& server, const std::string& web_config) {
 int serve_one(const Settings& settings) {
   const Options options = options_from(settings);
 
+  Pool pool;  // outlives the sampler, and so the server
   http::Server server(options.listen);
   server.configure(http::WebConfig::load(options.web_config));
   const Signals signals([&server, &options] { reload(server, options.web_config); });
-  Pool pool;
   // The pages own it: the server, which answers until its end, is the last to go.
   const auto sampler = std::make_shared<Sampler>(observer_of(options.pair.primary), observer_of(options.pair.replica),
                                                  options.policy, system_clock(), pool);
