@@ -213,16 +213,7 @@ class ServerBuffers final : public Buffers {
     return *tools_;
   }
 
-  void open(Duration deadline) {
-    if (session_.is_open()) return;
-    session_.open(deadline);
-    try {
-      session_.script(session_settings(options_.observer_timeout, session_.server_version()), deadline);
-    } catch (const Error&) {
-      session_.close();  // never a session without them
-      throw;
-    }
-  }
+  void open(Duration deadline) { open_with_settings(session_, options_.observer_timeout, deadline); }
 
   Session session_;
   NodeOptions options_;

@@ -207,10 +207,8 @@ class ImaginedNode final : public Node {
   std::future<void> allow_connections(const std::vector<std::string>& databases, bool allow,
                                       Duration deadline) override {
     write_each(databases, orders::allow_connections, allow, deadline);
-    for (Imagined* const server : {&server_, replicated()}) {
-      for (const std::string& name : databases) {
-        if (server != nullptr) server->open[name] = allow;
-      }
+    for (Imagined* const server : with_replica()) {
+      for (const std::string& name : databases) server->open[name] = allow;
     }
     std::promise<void> done;
     done.set_value();
@@ -226,16 +224,15 @@ class ImaginedNode final : public Node {
   void set_marker(const std::optional<std::string>& words, Duration deadline) override {
     give(orders::in_one_transaction({orders::set_marker(literal(words))}, deadline));
     ++server_.transactions;
-    for (Imagined* const server : {&server_, replicated()}) {
-      if (server != nullptr) server->markers = words ? std::vector{*words} : std::vector<std::string>();
+    for (Imagined* const server : with_replica()) {
+      server->markers = words ? std::vector{*words} : std::vector<std::string>();
     }
   }
 
   void enable_subscriptions(const std::vector<std::string>& names, bool enable, Duration deadline) override {
     write_each(names, orders::enable_subscription, enable, deadline);
-    for (Imagined* const server : {&server_, replicated()}) {
+    for (Imagined* const server : with_replica()) {
       for (const std::string& name : names) {
-        if (server == nullptr) continue;
         if (enable) {
           server->disabled.erase(name);
         } else {
@@ -358,8 +355,11 @@ class ImaginedNode final : public Node {
     ++server_.transactions;
   }
 
-  /// Where else a change of a catalog gets; nullptr: nowhere.
-  Imagined* replicated() { return &server_ == &pair_.old_ && !pair_.new_.promoted ? &pair_.new_ : nullptr; }
+  /// Where a change of a catalog gets: here, and by replication to the replica.
+  std::vector<Imagined*> with_replica() {
+    if (&server_ == &pair_.old_ && !pair_.new_.promoted) return {&server_, &pair_.new_};
+    return {&server_};
+  }
 
   bool takes_no_writes() const { return server_.loaded && server_.loaded->read_only == "on"; }
 

@@ -735,17 +735,7 @@ class ServerNode final : public Node {
     return observer_.look(session_, budget.left());
   }
 
-  void open(Duration deadline) {
-    if (session_.is_open()) return;
-    const Budget budget(deadline);
-    session_.open(deadline);
-    try {
-      session_.script(session_settings(options_.observer_timeout, session_.server_version()), budget.left());
-    } catch (const Error&) {
-      session_.close();  // never a session without them
-      throw;
-    }
-  }
+  void open(Duration deadline) { open_with_settings(session_, options_.observer_timeout, deadline); }
 
   /// REQUIRES: an open session.
   void write(const std::vector<std::string>& orders, Duration deadline) {

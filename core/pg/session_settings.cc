@@ -6,6 +6,9 @@
 #include <array>
 #include <cstdint>
 
+#include "core/base/error.h"
+#include "core/pg/session.h"
+
 namespace pgrm {
 namespace {
 
@@ -46,6 +49,19 @@ constexpr std::array session_settings_table{
 };
 
 }  // namespace
+
+void open_with_settings(Session& session, const std::optional<Duration>& observer_timeout, Duration deadline) {
+  if (session.is_open()) return;
+  const Mono end = system_clock().now() + deadline;
+  session.open(deadline);
+  try {
+    const Duration left = std::max<Duration>(end - system_clock().now(), std::chrono::milliseconds(1));
+    session.script(session_settings(observer_timeout, session.server_version()), left);
+  } catch (const Error&) {
+    session.close();
+    throw;
+  }
+}
 
 std::string session_settings(const std::optional<Duration>& observer_timeout, int version) {
   const auto millis =
