@@ -10,6 +10,7 @@ import signal
 import pair
 from disks import agents_clock, configuration_broken, configuration_cannot_be_written, data_file, fill, fsync_fails, wrong_by
 from links import LINKS, TOXICS, cut, poison
+from memory import hierarchy, runs_out
 from processes import (
     freeze, guards, interrupt_agent, kill_agent, kill_both, kill_child, kill_guard, kill_postmaster, kill_server, postmaster,
     signal_program, stop_server, whole_server,
@@ -29,6 +30,8 @@ def machine_lacks(need):
         return "needs root, to mount a small file system"
     if need == "compiler" and not shutil.which("gcc"):
         return "needs gcc, to build misfortune.c"
+    if need == "memory group" and not (pair.IS_ROOT and hierarchy()):
+        return "needs root and control groups that limit memory"
     return None
 
 
@@ -73,6 +76,10 @@ FAULTS = (
     *of_both("postmaster frozen", "process", "SIGSTOP to it alone, then SIGCONT", lambda which: freeze(postmaster(which))),
     *of_both("server restarted", "process", "fast shutdown", lambda which: stop_server(which, signal.SIGINT)),
     *of_both("server stopped at once", "process", "immediate shutdown", lambda which: stop_server(which, signal.SIGQUIT)),
+    Fault("agent out of memory", "process", "the kernel kills in a group of 1 MB", runs_out(lambda c: c.pair.agents()),
+          ("memory group",)),
+    *of_both("server out of memory", "process", "the kernel kills in a group of 1 MB",
+             lambda which: runs_out(whole_server(which), which), needs=("memory group",)),
     Fault("exporter killed", "process", "SIGKILL", signal_program("exporter", signal.SIGKILL)),
     Fault("exporter frozen", "process", "SIGSTOP, then SIGCONT", signal_program("exporter", signal.SIGSTOP)),
     Fault("loadgen frozen", "process", "SIGSTOP, then SIGCONT", signal_program("loadgen", signal.SIGSTOP)),
@@ -113,9 +120,10 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 
 # What the table has not, and why.
 NOT_HERE = (
-    ("swap storm, cgroup OOM", "the cgroup file system cannot be written here; for its peers a killed process is the same"),
+    ("swap storm", "needs swap; for its peers a server that swaps is a slow or frozen one"),
     ("dm-error under a data directory", "needs the device mapper; misfortune.c lets fsync fail instead"),
-    ("5,000 sessions, 2,000 databases, 200 GB of WAL positions", "a size, not a fault: minutes for each pair"),
+    ("5,000 sessions, 200 GB of WAL positions, large segments", "a size, not a fault: tests/e2e/sizes_test"),
+    ("2,000 databases", "a size, not a fault: tests/e2e/many_files_test"),
     ("power loss of the agent's host", "the journal cut at every record is tests/scenario and tests/e2e/kill_matrix_test"),
 )
 
