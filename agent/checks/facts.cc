@@ -245,13 +245,18 @@ SystemSettings settings_for_promotion(const Facts& facts) {
   return settings;
 }
 
-std::int64_t segment_to_align(const Facts& facts) {
-  if (!missing_for_alignment(facts).empty()) return 0;
-  const auto found = facts.primary.facts->settings.find("wal_segment_size");
-  if (found == facts.primary.facts->settings.end()) return 0;
+std::int64_t wal_segment_size(const ServerFacts& server) {
+  const auto found = server.settings.find("wal_segment_size");
+  if (found == server.settings.end()) return 0;
   const std::string& text = found->second;
   std::int64_t bytes = 0;
   std::from_chars(text.data(), text.data() + text.size(), bytes);
+  return bytes;
+}
+
+std::int64_t segment_to_align(const Facts& facts) {
+  if (!missing_for_alignment(facts).empty()) return 0;
+  const std::int64_t bytes = wal_segment_size(*facts.primary.facts);
   return bytes > largest_segment ? 0 : bytes;
 }
 

@@ -80,6 +80,9 @@ bool has_right(const NodeFacts& node, std::string_view right);
 /// Rights that aligning the WAL needs (engine/alignment.h) and the agent's role lacks; empty: none.
 std::string missing_for_alignment(const Facts& facts);
 
+/// Bytes, of `initdb --wal-segsize`; 0 when the server did not say.
+std::int64_t wal_segment_size(const ServerFacts& server);
+
 /// Bytes of a WAL segment when it can be aligned; 0 without the rights, or when segments are too large to fill one.
 std::int64_t segment_to_align(const Facts& facts);
 

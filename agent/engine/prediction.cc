@@ -28,9 +28,10 @@ constexpr int validation_questions = 3, validation_syncs = 3;
 constexpr Duration reload_and_login = milliseconds(8);
 constexpr Duration ending_a_session = std::chrono::microseconds(1500);
 // Between pg_promote(wait => false) and the end of recovery on a small idle cluster whose last restartpoint is near,
-// with a WAL segment of 16 MB to copy to the new timeline, and without.
-constexpr Duration usual_promotion = milliseconds(40);
-constexpr Duration usual_aligned_promotion = milliseconds(15);
+// without a WAL segment to copy to the new timeline; and what a MB of such a segment takes. Seen on two cores: 40 ms with
+// a segment of 16 MB, 1.5 s with one of 1 GB.
+constexpr Duration usual_promotion = milliseconds(15);
+constexpr Duration copying_a_megabyte = std::chrono::microseconds(1500);
 // What one of them takes in writes to disk. Seen with 302 directories and 59 segments: 4 ms and 17 ms each, beside 4 ms
 // for a record of the journal.
 constexpr int directory_syncs = 1, spare_segment_syncs = 4;
@@ -100,7 +101,8 @@ Measured measure(Cutover& cutover) {
     measured.traffic_round_trip += median_of(cutover.clock, 3, [&] { driver->problem(); });
   }
   measured.sessions = static_cast<int>(old_primary.client_sessions(deadline).size());
-  measured.oldest_transaction = old_primary.facts(deadline).oldest_transaction;
+  const ServerFacts facts = old_primary.facts(deadline);
+  measured.oldest_transaction = facts.oldest_transaction;
   const auto after = new_primary.wal_replayed(deadline);
   const double elapsed = to_seconds(cutover.clock.now() - since);
   if (before && after && *before < *after && elapsed > 0) {
@@ -109,13 +111,15 @@ Measured measure(Cutover& cutover) {
   const PairLag lag = pair_lag(observe_pair(old_primary, new_primary, 1, cutover.clock, deadline));
   measured.replay_lag = lag.replay;
   measured.bytes_behind = lag.replay_bytes;
-  measured.aligned = cutover.wal_segment != 0;
+  if (cutover.wal_segment == 0) measured.segment_to_copy = wal_segment_size(facts);
   measured.last_promotion = last_promotion(cutover);
   measured.promotion_work = new_primary.promotion_work(deadline);
   return measured;
 }
 
-static Duration usual(const Measured& measured) { return measured.aligned ? usual_aligned_promotion : usual_promotion; }
+static Duration usual(const Measured& measured) {
+  return usual_promotion + (measured.segment_to_copy >> 20) * copying_a_megabyte;
+}
 
 static Duration promotion(const Measured& measured) {
   const PromotionWork work = measured.promotion_work.value_or(PromotionWork{});
@@ -124,8 +128,11 @@ static Duration promotion(const Measured& measured) {
 }
 
 static std::string promotion_text(const Measured& measured) {
-  std::string text = fmt::format("{}{} for a standby that is caught up: cannot be measured beforehand",
-                                 human(usual(measured)), measured.aligned ? ", with no WAL segment to copy," : "");
+  const std::string segment = measured.segment_to_copy == 0
+                                  ? "no WAL segment to copy"
+                                  : fmt::format("a WAL segment of {} MB to copy", measured.segment_to_copy >> 20);
+  std::string text = fmt::format("{} for a standby that is caught up, with {}: cannot be measured beforehand",
+                                 human(usual(measured)), segment);
   if (measured.promotion_work) {
     text += fmt::format("; {} directories to sync and {} spare WAL segments to remove",
                         measured.promotion_work->directories, measured.promotion_work->spare_segments);

@@ -24,7 +24,7 @@ struct Measured {
   std::optional<Duration> replay_lag{};          // nullopt: unknown
   std::optional<std::int64_t> bytes_behind{};
   std::optional<double> replay_rate{};       // bytes/s while the rest was measured; nullopt: nothing was replayed
-  bool aligned = false;                      // the promotion has no WAL segment to copy
+  std::int64_t segment_to_copy = 0;          // bytes of WAL that the promotion copies; 0: it is aligned
   std::optional<Duration> last_promotion{};  // in the newest report of this cluster
   std::optional<PromotionWork> promotion_work{};
 };

@@ -113,6 +113,22 @@ settings_of_pair() {
   done
 }
 
+# How long the promotion of the newest report took, and how long was predicted.
+promotion_was_predicted() {
+  local took predicted
+  read -r took predicted < <(python3 - "$(find "$STATE_DIR" -name report.json | sort | tail -n 1)" <<'END'
+import json, sys
+report = json.load(open(sys.argv[1]))
+took = next(step["seconds"] for step in report["steps"] if step["name"] == "promote")
+predicted = next(part["seconds"] for part in report["prediction"]["parts"] if part["step"] == "promote")
+print("%.3f %.3f" % (took, predicted))
+END
+  )
+  echo "      the promotion took $took s, predicted were $predicted s; $(grep -o 'writes stopped for.*' "$output")"
+  expect "the prediction was not out by more than a factor of four, or 100 ms" yes \
+    "$(awk -v p="$predicted" -v t="$took" 'BEGIN { if (t < 4 * p + 0.1 && p < 4 * t + 0.1) print "yes" }')"
+}
+
 recall_lab() {
   # shellcheck source=/dev/null
   . "$LAB_HOME/data/lab.env"

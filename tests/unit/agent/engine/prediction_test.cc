@@ -78,9 +78,11 @@ TEST(Prediction, TakesThePromotionFromTheLastOne) {
     const auto all = predict(measured).parts;
     return std::ranges::find(all, "promote", &Prediction::Part::step)->took;
   };
-  const Duration copying = promotion();
-  measured.aligned = true;
-  EXPECT_LT(promotion(), copying);
+  const Duration aligned = promotion();
+  measured.segment_to_copy = 16 << 20;
+  EXPECT_GT(promotion(), aligned);
+  measured.segment_to_copy = 1 << 30;
+  EXPECT_GT(promotion(), aligned + std::chrono::seconds(1)) << "initdb --wal-segsize 1024";
   measured.last_promotion = milliseconds(250);
   const auto parts = predict(measured).parts;
   const auto promote = std::ranges::find(parts, "promote", &Prediction::Part::step);
