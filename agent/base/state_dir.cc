@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -47,6 +48,9 @@ StateLock::StateLock(const std::string& state_dir, Duration patience) {
     reason = flock(file_, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
     return reason != EWOULDBLOCK;
   };
+  if (!locked() && reason == EWOULDBLOCK && patience > Duration::zero()) {
+    spdlog::info("waits at most {} for the agent that holds {}", human(patience), path);
+  }
   wait_until(system_clock(), patience, std::chrono::milliseconds(20), {}, locked);
   if (reason != 0) {
     close(file_);

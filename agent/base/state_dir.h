@@ -9,8 +9,8 @@
 
 namespace pgrm::agent {
 
-/// A guard that goes on trying holds STATE_DIR for a moment, every few seconds: what a person types meanwhile waits.
-inline constexpr Duration patience_with_guard = std::chrono::seconds(5);
+/// A guard that goes on trying holds STATE_DIR for some seconds each time: what a person types meanwhile waits.
+inline constexpr Duration patience_with_guard = std::chrono::seconds(20);
 
 /// Held for its lifetime; released by the kernel when the process dies. Throws Error(preflight_refused) with the holder
 /// when another agent still has it after `patience`, Error(configuration, file_failed) when the directory cannot be

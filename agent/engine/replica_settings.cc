@@ -8,6 +8,9 @@
 namespace pgrm::agent {
 namespace {
 
+// How long a replica that does not take its settings back is asked again: the application goes on meanwhile.
+constexpr auto patience = std::chrono::seconds(15);
+
 /// "wal_init_zero = 'off', restore_command = ''"
 std::string as_text(const SystemSettings& settings) {
   std::vector<std::string> texts;
@@ -75,13 +78,21 @@ void restore_replica_settings(Cutover& cutover) {
 }
 
 void undo_replica_settings(Cutover& cutover, const nlohmann::json&) {
-  try {
-    restore_replica_settings(cutover);
-  } catch (const Error& error) {
-    cutover.warnings.push_back(fmt::format("settings of {} are not as they were: {}; {}",
-                                           cutover.options.pair.replica.address(), error.what(),
-                                           statements(cutover.replica_settings_before)));
-  }
+  std::string trouble;
+  const auto restored = [&] {
+    try {
+      restore_replica_settings(cutover);
+      return true;
+    } catch (const Error& error) {
+      trouble = error.what();
+      new_admin(cutover).disconnect();
+      return false;
+    }
+  };
+  if (wait_until(cutover.clock, patience, std::chrono::milliseconds(100), {}, restored) == WaitEnd::reached) return;
+  cutover.warnings.push_back(fmt::format("settings of {} are not as they were: {}; {}",
+                                         cutover.options.pair.replica.address(), trouble,
+                                         statements(cutover.replica_settings_before)));
 }
 
 }  // namespace pgrm::agent

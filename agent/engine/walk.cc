@@ -239,8 +239,9 @@ std::vector<Begun> undo_each(Cutover& cutover, Journal& journal, const std::vect
     const Step& step = *entry->step;
     try {
       perform(cutover, outcome, step, "undo", StepResult::undone, [&] {
+        const std::size_t warned = cutover.warnings.size();
         step.undo(cutover, entry->before);
-        return std::string("as before");
+        return std::string(cutover.warnings.size() == warned ? "as before" : "not all as before: see the warning");
       });
       try_to_record(cutover, [&] { journal.undone(step.name); });
     } catch (const std::exception& failure) {

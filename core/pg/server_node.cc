@@ -56,7 +56,7 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
        (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM pg_stat_activity
          WHERE backend_type = 'client backend' AND application_name <> current_setting('application_name')) AS oldest,
        (SELECT count(*) FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
-         WHERE a.backend_type = 'client backend' AND r.rolsuper
+         WHERE a.backend_type = 'client backend' AND r.rolsuper AND a.backend_start < clock_timestamp() - interval '5 s'
            AND a.application_name <> current_setting('application_name')) AS superuser_sessions,
        EXISTS (SELECT FROM pg_stat_progress_basebackup) AS base_backup,
        to_json(ARRAY(SELECT slot_name FROM pg_replication_slots

@@ -54,12 +54,28 @@ TEST(ReplicaSettings, WhatAnAttemptCouldNotPutBackTheNextOnePutsBack) {
   bool failed = false;
   rig.cluster.before = [&](const std::string& call) {
     if (call != "replica.set_system_settings(restore_command=cp /archive/%f %p, wal_init_zero=reset)") return;
-    if (!std::exchange(failed, true)) throw Error(ErrorCode::timeout, "no answer");
+    if (fences > 1) return;
+    failed = true;
+    throw Error(ErrorCode::timeout, "no answer");
   };
   ASSERT_EQ(rig.run().exit_code, 0);
   EXPECT_EQ(fences, 2);
   EXPECT_TRUE(failed);
   EXPECT_EQ(rig.cluster.replica.others, rig.was);
+}
+
+TEST(ReplicaSettings, AReplicaThatAnswersLateGetsThemBack) {
+  Archived rig({{"restore_command", std::nullopt}, {"wal_init_zero", "on"}});
+  rig.traffic->fails = "stop";
+  int tries = 0;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call != "replica.set_system_settings(restore_command=reset, wal_init_zero=on)") return;
+    if (++tries < 4) throw Error(ErrorCode::query_failed, "could not open file \"postgresql.auto.conf.tmp\"");
+  };
+  EXPECT_EQ(rig.run().exit_code, 5);
+  EXPECT_EQ(tries, 4);
+  EXPECT_EQ(rig.cluster.replica.others, rig.was);
+  EXPECT_THAT(rig.warnings, Not(Contains(HasSubstr("not as they were"))));
 }
 
 TEST(ReplicaSettings, ArePutBackByARecovery) {
@@ -85,7 +101,9 @@ TEST(ReplicaSettings, ArePutBackByARecovery) {
 TEST(ReplicaSettings, AReplicaThatIsGoneDoesNotMakeAnUndoIncomplete) {
   Archived rig({{"restore_command", "cp /archive/%f %p"}, {"wal_init_zero", std::nullopt}});
   rig.traffic->on_fence = [&] { rig.cluster.replica.up = false; };
-  ASSERT_EQ(rig.run().exit_code, 5);
+  const Outcome outcome = rig.run();
+  ASSERT_EQ(outcome.exit_code, 5);
+  EXPECT_THAT(outcome.steps.back().evidence, HasSubstr("not all as before"));
   EXPECT_TRUE(rig.cluster.primary.writable());
   EXPECT_THAT(rig.warnings, Contains(HasSubstr("alter system set restore_command = 'cp /archive/%f %p'; "
                                                "alter system reset wal_init_zero; select pg_reload_conf()")));
