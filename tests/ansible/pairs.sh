@@ -68,6 +68,8 @@ make_pair() {
     PRIMARY_HOST=127.0.0.1 PRIMARY_PORT="$port" REPLICATION_PASSFILE="$home/replication.pgpass" \
     bash "$pairs_home/postgresql/replica/init-replica.sh"
   start_node "$1" replica $((port + 1))
+  # Whatever went wrong above is seen here.
+  [ "$(on_pair "$1" replica pgrm_agent shop 'select count(*) from witness_writes where pg_is_in_recovery()')" = 0 ]
 }
 
 # on_pair PAIR NODE ROLE DATABASE STATEMENT
