@@ -13,6 +13,7 @@ namespace {
 using namespace pgrm;
 
 constexpr auto examples = R"(  {0} preflight                      is everything ready?
+  {0} preflight --all-pairs          of every pair of --pairs FILE, in one table
   {0} cutover --dry-run              what would happen, without a single write
   {0} warm                           load what the old primary keeps in its buffers into the new one's
   {0} plan --html >plan.html         every order that it is going to give, for a change ticket
@@ -31,6 +32,7 @@ constexpr auto examples = R"(  {0} preflight                      is everything 
   {0} guard --watch                  a service that recovers by itself
   {0} compare                        is the application better off on the new primary?
   {0} report                         how the last cutover went
+  {0} report --all                   and those of all pairs
 )";
 
 }  // namespace
@@ -86,6 +88,14 @@ int main(int argc, char** argv) {
                                    on_diverged, on_compare, on_report, on_explain}) {
     printing->add_flag("--json", arguments.json, "print JSON instead of a table");
   }
+  for (CLI::App* const judging : {on_preflight, on_cutover}) {
+    judging->add_flag("--all-pairs", arguments.all_pairs, "every pair of --pairs at once, in one table");
+  }
+  CLI::Option* const reports = on_report->add_flag("--all", arguments.all, "of all pairs of --pairs, in one table");
+  on_report
+      ->add_option("--from", arguments.from, "with --all: where FOLDER/NAME/report.json of each pair was collected")
+      ->option_text("FOLDER")
+      ->needs(reports);
   on_plan->add_flag("--html", arguments.html, "print a page for a browser");
   for (CLI::App* const directed : {on_preflight, on_warm, on_plan, on_cutover}) {
     directed->add_flag("--switch-back", arguments.switch_back,
@@ -100,6 +110,7 @@ int main(int argc, char** argv) {
   for (CLI::App* const looking : {on_warm, on_cutover, on_recover}) {
     looking->add_flag("--dry-run", arguments.dry_run, "look and say what would be done, change nothing");
   }
+  on_cutover->get_option("--all-pairs")->needs("--dry-run");
   on_cutover->add_flag("--rehearse", arguments.rehearse,
                        "all but the promotion for real, then undo: measures the pause");
   on_cutover->add_option("--hold", arguments.hold, "stay ready until Enter is pressed, or until this file is gone")
@@ -132,7 +143,15 @@ int main(int argc, char** argv) {
     if (abort) arguments.decision = agent::Decision::abort;
     if (complete) arguments.decision = agent::Decision::complete;
     line.set_up_logging({.level = "warn", .file = {}});
+    if (arguments.all_pairs && on_preflight->parsed()) {
+      return agent::preflight_all(line.settings_of_pairs(), arguments, signals.token());
+    }
+    if (arguments.all_pairs) return agent::dry_run_all(line.settings_of_pairs(), arguments, signals.token());
     const Settings settings = line.settings();
+    if (arguments.all && on_report->parsed()) {
+      const bool folder_alone = arguments.from && !settings.given("PAIRS_FILE");
+      return agent::report_all(folder_alone ? std::vector<Settings>() : line.settings_of_pairs(), arguments);
+    }
     const agent::LogTo log_to = [&](const std::string& path) {
       line.set_up_logging({.level = "info", .file = path, .screen = false});
     };

@@ -1,9 +1,6 @@
 #include "agent/base/servers.h"
 
-#include <algorithm>
-#include <atomic>
-#include <future>
-
+#include "agent/base/parallel.h"
 #include "core/base/error.h"
 #include "core/pg/server_node.h"
 
@@ -15,21 +12,13 @@ constexpr std::size_t sessions_at_a_time = 4;
 std::vector<DatabaseAnswer> ask_each(const Conninfo& server, const NodeOptions& options,
                                      const std::vector<std::string>& databases, Duration deadline) {
   std::vector<DatabaseAnswer> answers(databases.size());
-  std::atomic<std::size_t> next = 0;
-  const auto work = [&] {
-    for (std::size_t i = next++; i < databases.size(); i = next++) {
-      try {
-        answers[i].facts = make_server_node(server.with("dbname", databases[i]), options)->database_facts(deadline);
-      } catch (const Error& error) {
-        answers[i].error = error.what();
-      }
+  each_of(databases.size(), sessions_at_a_time, [&](std::size_t i) {
+    try {
+      answers[i].facts = make_server_node(server.with("dbname", databases[i]), options)->database_facts(deadline);
+    } catch (const Error& error) {
+      answers[i].error = error.what();
     }
-  };
-  std::vector<std::future<void>> workers;
-  for (std::size_t i = 0; i < std::min(sessions_at_a_time, databases.size()); ++i) {
-    workers.push_back(std::async(std::launch::async, work));
-  }
-  for (auto& worker : workers) worker.get();
+  });
   return answers;
 }
 

@@ -17,6 +17,7 @@ struct Arguments {
   bool json = false;
   bool html = false;
   bool all = false;
+  bool all_pairs = false;
   bool dry_run = false;
   bool yes = false;
   bool watch = false;
@@ -30,6 +31,7 @@ struct Arguments {
   bool guarded = true;
   std::optional<std::string> hold;  // a file that holds the cutover while it is there; "": until Enter
   Decision decision = Decision::by_looking;
+  std::optional<std::string> from;        // a folder in which reports were collected
   std::optional<double> over;             // seconds that a comparison looks at the new primary from now on
   std::optional<int> guard_pipe;          // given to the guard by the agent that starts it
   std::vector<std::string> command_line;  // without the program's name: the guard is started with the same
@@ -41,6 +43,8 @@ using LogTo = std::function<void(const std::string& path)>;
 // Each returns the exit code of the contract and prints to standard output. Throws Error for what happened before
 // anything was changed.
 int preflight(const Settings& settings, const Arguments& arguments);
+/// The same for many pairs, in one table.
+int preflight_all(const std::vector<Settings>& pairs, const Arguments& arguments, const std::stop_token& stop);
 /// With arguments.watch until `stop`.
 int status(const Settings& settings, const Arguments& arguments, const std::stop_token& stop);
 /// Fills the future primary's buffers, until that is done or `stop`.
@@ -51,6 +55,8 @@ int plan(const Settings& settings, const Arguments& arguments, std::stop_token s
 /// look with which the next one begins.
 int compare(const Settings& settings, const Arguments& arguments, const std::stop_token& stop);
 int cutover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
+/// `cutover` with arguments.dry_run, for many pairs, in one table.
+int dry_run_all(const std::vector<Settings>& pairs, const Arguments& arguments, const std::stop_token& stop);
 int recover(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 /// With arguments.guard_pipe the guard of the agent that has started this process, see engine/guard.h. With
 /// arguments.watch a service, until `stop`: settles what an agent has left behind in STATE_DIR.
@@ -59,5 +65,8 @@ int guard(const Settings& settings, const Arguments& arguments, const std::stop_
 int list_diverged(const Settings& settings, const Arguments& arguments, std::stop_token stop);
 int rejoin(const Settings& settings, const Arguments& arguments, std::stop_token stop, const LogTo& log_to);
 int report(const Settings& settings, const Arguments& arguments);
+/// The newest report of each pair, in one table. With arguments.from those that were collected there, of all when
+/// `pairs` is empty.
+int report_all(const std::vector<Settings>& pairs, const Arguments& arguments);
 
 }  // namespace pgrm::agent

@@ -8,6 +8,7 @@
 #include <iostream>
 
 #include "agent/base/state_dir.h"
+#include "agent/commands/all_pairs.h"
 #include "agent/commands/invocation.h"
 #include "agent/compare/watch.h"
 #include "agent/engine/acts.h"
@@ -16,6 +17,7 @@
 #include "agent/view/live_view.h"
 #include "agent/view/metrics.h"
 #include "agent/view/pair_watch.h"
+#include "agent/view/report.h"
 #include "agent/view/screen.h"
 #include "core/base/error.h"
 #include "core/base/json_text.h"
@@ -211,6 +213,22 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   let_go();
   if (metrics) metrics->await_last_scrape(last_scrape_patience, run.stop);
   return exit_code;
+}
+
+int dry_run_all(const std::vector<Settings>& pairs, const Arguments& arguments, const std::stop_token& stop) {
+  Arguments silent = arguments;
+  silent.json = true;
+  return judge_all(pairs, arguments, stop, "agent cutover --dry-run", [&](const Settings& pair) {
+    Invocation invocation(options_of(pair, arguments), silent, new_cutover_id(pgrm::system_clock().wall()));
+    Cutover run = invocation.cutover(stop);
+    const Outcome outcome = dry_run(run);
+    if (outcome.exit_code == 0) run.prediction = try_predict(run);
+    return PairJudged{.findings = run.findings,
+                      .exit_code = outcome.exit_code,
+                      .message = outcome.message,
+                      .pause = run.prediction ? std::optional(run.prediction->total()) : std::nullopt,
+                      .json = make_report(run, outcome, true, {})};
+  });
 }
 
 }  // namespace pgrm::agent

@@ -74,10 +74,10 @@ std::string write_report(const std::string& directory, const nlohmann::json& rep
   return page;
 }
 
-Invocation::Invocation(Options asked, const Arguments& arguments, std::string cutover_id)
+Invocation::Invocation(Options asked, const Arguments& arguments, std::string cutover_id, const ToldOfServer& told)
     : options(std::move(asked)),
       id(std::move(cutover_id)),
-      servers(make_servers(options.pair, id, options.siblings)),
+      servers(make_servers(options.pair, id, options.siblings, told)),
       exporter(http::make_client(options.exporter_url, options.exporter_access)),
       traffic(make_traffics(options, traffic_context(options, id))),
       node_control(

@@ -21,7 +21,8 @@ struct Invocation {
   std::unique_ptr<NodeControl> node_control;
   Progress progress;
 
-  Invocation(Options asked, const Arguments& arguments, std::string cutover_id);
+  /// `told`: of every statement of its sessions, see make_servers().
+  Invocation(Options asked, const Arguments& arguments, std::string cutover_id, const ToldOfServer& told = {});
 
   Cutover cutover(std::stop_token stop);
 };

@@ -13,15 +13,10 @@ namespace pgrm::agent {
 int plan(const Settings& settings, const Arguments& arguments, std::stop_token stop) {
   Arguments silent = arguments;
   silent.json = true;
-  Invocation invocation(options_of(settings, arguments), silent, new_cutover_id(pgrm::system_clock().wall()));
-  const Options& options = invocation.options;
   Questions questions;
-  const auto servers = [&] {
-    return make_servers(
-        options.pair, invocation.id, options.siblings,
-        [&questions](const std::string& address, const std::string& sql) { questions.add(address, sql); });
-  };
-  invocation.servers = servers();
+  const ToldOfServer told = [&](const std::string& address, const std::string& sql) { questions.add(address, sql); };
+  Invocation invocation(options_of(settings, arguments), silent, new_cutover_id(pgrm::system_clock().wall()), told);
+  const Options& options = invocation.options;
   Cutover planned = invocation.cutover(std::move(stop));
   const Outcome looked = dry_run(planned);
   if (looked.exit_code != 0) {
@@ -32,7 +27,8 @@ int plan(const Settings& settings, const Arguments& arguments, std::stop_token s
   planned.prediction = try_predict(planned);
   const Plan made = make_plan(planned, looked, [&] {
     return Cast{
-        servers(), make_traffics(options, traffic_context(options, invocation.id)),
+        make_servers(options.pair, invocation.id, options.siblings, told),
+        make_traffics(options, traffic_context(options, invocation.id)),
         make_node_control(options.node_control, {options.pair.primary, options.pair.replica, options.standby_slot})};
   });
   const nlohmann::json json = plan_to_json(planned, made, questions);

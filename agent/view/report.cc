@@ -46,7 +46,10 @@ nlohmann::json lag_to_json(const Progress& progress, Mono began) {
   return points;
 }
 
-/// What an exit code other than 0 means, in a word or two; report.html says the same.
+std::string in_ms(const nlohmann::json& seconds) { return human(from_seconds(seconds.get<double>())); }
+
+}  // namespace
+
 std::string_view headline(int exit_code) {
   struct Row {
     int exit_code;
@@ -57,10 +60,6 @@ std::string_view headline(int exit_code) {
   const auto* const row = std::ranges::find(rows, exit_code, &Row::exit_code);
   return row == rows.end() ? "FAILED" : row->words;
 }
-
-std::string in_ms(const nlohmann::json& seconds) { return human(from_seconds(seconds.get<double>())); }
-
-}  // namespace
 
 nlohmann::json findings_to_json(const std::vector<Finding>& findings) {
   auto checks = nlohmann::json::array();

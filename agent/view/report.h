@@ -4,6 +4,7 @@
 #include <iosfwd>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "agent/engine/walk.h"
 
@@ -25,6 +26,9 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
 
 /// Checks grouped, worst first; those that pass are counted only, unless `all`.
 void print_findings(std::ostream& out, const std::vector<Finding>& findings, bool all);
+
+/// What an exit code other than 0 means, in a word or two; report.html says the same.
+std::string_view headline(int exit_code);
 nlohmann::json findings_to_json(const std::vector<Finding>& findings);
 
 }  // namespace pgrm::agent

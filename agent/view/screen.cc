@@ -68,6 +68,26 @@ std::string Line::render(const Style& style) const {
   return rendered;
 }
 
+Lines columns(const std::vector<std::vector<Cell>>& rows) {
+  const auto width = [](const Cell& cell) {
+    return static_cast<std::size_t>(std::ranges::count_if(cell.text, [](char c) { return !is_continuation(c); }));
+  };
+  std::vector<std::size_t> widths(rows.empty() ? 0 : rows.front().size());
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+  }
+  Lines lines;
+  for (const auto& row : rows) {
+    Line line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::size_t gap = i + 1 == row.size() ? 0 : widths[i] - width(row[i]);
+      line.add("  ").add(row[i].text, row[i].sgr).add(std::string(gap, ' '));
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
 std::string sparkline(const std::vector<std::int64_t>& values, const Style& style) {
   static constexpr std::array<std::string_view, 8> blocks{"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   static constexpr std::array<std::string_view, 8> letters{"_", ".", "-", "~", "=", "+", "*", "#"};

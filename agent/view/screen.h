@@ -39,6 +39,14 @@ class Line {
 
 using Lines = std::vector<Line>;
 
+struct Cell {
+  std::string text;
+  std::string_view sgr{};
+};
+
+/// A table: each column as wide as its widest cell, the last one as long as it is. REQUIRES: all rows are equally long.
+Lines columns(const std::vector<std::vector<Cell>>& rows);
+
 inline constexpr std::string_view green = "32", red = "31", yellow = "33", cyan = "36", bold = "1", dim = "2";
 
 /// One column a value, scaled to the largest; a value above 0 is never shown as nothing.

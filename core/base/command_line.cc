@@ -39,12 +39,16 @@ void CommandLine::add_settings(CLI::App& command, std::initializer_list<std::str
   }
 }
 
-Settings CommandLine::settings() const {
+Settings CommandLine::settings_of_no_pair() const {
   Settings::Values flags;
   for (const Given& given : given_) {
     if (given.option->count() > 0) flags[std::string(given.variable)] = given.value;
   }
-  Settings settings(std::move(flags), process_environment(), read_config_file());
+  return {std::move(flags), process_environment(), read_config_file()};
+}
+
+Settings CommandLine::settings() const {
+  Settings settings = settings_of_no_pair();
   const auto pair = settings.optional_text("PAIR");
   if (!pair) return settings;
   const auto file = settings.optional_text("PAIRS_FILE");
@@ -53,6 +57,18 @@ Settings CommandLine::settings() const {
                 "give --pairs FILE, or set PAIRS_FILE");
   }
   return settings.of_pair(pair_named(read_pairs(*file), *pair));
+}
+
+std::vector<Settings> CommandLine::settings_of_pairs() const {
+  const Settings settings = settings_of_no_pair();
+  const auto file = settings.optional_text("PAIRS_FILE");
+  if (!file) throw Error(ErrorCode::usage, "no file describes the pairs", "give --pairs FILE, or set PAIRS_FILE");
+  if (settings.given_as_flag("PAIR")) {
+    throw Error(ErrorCode::usage, "--pair names one pair, and all are asked for", "leave out one of the two");
+  }
+  std::vector<Settings> pairs;
+  for (PairEntry& entry : read_pairs(*file)) pairs.push_back(settings.of_pair(std::move(entry)));
+  return pairs;
 }
 
 Settings::Values CommandLine::read_config_file() const {

@@ -8,6 +8,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/base/config.h"
 
@@ -29,6 +30,9 @@ class CommandLine {
   /// Valid inside a command of run(). Throws Error(configuration, usage).
   Settings settings() const;
 
+  /// The same for every pair of PAIRS_FILE, in its order. Throws Error(configuration, usage).
+  std::vector<Settings> settings_of_pairs() const;
+
   /// Parses, then runs what `command` says and returns its exit code. Whatever goes wrong is printed to standard error
   /// as "program: what" and a hint; the exit code is the Error's own (2 for a bad command line, 1 for a surprise).
   int run(int argc, const char* const* argv, const std::function<int()>& command);
@@ -44,6 +48,7 @@ class CommandLine {
 
  private:
   Settings::Values read_config_file() const;
+  Settings settings_of_no_pair() const;
 
   std::string program_;
   CLI::App app_;

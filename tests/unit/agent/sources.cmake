@@ -1,8 +1,11 @@
 list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/base/options_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/base/parallel_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/base/process_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/base/state_dir_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/checks/checks_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/commands/all_pairs_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/commands/report_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/compare/compare_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/compare/watch_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/compare/window_test.cc
@@ -24,7 +27,9 @@ list(APPEND UNIT_SOURCES
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/traffic/file_swap_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/traffic/pgbouncer_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/metrics_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/pairs_view_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/report_test.cc
+  ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/reports_view_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/screen_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/view/status_view_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/agent/warm/plan_test.cc

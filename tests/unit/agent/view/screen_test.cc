@@ -25,6 +25,14 @@ TEST(Line, HasColourOnlyWhenWanted) {
 
 TEST(Line, LetsNobodyElseControlTheTerminal) { EXPECT_EQ(Line("a\n\033[2Jb").render(plain), "a  [2Jb"); }
 
+TEST(Columns, AreAsWideAsTheirWidestCell) {
+  const Lines lines = columns({{{"a"}, {"long heading"}, {"last"}}, {{"wörd", red}, {"b"}, {"as long as it is"}}});
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[0].render(plain), "  a     long heading  last");
+  EXPECT_EQ(lines[1].render(plain), "  wörd  b             as long as it is");
+  EXPECT_TRUE(columns({}).empty());
+}
+
 TEST(Sparkline, ScalesToTheLargest) {
   EXPECT_EQ(sparkline({0, 1, 500, 1000}, coloured), "▁▂▅█");
   EXPECT_EQ(sparkline({0, 1, 500, 1000}, plain), "_.=#");
