@@ -69,7 +69,9 @@ def italic(text):
 def option_rows(options):
     for option, text in options:
         flag, _, argument = option.partition(" ")
-        argument = argument.split(":")[0]  # TEXT:FILE
+        argument, _, other = argument.partition(":")  # TEXT:FILE, or "Needs: --dry-run"
+        if argument in ("Needs", "Excludes"):
+            argument, text = "", f"{text} ({argument.lower()} {other.strip()})"
         yield f".TP\n{bold(flag.replace(',', ', '))} {italic(argument)}\n{roff(text)}"
 
 

@@ -79,9 +79,11 @@ Lines columns(const std::vector<std::vector<Cell>>& rows) {
   Lines lines;
   for (const auto& row : rows) {
     Line line;
+    std::size_t gap = 0;  // behind the cell before; nothing stands behind the last one that says something
     for (std::size_t i = 0; i < row.size(); ++i) {
-      const std::size_t gap = i + 1 == row.size() ? 0 : widths[i] - width(row[i]);
-      line.add("  ").add(row[i].text, row[i].sgr).add(std::string(gap, ' '));
+      gap += 2;
+      if (!row[i].text.empty()) line.add(std::string(std::exchange(gap, 0), ' ')).add(row[i].text, row[i].sgr);
+      gap += widths[i] - width(row[i]);
     }
     lines.push_back(std::move(line));
   }

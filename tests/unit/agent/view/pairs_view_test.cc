@@ -42,7 +42,7 @@ TEST(PairsTable, HasTheWordsOfTheFirstRefusalOrElseOfTheFirstWarning) {
               ElementsAre("  pair     verdict  refuse  warn  what comes first",
                           "  shop     REFUSED  2       1     " + std::string(checks()[2].name) + ": dead",
                           "  billing  READY    0       1     " + std::string(checks()[1].name) + ": cold",
-                          "  a        READY    0       0     "));
+                          "  a        READY    0       0"));
 }
 
 TEST(PairsTable, SaysWhatRefusesWhenNoCheckDoes) {
@@ -66,7 +66,7 @@ TEST(PairsTable, HasThePauseWhenSomebodyPredictsIt) {
       rendered(pairs_table({refused("shop"), quick})),
       ElementsAre("  pair   verdict  writes stop for  refuse  warn  what comes first",
                   "  shop   REFUSED  ?                2       1     " + std::string(checks()[2].name) + ": dead",
-                  "  quick  READY    47.0 ms          0       0     "));
+                  "  quick  READY    47.0 ms          0       0"));
 }
 
 TEST(PairsTable, IsWorstFirst) {

@@ -54,8 +54,8 @@ TEST(ReportsTable, SaysOfEachPairWhatIsKnown) {
           "  billing  2026-11-30 05:01:02  DONE       0     12.3 ms         50.0 ms       none of 500  2 sessions are "
           "on "
           "the old primary; a hook said no",
-          "  shop     2026-11-30 05:01:02  DONE       0     200 ms          ?             3 of 500     ",
-          "  plain    2026-11-30 05:01:02  DONE       0     100 ms          ?             no WAL       "));
+          "  shop     2026-11-30 05:01:02  DONE       0     200 ms          ?             3 of 500",
+          "  plain    2026-11-30 05:01:02  DONE       0     100 ms          ?             no WAL"));
 }
 
 TEST(ReportsTable, ShowsTheReportOfARealCutover) {

@@ -30,6 +30,8 @@ TEST(Columns, AreAsWideAsTheirWidestCell) {
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[0].render(plain), "  a     long heading  last");
   EXPECT_EQ(lines[1].render(plain), "  wörd  b             as long as it is");
+  EXPECT_EQ(columns({{{"a"}, {""}, {"b"}}, {{"aa"}, {"x"}, {""}}})[1].render(plain), "  aa  x")
+      << "no blanks behind it";
   EXPECT_TRUE(columns({}).empty());
 }
 
