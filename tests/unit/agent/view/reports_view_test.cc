@@ -54,8 +54,8 @@ TEST(ReportsTable, SaysOfEachPairWhatIsKnown) {
           "  billing  2026-11-30 05:01:02  DONE       0     12.3 ms         50.0 ms       none of 500  2 sessions are "
           "on "
           "the old primary; a hook said no",
-          "  shop     2026-11-30 05:01:02  DONE       0     200 ms          ?             3 of 500",
-          "  plain    2026-11-30 05:01:02  DONE       0     100 ms          ?             no WAL"));
+          "  shop     2026-11-30 05:01:02  DONE       0     200.0 ms        ?             3 of 500",
+          "  plain    2026-11-30 05:01:02  DONE       0     100.0 ms        ?             no WAL"));
 }
 
 TEST(ReportsTable, ShowsTheReportOfARealCutover) {
@@ -93,7 +93,7 @@ TEST(ReportsTotal, CountsAndTellsThePausesOfThoseThatAreDone) {
                                       {.name = "u", .report = report_of(5, 8)},
                                       {.name = "n"}})),
               ElementsAre("7 pairs: 4 DONE, 1 NO REPORT, 1 REHEARSED, 1 UNDONE",
-                          "writes stopped for: min 100 ms, median 250 ms, max 400 ms, of those that are done"));
+                          "writes stopped for: min 100.0 ms, median 250.0 ms, max 400.0 ms, of those that are done"));
   EXPECT_THAT(rendered(reports_total({{.name = "n"}})), ElementsAre("1 pair: 1 NO REPORT"));
 }
 
