@@ -41,7 +41,7 @@ PairJudged try_to_judge(const Settings& pair, const JudgePair& judge_pair) {
   }
 }
 
-/// On a terminal: whom is still waited for.
+/// On a terminal: which pairs are still waited for.
 class Waiting {
  public:
   Waiting(const std::vector<Settings>& pairs, bool shown) : all_(pairs.size()), shown_(shown), block_(std::cout) {
