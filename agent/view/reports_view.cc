@@ -56,7 +56,8 @@ Cell lost(const PairReport& pair) {
   if (!pair.verified.is_null()) {
     const auto acknowledged = pair.verified.at("acknowledged").get<std::int64_t>();
     if (pair.verified.at("proven").get<bool>()) return {fmt::format("none of {}", acknowledged), green};
-    return {fmt::format("{} of {}", pair.verified.at("missing").get<std::int64_t>(), acknowledged), red};
+    const auto missing = pair.verified.at("missing").get<std::int64_t>();
+    return {missing == 0 ? "not proven" : fmt::format("{} of {}", missing, acknowledged), red};
   }
   if (pair.report.is_object() && pair.report.value("promoted", false) && pair.report.contains("fence")) {
     return {"no WAL"};
@@ -69,7 +70,7 @@ std::vector<std::string> by_hand(const PairReport& pair) {
   std::vector<std::string> things;
   if (pair.report.at("exit_code") != 0) things.push_back(pair.report.at("message"));
   if (const auto found = pair.report.find("left_behind"); found != pair.report.end() && !found->empty()) {
-    things.push_back(fmt::format("{} sessions are on the old primary", found->size()));
+    things.push_back(fmt::format("sessions on the old primary: {}", found->size()));
   }
   for (const auto& warning : pair.report.at("warnings")) things.push_back(warning);
   return things;

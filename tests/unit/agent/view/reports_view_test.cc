@@ -40,21 +40,24 @@ TEST(ReportsTable, SaysOfEachPairWhatIsKnown) {
   verified.verified = {{"acknowledged", 500}, {"missing", 0}, {"proven", true}};
   PairReport lost = done("shop", 0.2);
   lost.verified = {{"acknowledged", 500}, {"missing", 3}, {"proven", false}};
+  PairReport odd = done("odd", 0.1);
+  odd.verified = {{"acknowledged", 500}, {"missing", 0}, {"proven", false}};
   EXPECT_THAT(
       rendered(reports_table({{.name = "undone", .report = report_of(5, std::nullopt)},
                               {.name = "new", .missing = "nothing there"},
                               verified,
                               lost,
+                              odd,
                               done("plain", 0.1)})),
       ElementsAre(
           "  pair     began (UTC)          outcome    exit  writes stopped  clients' gap  lost         left by hand",
           "  undone   2026-11-30 05:01:02  UNDONE     5     ?               ?             ?            something is "
           "wrong",
           "  new      ?                    NO REPORT  ?     ?               ?             ?            nothing there",
-          "  billing  2026-11-30 05:01:02  DONE       0     12.3 ms         50.0 ms       none of 500  2 sessions are "
-          "on "
-          "the old primary; a hook said no",
+          "  billing  2026-11-30 05:01:02  DONE       0     12.3 ms         50.0 ms       none of 500  sessions on the "
+          "old primary: 2; a hook said no",
           "  shop     2026-11-30 05:01:02  DONE       0     200.0 ms        ?             3 of 500",
+          "  odd      2026-11-30 05:01:02  DONE       0     100.0 ms        ?             not proven",
           "  plain    2026-11-30 05:01:02  DONE       0     100.0 ms        ?             no WAL"));
 }
 
