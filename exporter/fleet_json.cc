@@ -18,6 +18,12 @@ bool takes_writes_now(const View& view, Side side) {
   return server != nullptr && takes_writes(*server);
 }
 
+/// The pair is cut over, and its old primary is what the cutover has made of it, unless somebody has stopped it.
+bool moved(const View& view) {
+  return takes_writes_now(view, Side::replica) && view.server(Side::primary) != nullptr &&
+         !takes_writes_now(view, Side::primary);
+}
+
 bool out_of_recovery(const View& view, Side side) {
   const ServerState* const server = view.server(side);
   return server != nullptr && !server->in_recovery;
@@ -34,14 +40,11 @@ constexpr std::array verdicts{
                [](const View& v) { return takes_writes_now(v, Side::primary) && takes_writes_now(v, Side::replica); }},
     VerdictRow{"unseen", [](const View& v) { return !v.observed() || !v.fresh(); }},
     VerdictRow{"not_ready",
-               [](const View& v) {
-                 const bool moved = takes_writes_now(v, Side::replica) && out_of_recovery(v, Side::primary);
-                 return !v.streak().in_sync() && !moved;
-               }},
-    VerdictRow{
-        "in_sync",
-        [](const View& v) { return v.streak().in_sync() && v.streak().consecutive() < v.streak().policy().required; }},
-    VerdictRow{"moved", [](const View& v) { return !v.streak().in_sync(); }},
+               // An old primary that has become a standby must be in sync; one that was kept out of recovery cannot be.
+               [](const View& v) { return !v.streak().in_sync() && !(moved(v) && out_of_recovery(v, Side::primary)); }},
+    VerdictRow{"in_sync",
+               [](const View& v) { return !moved(v) && v.streak().consecutive() < v.streak().policy().required; }},
+    VerdictRow{"moved", moved},
     VerdictRow{"ready", [](const View&) { return true; }},
 };
 

@@ -43,7 +43,8 @@ std::vector<NamedView> fleet() {
           {"d-moved", {}, view_of(fakes::sample_after_cutover())},
           {"e-split", {}, view_of(split)},
           {"f-stale", {}, view_of(pair_sample(), 2, std::chrono::minutes(1))},
-          {"g-none", {}, nothing()}};
+          {"g-none", {}, nothing()},
+          {"h-standby", {}, view_of(pair_sample(fakes::replica_state(), fakes::primary_state()), 2)}};
 }
 
 http::Response get(const std::string& path, const std::string& query = {}) {
@@ -67,8 +68,8 @@ TEST(FleetPages, ListThePairsWorstFirst) {
     seen.emplace_back(pair.at("name"), pair.at("verdict"));
   }
   const std::vector<std::pair<std::string, std::string>> expected{
-      {"e-split", "split"}, {"f-stale", "unseen"}, {"g-none", "unseen"}, {"c-lags", "not_ready"},
-      {"b-new", "in_sync"}, {"d-moved", "moved"},  {"a-ready", "ready"}};
+      {"e-split", "split"}, {"f-stale", "unseen"}, {"g-none", "unseen"},   {"c-lags", "not_ready"},
+      {"b-new", "in_sync"}, {"d-moved", "moved"},  {"h-standby", "moved"}, {"a-ready", "ready"}};
   EXPECT_EQ(seen, expected);
 }
 
@@ -160,7 +161,7 @@ TEST(FleetPages, ANameThatIsNoneLeadsNowhere) {
 TEST(FleetPages, AreReadyWhenEveryPairHasBeenSeenLately) {
   EXPECT_EQ(get("/healthz").status, 200);
   EXPECT_EQ(get("/readyz").status, 503);
-  EXPECT_NE(get("/readyz").body.find("2 of 7 pairs have no fresh observation"), std::string::npos);
+  EXPECT_NE(get("/readyz").body.find("2 of 8 pairs have no fresh observation"), std::string::npos);
 }
 
 TEST(FleetPages, TheFrontPageNeedsNothingFromElsewhere) {
