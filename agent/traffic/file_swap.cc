@@ -21,7 +21,8 @@ constexpr mode_t group_bits = S_IRWXG;
 
 bool is_mine(gid_t group) {
   std::vector<gid_t> groups(static_cast<std::size_t>(std::max(getgroups(0, nullptr), 0)));
-  getgroups(static_cast<int>(groups.size()), groups.data());
+  const int count = getgroups(static_cast<int>(groups.size()), groups.data());
+  groups.resize(static_cast<std::size_t>(std::max(count, 0)));
   return group == getegid() || std::ranges::find(groups, group) != groups.end();
 }
 
