@@ -653,8 +653,9 @@ Verdict shutdown(const Facts& facts) {
 Verdict superuser_sessions(const Facts& facts) {
   const int count = facts.primary.facts->superuser_sessions;
   if (count > 0 && !facts.primary.facts->superuser) {
-    return fail(fmt::format("{} sessions of superusers that are older than 5 s, which the agent's role cannot end", count),
-                "close them: select pid, usename, application_name from pg_stat_activity on the primary");
+    return fail(
+        fmt::format("{} sessions of superusers that are older than 5 s, which the agent's role cannot end", count),
+        "close them: select pid, usename, application_name from pg_stat_activity on the primary");
   }
   return pass(fmt::format("{} of others", count));
 }

@@ -28,8 +28,8 @@ constexpr int validation_questions = 3, validation_syncs = 3;
 constexpr Duration reload_and_login = milliseconds(8);
 constexpr Duration ending_a_session = std::chrono::microseconds(1500);
 // Between pg_promote(wait => false) and the end of recovery on a small idle cluster whose last restartpoint is near,
-// without a WAL segment to copy to the new timeline; and what a MB of such a segment takes. Seen on two cores: 40 ms with
-// a segment of 16 MB, 1.5 s with one of 1 GB.
+// without a WAL segment to copy to the new timeline; and what a MB of such a segment takes. Seen on two cores: 40 ms
+// with a segment of 16 MB, 1.5 s with one of 1 GB.
 constexpr Duration usual_promotion = milliseconds(15);
 constexpr Duration copying_a_megabyte = std::chrono::microseconds(1500);
 // What one of them takes in writes to disk. Seen with 302 directories and 59 segments: 4 ms and 17 ms each, beside 4 ms

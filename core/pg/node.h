@@ -164,11 +164,11 @@ struct ServerFacts {
   std::map<std::string, bool, std::less<>> rights;  // "pg_signal_backend", "alter default_transaction_read_only", …
   int prepared_transactions = 0;
   std::optional<Duration> oldest_transaction;  // of other client backends; nullopt: none
-  int superuser_sessions = 0;                  // of others, older than 5 s (a health check is not); only a superuser ends them
-  std::optional<bool> base_backup_running;     // pg_stat_progress_basebackup
-  std::vector<Subscription> subscriptions;     // enabled ones
-  std::vector<std::string> logical_slots;      // not temporary, not lost: what a promotion keeps of them
-  std::vector<std::string> closed_databases;   // datallowconn is false
+  int superuser_sessions = 0;  // of others, older than 5 s (a health check is not); only a superuser ends them
+  std::optional<bool> base_backup_running;    // pg_stat_progress_basebackup
+  std::vector<Subscription> subscriptions;    // enabled ones
+  std::vector<std::string> logical_slots;     // not temporary, not lost: what a promotion keeps of them
+  std::vector<std::string> closed_databases;  // datallowconn is false
   std::vector<Database> databases;
   int idle_in_transaction = 0;                // sessions of others, for more than 5 s
   int advisory_lock_sessions = 0;             // of others
