@@ -48,10 +48,10 @@ StateLock::StateLock(const std::string& state_dir, Duration patience) {
     reason = flock(file_, LOCK_EX | LOCK_NB) == 0 ? 0 : errno;
     return reason != EWOULDBLOCK;
   };
-  if (!locked() && reason == EWOULDBLOCK && patience > Duration::zero()) {
+  if (!locked() && patience > Duration::zero()) {
     spdlog::info("waits at most {} for the agent that holds {}", human(patience), path);
+    wait_until(system_clock(), patience, std::chrono::milliseconds(20), {}, locked);
   }
-  wait_until(system_clock(), patience, std::chrono::milliseconds(20), {}, locked);
   if (reason != 0) {
     close(file_);
     if (reason != EWOULDBLOCK) {
