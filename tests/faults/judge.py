@@ -178,8 +178,17 @@ class Judge:
             rows = self.pair.superuser(self.winner, LEFT_BEHIND).rows
             self.must(f"left on the server that takes writes: {[row[0] for row in rows]}", not rows)
         if self.winner == self.round.old:
+            self.type_warnings()
             rows = self.pair.superuser(self.round.new, "select 'wal_init_zero' where current_setting('wal_init_zero') = 'off'").rows
             self.must(f"left on the standby: {rows}", not rows)
+
+    def type_warnings(self):
+        """A standby that was down during an undo keeps its settings. The warning says what a person types there."""
+        text = self.round.output.read_text() + self.recovered
+        for typed in set(re.findall(r"warning: settings of .* are not as they were: .*?; (alter system .*)$", text, re.M)):
+            for statement in typed.split("; "):
+                self.pair.superuser(self.round.new, statement)
+            self.ended = "a person decided"
 
     def state(self):
         return [self.pair.superuser(node, STATE).rows for node in pairs.NODES]
