@@ -29,7 +29,7 @@ class Help:
         rows = {"Options": [], "Subcommands": []}
         for block in blocks[1:]:
             title, _, body = block.partition(":\n")
-            for line in body.splitlines():
+            for line in map(str.rstrip, body.splitlines()):
                 if line.startswith("   "):  # the text of a long option stands below it
                     option, said = rows[title][-1]
                     rows[title][-1] = (option, f"{said} {line.strip()}".strip())
