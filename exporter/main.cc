@@ -1,4 +1,5 @@
 // The command line of the exporter.
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 
@@ -30,6 +31,7 @@ namespace {
 constexpr auto examples = R"(  {0} --primary-host db1 --replica-host db2
   PRIMARY_DSN=service=old REPLICA_DSN=service=new {0} --interval 1 --listen 0.0.0.0:9717
   {0} --pairs /etc/replica-migration/pairs.yml
+  {0} check --pairs pairs.yml
   {0} explain --markdown
 )";
 
@@ -108,11 +110,25 @@ int serve_fleet(const Settings& settings) {
   return 0;
 }
 
+bool is_of_many(const Settings& settings) { return settings.given("PAIRS_FILE") && settings.pair_name().empty(); }
+
 int serve(const CommandLine& command_line) {
   const Settings settings = command_line.settings();
   command_line.set_up_logging();
-  const bool many = settings.given("PAIRS_FILE") && settings.pair_name().empty();
-  return many ? serve_fleet(settings) : serve_one(settings);
+  return is_of_many(settings) ? serve_fleet(settings) : serve_one(settings);
+}
+
+/// Everything that is read before a server is asked for the first time. Throws what serve() would.
+int check(const CommandLine& command_line) {
+  const Settings settings = command_line.settings();
+  http::WebConfig::load(settings.optional_text("EXPORTER_WEB_CONFIG").value_or(""));
+  if (is_of_many(settings)) {
+    fmt::print("{}: {} pairs, no fault\n", settings.text("PAIRS_FILE"), pairs_from(settings).size());
+  } else {
+    const Options options = options_from(settings);
+    fmt::print("{} and {}: no fault\n", options.pair.primary.address(), options.pair.replica.address());
+  }
+  return 0;
 }
 
 int run(int argc, const char* const* argv) {
@@ -127,8 +143,11 @@ int run(int argc, const char* const* argv) {
   bool markdown = false, json = false;
   explain->add_flag("--markdown", markdown, "As a Markdown table");
   explain->add_flag("--json", json, "Print one JSON object")->excludes("--markdown");
+  CLI::App* const check_only = app.add_subcommand("check", "Read all settings and files, name every fault, and end");
+  check_only->fallthrough();
 
   return command_line.run(argc, argv, [&] {
+    if (check_only->parsed()) return check(command_line);
     if (!explain->parsed()) return serve(command_line);
     print_catalogue(std::cout, catalogue(), markdown, json);
     return 0;
