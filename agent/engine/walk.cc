@@ -336,7 +336,7 @@ void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, cons
   if (cause.code() == ErrorCode::sync_timeout && cutover.attempts.empty()) {  // writes were never stopped
     return conclude(outcome, ErrorCode::sync_timeout, cause.what(), cause.hint());
   }
-  conclude(outcome, ErrorCode::undone, std::string("undone, because: ") + cause.what(), cause.hint());
+  conclude(outcome, ErrorCode::undone, cause.what(), cause.hint());
 }
 
 /// Decides what a failure means, by how far the cutover had come. `no_way_back`: an order to promote may be on its way.
