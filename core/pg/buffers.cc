@@ -14,38 +14,10 @@
 namespace pgrm {
 namespace {
 
-// An extension lies in whatever schema its creator chose, and what else lies there may be anybody's. So a function is
-// taken for the extension's own only when the catalogs say so: pg_depend makes it a member, both belong to superusers,
-// and it is that very C function of that very library. Exactly these types of arguments: a call with them meets no
-// other function of the name.
 constexpr Statement ask_tools{"pgrm_buffer_tools", R"sql(
-WITH wanted (extension, function, arguments) AS (
-       VALUES ('pg_buffercache'::name, 'pg_buffercache_pages'::name, ''),
-              ('pg_prewarm', 'pg_prewarm', 'regclass text text bigint bigint')),
-     offered AS (
-       SELECT w.extension, e.oid IS NOT NULL AS installed, f.name, coalesce(f.may, false) AS may, f."grant"
-         FROM wanted AS w LEFT JOIN pg_extension AS e ON e.extname = w.extension
-              LEFT JOIN LATERAL (
-                SELECT format('%I.%I', n.nspname, p.proname) AS name,
-                       format('GRANT USAGE ON SCHEMA %1$I TO %2$I; GRANT EXECUTE ON FUNCTION %3$s TO %2$I', n.nspname,
-                              current_user, p.oid::regprocedure) AS "grant",
-                       has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE') AS may
-                  FROM pg_depend AS d JOIN pg_proc AS p ON p.oid = d.objid
-                       JOIN pg_language AS l ON l.oid = p.prolang JOIN pg_namespace AS n ON n.oid = p.pronamespace
-                 WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass
-                   AND d.refobjid = e.oid AND d.deptype = 'e'
-                   AND l.lanname = 'c' AND p.proname = w.function AND p.prosrc = w.function
-                   AND p.probin IN ('$libdir/' || w.extension, w.extension)
-                   AND array_to_string(ARRAY(SELECT format_type(t.oid, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (oid, n)
-                                               JOIN pg_type AS t ON t.oid = a.oid ORDER BY a.n), ' ') = w.arguments
-                   AND (SELECT count(*) FROM pg_roles WHERE oid IN (e.extowner, p.proowner) AND NOT rolsuper) = 0
-              ) AS f ON true)
 SELECT (SELECT oid FROM pg_database WHERE datname = current_database())::int8 AS database,
        current_setting('block_size') AS block_size,
        (SELECT setting FROM pg_settings WHERE name = 'shared_buffers') AS shared_buffers,
-       (SELECT json_object_agg(extension, json_build_object('installed', installed, 'name', coalesce(name, ''), 'may', may,
-                                                               'grant', coalesce("grant", '')))
-          FROM offered) AS functions,
        to_regprocedure('pg_catalog.currtid2(text,tid)') IS NOT NULL AS can_read,
        (SELECT json_object_agg(oid::text, datname) FROM pg_database
          WHERE datallowconn AND datname NOT IN ('template0', 'template1')) AS databases)sql"};
@@ -117,10 +89,6 @@ std::string load_sql(const BufferTools& tools) {
 
 std::uint32_t oid(const std::optional<std::int64_t>& value) { return static_cast<std::uint32_t>(value.value_or(0)); }
 
-ExtensionFunction function(const nlohmann::json& row) {
-  return {row.at("installed"), row.at("name"), row.at("may"), row.at("grant")};
-}
-
 class ServerBuffers final : public Buffers {
  public:
   ServerBuffers(const Conninfo& server, const NodeOptions& options)
@@ -130,12 +98,15 @@ class ServerBuffers final : public Buffers {
     open(deadline);
     const Rows answer = session_.execute(ask_tools, {}, deadline);
     const auto row = answer.one();
-    const auto functions = nlohmann::json::parse(valid_utf8(row.text("functions").value()));
+    const auto functions = find_extension_functions(session_,
+                                                    {{"pg_buffercache", "pg_buffercache_pages", ""},
+                                                     {"pg_prewarm", "pg_prewarm", "regclass text text bigint bigint"}},
+                                                    deadline);
     BufferTools tools{.database = oid(row.integer("database")),
                       .block_size = row.integer("block_size").value(),
                       .shared_buffers = row.integer("shared_buffers").value(),
-                      .buffercache = function(functions.at("pg_buffercache")),
-                      .prewarm = function(functions.at("pg_prewarm")),
+                      .buffercache = functions[0],
+                      .prewarm = functions[1],
                       .can_read = row.boolean("can_read").value(),
                       .databases = {}};
     const auto databases = nlohmann::json::parse(valid_utf8(row.text("databases").value_or("{}")));

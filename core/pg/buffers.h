@@ -14,6 +14,7 @@
 
 #include "core/base/clock.h"
 #include "core/pg/conninfo.h"
+#include "core/pg/extension_functions.h"
 #include "core/pg/server_node.h"
 
 namespace pgrm {
@@ -47,16 +48,6 @@ struct BlockRange {
 
   std::int64_t count() const { return last - first + 1; }
   bool operator==(const BlockRange&) const = default;
-};
-
-/// A function of an extension, as it is in this session's database.
-struct ExtensionFunction {
-  bool installed = false;  // the extension
-  std::string name;        // qualified and quoted; empty unless catalogs prove that it is the extension's own C code
-  bool may = false;        // this role may call it
-  std::string grant;       // what would let it
-
-  bool usable() const { return may && !name.empty(); }
 };
 
 /// What a server offers for a look at its buffers, seen from this session's database.

@@ -10,6 +10,7 @@
 
 #include "core/base/error.h"
 #include "core/base/json_text.h"
+#include "core/pg/extension_functions.h"
 #include "core/pg/session.h"
 #include "core/pg/session_settings.h"
 
@@ -102,30 +103,6 @@ SELECT (SELECT system_identifier FROM pg_control_system()) AS system_identifier,
                          'checkpoints', coalesce((SELECT stats_reset::text FROM {checkpoints}), '')) AS resets,
        (SELECT json_object_agg(name, current_setting(name)) FROM pg_settings WHERE name = ANY ('{{{settings}}}'::text[])) AS settings
   FROM pg_stat_database AS d WHERE d.datname = current_database())sql";
-
-// Whose functions these are is proved as in buffers.cc. The C function has a name of its own for each version of the
-// extension, and what it returns differs.
-constexpr Statement ask_statement_tools{"pgrm_statement_tools", R"sql(
-WITH wanted (function, arguments) AS (VALUES ('pg_stat_statements'::name, 'boolean'), ('pg_stat_statements_info', ''))
-SELECT w.function, e.oid IS NOT NULL AS installed, f.name, coalesce(f.may, false) AS may, f."grant",
-       coalesce(f.columns, '[]') AS columns
-  FROM wanted AS w LEFT JOIN pg_extension AS e ON e.extname = 'pg_stat_statements'
-       LEFT JOIN LATERAL (
-         SELECT format('%I.%I', n.nspname, p.proname) AS name, to_json(p.proargnames) AS columns,
-                format('GRANT USAGE ON SCHEMA %1$I TO %2$I; GRANT EXECUTE ON FUNCTION %3$s TO %2$I', n.nspname,
-                       current_user, p.oid::regprocedure) AS "grant",
-                has_schema_privilege(n.oid, 'USAGE') AND has_function_privilege(p.oid, 'EXECUTE') AS may
-           FROM pg_depend AS d JOIN pg_proc AS p ON p.oid = d.objid
-                JOIN pg_language AS l ON l.oid = p.prolang JOIN pg_namespace AS n ON n.oid = p.pronamespace
-          WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass
-            AND d.refobjid = e.oid AND d.deptype = 'e'
-            AND l.lanname = 'c' AND p.proname = w.function AND p.prosrc ~ ('^' || w.function || '(_[0-9_]+)?$')
-            AND p.probin IN ('$libdir/pg_stat_statements', 'pg_stat_statements')
-            AND array_to_string(ARRAY(SELECT format_type(t.oid, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY AS a (oid, n)
-                                        JOIN pg_type AS t ON t.oid = a.oid ORDER BY a.n), ' ') = w.arguments
-            AND (SELECT count(*) FROM pg_roles WHERE oid IN (e.extowner, p.proowner) AND NOT rolsuper) = 0
-       ) AS f ON true
- ORDER BY 1)sql"};
 
 // The agent's own statements would be the slowest ones.
 constexpr auto own_database = R"sql(dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -251,23 +228,24 @@ class ServerWorkload final : public WorkloadObserver {
   StatementTools find_tools(Duration deadline) {
     open(deadline);
     StatementTools tools;
-    const Rows rows = session_.execute(ask_statement_tools, {}, deadline);
-    const auto statements = rows[0], info = rows[1];
-    const bool may = statements.boolean("may").value_or(false);
-    const std::string name = statements.text("name").value_or("");
-    if (!statements.boolean("installed").value_or(false)) {
+    const auto functions = find_extension_functions(session_,
+                                                    {{"pg_stat_statements", "pg_stat_statements", "boolean"},
+                                                     {"pg_stat_statements", "pg_stat_statements_info", ""}},
+                                                    deadline);
+    const ExtensionFunction &statements = functions[0], &info = functions[1];
+    if (!statements.installed) {
       tools.problem = "pg_stat_statements is not installed in " + session_.conninfo().get("dbname");
       tools.hint = "as a superuser: CREATE EXTENSION pg_stat_statements, in that database";
-    } else if (name.empty()) {
+    } else if (statements.name.empty()) {
       tools.problem = "what is called pg_stat_statements is not the extension as PostgreSQL has it";
       tools.hint = "it is not called: look at \\dx+ pg_stat_statements, drop it and create it anew";
-    } else if (!may) {
-      tools.problem = "this role may not call " + name;
-      tools.hint = "as a superuser: " + statements.text("grant").value_or("");
+    } else if (!statements.may) {
+      tools.problem = "this role may not call " + statements.name;
+      tools.hint = "as a superuser: " + statements.grant;
     } else {
-      tools.function = name;
-      tools.columns = nlohmann::json::parse(valid_utf8(statements.text("columns").value_or("[]")));
-      if (info.boolean("may").value_or(false)) tools.info = info.text("name").value_or("");
+      tools.function = statements.name;
+      tools.columns = statements.columns;
+      if (info.usable()) tools.info = info.name;
     }
     return tools;
   }
