@@ -1,9 +1,10 @@
-// prober OLD NEW: an independent witness. Two clients a server, a plain one and a hostile one that overrides the
-// read-only default, try to write all the time, each to its own server only, and remember every write that was
+// prober OLD NEW [PAUSE]: an independent witness. Two clients a server, a plain one and a hostile one that overrides
+// the read-only default, try to write all the time, each to its own server only, and remember every write that was
 // acknowledged. On SIGTERM it judges, prints what it saw, and exits with 1 if
 //   - the old server acknowledged a write that began after the new one had acknowledged one, or
 //   - an acknowledged write is missing on the server that takes writes now.
-// OLD and NEW are conninfo strings of a role that owns the database.
+// OLD and NEW are conninfo strings of a role that owns the database. A client that was refused tries again after PAUSE
+// milliseconds (50): a login costs more than a write.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -40,7 +41,7 @@ Conninfo dressed(const Conninfo& server, const Client& client) {
   return client.hostile ? server.with("options", "-c default_transaction_read_only=off") : server;
 }
 
-void write_all_the_time(const Conninfo& server, Client& client, std::atomic<std::int64_t>& next_id,
+void write_all_the_time(const Conninfo& server, Client& client, std::atomic<std::int64_t>& next_id, Duration pause,
                         const std::stop_token& stop) {
   Session session(dressed(server, client), "prober_" + client.name);
   while (!stop.stop_requested()) {
@@ -57,7 +58,7 @@ void write_all_the_time(const Conninfo& server, Client& client, std::atomic<std:
       ++(answered ? client.refused : client.unknown);
     }
     session.close();
-    system_clock().sleep_for(std::chrono::milliseconds(10), stop);
+    system_clock().sleep_for(pause, stop);
   }
 }
 
@@ -118,7 +119,7 @@ int judge(const std::array<Conninfo, 2>& servers, const std::vector<Client>& cli
   return twice || missing > 0 ? 1 : 0;
 }
 
-int probe(const std::array<Conninfo, 2>& servers, const std::stop_token& stop) {
+int probe(const std::array<Conninfo, 2>& servers, Duration pause, const std::stop_token& stop) {
   {
     auto server = writable(servers);
     if (!server) throw Error(ErrorCode::unreachable, "neither server takes writes");
@@ -133,8 +134,9 @@ int probe(const std::array<Conninfo, 2>& servers, const std::stop_token& stop) {
   {
     std::vector<std::jthread> threads;
     for (Client& client : clients) {
-      threads.emplace_back(
-          [&, server = servers.at(client.on_new ? 1 : 0)] { write_all_the_time(server, client, next_id, stop); });
+      threads.emplace_back([&, server = servers.at(client.on_new ? 1 : 0)] {
+        write_all_the_time(server, client, next_id, pause, stop);
+      });
     }
   }
   return judge(servers, clients);
@@ -144,13 +146,14 @@ int probe(const std::array<Conninfo, 2>& servers, const std::stop_token& stop) {
 }  // namespace pgrm
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::cerr << "usage: prober OLD NEW\n";
+  if (argc != 3 && argc != 4) {
+    std::cerr << "usage: prober OLD NEW [PAUSE]\n";
     return 2;
   }
   const pgrm::Signals signals;
   try {
-    return pgrm::probe({pgrm::Conninfo::parse(argv[1]), pgrm::Conninfo::parse(argv[2])}, signals.token());
+    const std::chrono::milliseconds pause(argc == 4 ? std::stoi(argv[3]) : 50);
+    return pgrm::probe({pgrm::Conninfo::parse(argv[1]), pgrm::Conninfo::parse(argv[2])}, pause, signals.token());
   } catch (const std::exception& failure) {
     std::cerr << "prober: " << failure.what() << '\n';
     return 1;
