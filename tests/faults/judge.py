@@ -81,7 +81,19 @@ class Judge:
         stopped = "stop" in self.round.plan.arguments
         for node in pairs.NODES:
             if not (stopped and node == self.round.old and self.round.status == 0):
-                self.pair.until(60, f"{node} answers", lambda node=node: self.answers(node))
+                self.bring_back(node)
+
+    def bring_back(self, node):
+        """PostgreSQL 18 hangs when its recovery after a crash fails (the startup process panics): a person kills it and starts it."""
+        try:
+            self.pair.until(30, f"{node} answers", lambda: self.answers(node))
+        except RuntimeError:
+            pid = self.pair.server_pid(node)
+            if pid is None:
+                raise
+            self.round.notes.append(f"{node} hung, and was killed and started anew")
+            pairs.kill(pid, 9)
+            self.pair.until(60, f"{node} answers", lambda: self.answers(node))
 
     def answers(self, node):
         """A server may die of the fault some time after it: of a recovery that could not write, for one."""
