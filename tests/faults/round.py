@@ -78,7 +78,7 @@ class Round:
         before = set(self.pair.journals())
         back = ["--switch-back"] if self.old == "replica" else []
         self.agent = self.pair.start_agent(self.output, "cutover", "--yes", *back, *self.hooks(), *self.plan.arguments)
-        threads = [threading.Thread(target=self.bring_about, args=(one, before)) for one in self.plan.faults]
+        threads = [threading.Thread(target=self.bring_about, args=(one, before), daemon=True) for one in self.plan.faults]
         for thread in threads:
             thread.start()
         try:
