@@ -91,7 +91,7 @@ class Judge:
             pid = self.pair.server_pid(node)
             if pid is None:
                 raise
-            self.round.notes.append(f"{node} hung, and was killed and started anew")
+            self.round.notes.append(f"{node} did not answer for 30 s, and was killed and started anew")
             pairs.kill(pid, 9)
             self.pair.until(60, f"{node} answers", lambda: self.answers(node))
 
