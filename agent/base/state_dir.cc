@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -126,6 +127,20 @@ void write_file(const std::string& path, const std::string& text) {
   if (descriptor >= 0) close(descriptor);
   if (!durable || std::rename(temporary.c_str(), path.c_str()) != 0) {
     throw Error(ErrorCode::file_failed, "cannot make " + path + " durable");
+  }
+}
+
+void try_to_write(const std::string& directory) {
+  std::string path = directory + "/.preflight-XXXXXX";
+  const int file = mkostemp(path.data(), O_CLOEXEC);
+  const bool durable = file >= 0 && write(file, "a record", 8) == 8 && fsync(file) == 0;
+  const int reason = errno;
+  if (file >= 0) {
+    close(file);
+    unlink(path.c_str());
+  }
+  if (!durable) {
+    throw Error(ErrorCode::file_failed, fmt::format("cannot write in {}: {}", directory, std::strerror(reason)));
   }
 }
 

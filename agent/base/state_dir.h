@@ -45,5 +45,8 @@ std::vector<std::string> directories_with(const std::string& state_dir, const st
 std::string read_file(const std::string& path);
 /// Writes completely or not at all (new file, fsync, rename). Throws Error(file_failed).
 void write_file(const std::string& path, const std::string& text);
+/// Writes and syncs a file in `directory`, as the journal will; nothing stays. Others may try the same directory
+/// meanwhile: agents, and the threads that judge many pairs. Throws Error(file_failed).
+void try_to_write(const std::string& directory);
 
 }  // namespace pgrm::agent

@@ -113,20 +113,6 @@ std::string problem_of_sibling(Node& sibling, const Facts& facts, Duration deadl
   }
 }
 
-/// Writes and syncs a file as the journal will; nothing stays.
-std::string try_journal(const std::string& directory) {
-  const std::string path = directory + "/.preflight-" + std::to_string(getpid());  // another agent may look too
-  std::string problem;
-  try {
-    write_file(path, "a record");
-  } catch (const Error& error) {
-    problem = error.what();
-  }
-  std::error_code ignored;
-  std::filesystem::remove(path, ignored);
-  return problem;
-}
-
 /// What is not there yet is not made: its nearest parent must let the agent make it.
 void ask_state_dir(const std::string& state_dir, Facts& facts) {
   std::filesystem::path there = state_dir;
@@ -136,7 +122,11 @@ void ask_state_dir(const std::string& state_dir, Facts& facts) {
     facts.state_dir_problem = fmt::format("{} cannot be {}", state_dir, there == state_dir ? "written" : "made");
     return;
   }
-  facts.state_dir_problem = try_journal(there);
+  try {
+    try_to_write(there);
+  } catch (const Error& error) {
+    facts.state_dir_problem = error.what();
+  }
   facts.state_dir_free = std::filesystem::space(there, problem).available;
 }
 

@@ -5,6 +5,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <future>
+#include <string>
+#include <vector>
 
 #include "core/base/error.h"
 
@@ -55,8 +58,21 @@ TEST_F(StateDir, TwoCutoversOfOneSecondHaveADirectoryEach) {
   EXPECT_EQ(make_cutover_directory(path_, now, "74"), path_ + "/20260131T090507Z-74");
 }
 
+TEST_F(StateDir, IsTriedByManyAtOnceAndNothingStays) {
+  std::filesystem::create_directories(path_);
+  std::vector<std::future<void>> pairs;
+  for (int pair = 0; pair < 8; ++pair) {
+    pairs.push_back(std::async(std::launch::async, [this] {
+      for (int round = 0; round < 50; ++round) try_to_write(path_);
+    }));
+  }
+  for (std::future<void>& pair : pairs) EXPECT_NO_THROW(pair.get());
+  EXPECT_TRUE(std::filesystem::is_empty(path_));
+}
+
 TEST(StateDirOnNothing, IsAClearError) {
   EXPECT_THROW(StateLock("/proc/nothing"), Error);
+  EXPECT_THROW(try_to_write("/proc/nothing"), Error);
   EXPECT_THROW(make_cutover_directory("/proc/nothing", WallTime(), "z"), Error);
   EXPECT_THROW(write_file("/proc/nothing", ""), Error);
   EXPECT_THROW(read_file("/proc/nothing"), Error);
