@@ -60,8 +60,7 @@ Duration call_deadline(const Cutover& cutover) {
   const Options& options = cutover.options;
   const auto stood = pause_so_far(cutover);
   if (!stood) return options.call_deadline;
-  // A question that nobody could answer in what is left would hide what the pause was spent on.
-  const Duration shortest = std::min<Duration>(std::chrono::milliseconds(250), options.call_deadline);
+  const Duration shortest = std::min<Duration>(shortest_call, options.call_deadline);
   return std::clamp<Duration>(options.max_write_pause - *stood, shortest, options.call_deadline);
 }
 

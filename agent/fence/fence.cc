@@ -15,7 +15,6 @@ namespace pgrm::agent {
 namespace {
 
 constexpr std::string_view wedge_prefix = "pgrm_";
-constexpr Duration shortest_call = std::chrono::milliseconds(250);
 
 std::string describe(const std::vector<ClientSession>& sessions) {
   std::vector<std::string> texts;
@@ -243,7 +242,6 @@ void rehearse_attack(Server& server, const FencePlan& plan, Duration deadline) {
 
 Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Clock& clock, Duration budget) {
   const Mono end = clock.now() + budget;
-  // An order that nobody can carry out in what is left would only hide what the time was spent on.
   const auto left = [&] { return std::max<Duration>(end - clock.now(), std::min<Duration>(budget, shortest_call)); };
   Node& admin = *server.admin;
   disable_subscriptions(server, plan, left());

@@ -34,6 +34,10 @@
 
 namespace pgrm::agent {
 
+/// While writes stand, no call to a server is given less, whatever is left: a question that nobody could answer in time
+/// would hide what the time was spent on.
+inline constexpr Duration shortest_call = std::chrono::milliseconds(250);
+
 /// The name of the standby that does not exist, for the fence of this cutover.
 std::string wedge_of(std::string_view cutover);
 
