@@ -99,7 +99,7 @@ int lift_without_journal(Invocation& invocation, const ServerSeen& fenced, const
       closed += (closed.empty() ? "" : ", ") + database.name;
     }
   }
-  lift_fence(server, plan, deadline);
+  lift_fence(server, plan, pgrm::system_clock(), deadline);
   if (!fenced.markers.empty()) server.admin->set_marker(std::nullopt, deadline);
   const Situation now =
       look_around(invocation.servers, invocation.options.pair, Trying::asking, invocation.options.call_deadline);
@@ -143,6 +143,13 @@ int without_journal(const Settings& settings, const Arguments& arguments, const 
       directed.switch_back = swapped;
       Invocation invocation(options_of(settings, directed), directed, new_cutover_id(pgrm::system_clock().wall()));
       return lift_without_journal(invocation, fenced, arguments);
+    }
+    if (last && fenced.fence.whose() == wedge_of(last->about().at("id").get<std::string>())) {
+      return say(arguments, seen, undecided_exit,
+                 fmt::format("cutover {} has come to its end: {} is behind its fence, and {} takes no writes",
+                             last->about().at("id").get<std::string>(), fenced.address, other.address),
+                 fmt::format("{} is the new primary: start it, and find out in its log why it does not take writes",
+                             other.address));
     }
     return say(
         arguments, seen, undecided_exit,

@@ -58,13 +58,13 @@ static void look_at_fence_once(Cutover& cutover) {
 std::string run_promote(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   static constexpr std::array nothing_happened{ErrorCode::unreachable, ErrorCode::authentication,
-                                               ErrorCode::permission_denied};
+                                               ErrorCode::permission_denied, ErrorCode::file_failed};
   std::string trouble;
   bool told = true;
   try {
     told = new_admin(cutover).promote(deadline);
   } catch (const Error& error) {
-    // Never sent, or not allowed: nothing happened. After anything else it may have happened, and may still happen.
+    // Never sent, or refused: nothing happened. After anything else it may have happened, and may still happen.
     if (std::ranges::find(nothing_happened, error.code()) != nothing_happened.end()) throw;
     trouble = error.what();
   } catch (const std::exception& surprise) {

@@ -175,7 +175,7 @@ void raise_fence_again(Cutover& cutover) {
 }
 
 void undo_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
-  lift_fence(cutover.servers.primary, *cutover.plan, undo_deadline(cutover));
+  lift_fence(cutover.servers.primary, *cutover.plan, cutover.clock, undo_deadline(cutover));
 }
 
 // ---- final_verification

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <iterator>
 #include <set>
 
 #include "core/base/error.h"
@@ -15,6 +16,7 @@ namespace pgrm::agent {
 namespace {
 
 constexpr std::string_view wedge_prefix = "pgrm_";
+constexpr std::string_view no_utf8 = "\xEF\xBF\xBD";  // U+FFFD, see valid_utf8(): no order can name what has it
 
 std::string describe(const std::vector<ClientSession>& sessions) {
   std::vector<std::string> texts;
@@ -43,6 +45,14 @@ std::vector<std::string> gated(const FencePlan& plan) {
   return closes(plan) ? plan.databases : std::vector<std::string>();
 }
 
+/// Those that have just been asked to end. The others may be asked yet: one that is being let in cannot be asked before
+/// it is in.
+void note_asked(std::set<int>& asked, const EndingSessions& sessions) {
+  for (const ClientSession& session : sessions.left) {
+    if (session.asked_to_end) asked.insert(session.pid);
+  }
+}
+
 /// Ends every session that is behind a shut gate and, once the server has reloaded as `ordered`, every one from before
 /// that. pg_terminate_backend() only asks: what counts is that none is left. Returns how many there were.
 int end_sessions(Node& admin, const FencePlan& plan, const std::optional<Reload>& ordered, std::set<int> asked,
@@ -52,7 +62,7 @@ int end_sessions(Node& admin, const FencePlan& plan, const std::optional<Reload>
   const auto nobody_left = [&] {
     const Duration deadline = std::max<Duration>(end - clock.now(), std::chrono::seconds(1));
     sessions = admin.end_sessions(ordered ? Began::before_reload : Began::in_databases, gated(plan), asked, deadline);
-    for (const ClientSession& session : sessions.left) asked.insert(session.pid);
+    note_asked(asked, sessions);
     return reloaded() && sessions.left.empty();
   };
   if (wait_until(clock, end - clock.now(), std::chrono::milliseconds(1), {}, nobody_left) == WaitEnd::reached) {
@@ -65,6 +75,16 @@ int end_sessions(Node& admin, const FencePlan& plan, const std::optional<Reload>
               fmt::format("{} sessions from before the fence are still there: {}", sessions.left.size(),
                           describe(sessions.left)),
               "end them by hand, or find out what they wait for: pg_stat_activity on the primary");
+}
+
+/// In the order of the plan: the application's database comes first.
+std::vector<std::string> closed_by(const FencePlan& plan, const FenceView& view) {
+  std::vector<std::string> closed;
+  std::ranges::copy_if(plan.databases, std::back_inserter(closed), [&](const std::string& name) {
+    const auto there = std::ranges::find(view.databases, name, &Database::name);
+    return there != view.databases.end() && !there->open;
+  });
+  return closed;
 }
 
 /// Throws Error(proof_failed) for whatever of the plan is not so, or no longer.
@@ -172,6 +192,10 @@ FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Data
   if (wanted == FenceForm::read_only) return {FenceForm::read_only, "read-only, as asked for", {}};
   std::vector<std::string> foreign, grants, templates;
   for (const Database& database : databases) {
+    if (database.open && database.name.find(no_utf8) != std::string::npos) {
+      return {std::nullopt, fmt::format("out of reach: the name of the database {} is not in UTF-8", database.name),
+              "alter database … rename to …, or --fence read-only"};
+    }
     if (!database.open || database.may_alter) continue;
     if (is_exempt(database)) {
       templates.push_back(database.name);
@@ -218,6 +242,7 @@ FencePlan plan_fence(const FenceView& view, const Options& options, std::string_
     if (database.open && closes(plan) && !is_exempt(database)) plan.databases.push_back(database.name);
     if (database.name == application && database.may_alter) plan.owner = database.owner;
   }
+  std::ranges::stable_partition(plan.databases, [&](const std::string& name) { return name == application; });
   for (const Subscription& subscription : view.subscriptions) {
     if (!subscription.may_alter || subscription.database != application) {
       throw Error(
@@ -258,7 +283,7 @@ Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Cloc
   if (closes(plan)) {
     const EndingSessions first = admin.reload_and_end_sessions(plan.databases, left());
     reload.loaded_before = first.loaded;
-    for (const ClientSession& session : first.left) asked.insert(session.pid);
+    note_asked(asked, first);
   } else {
     reload = admin.order_reload(left());
     admin.await_reload(reload, left());
@@ -309,20 +334,30 @@ void disarm_fence(Server& server, const FencePlan& plan, Duration deadline) {
   }
 }
 
-void lift_fence(Server& server, const FencePlan& plan, Duration deadline) {
+void lift_fence(Server& server, const FencePlan& plan, const Clock& clock, Duration deadline) {
   Node& admin = *server.admin;
   std::vector<std::string> left;
   const auto lift = [&left](const std::string& layer, const std::function<void()>& work) {
     try {
       work();
+      return true;
     } catch (const std::exception& failure) {
       left.push_back(layer + ": " + failure.what());
+      return false;
     }
   };
   const FenceView view = admin.fence_view(deadline);
-  for (const Database& database : view.databases) {
-    if (database.open || std::ranges::find(plan.databases, database.name) == plan.databases.end()) continue;
-    lift("database " + database.name, [&] { admin.allow_connections({database.name}, true, deadline).get(); });
+  const std::vector<std::string> closed = closed_by(plan, view);
+  if (!lift("databases", [&] { admin.allow_connections(closed, true, deadline / 2).get(); })) {
+    left.clear();  // one of them is in the way: the others are not kept closed by it
+    const Mono end = clock.now() + deadline;
+    for (const std::string& name : closed) {
+      lift("database " + name, [&] {
+        const Duration rest = name == closed.front() ? deadline / 2 : end - clock.now();
+        if (rest <= Duration::zero()) throw Error(ErrorCode::timeout, "the others have taken all the time");
+        admin.allow_connections({name}, true, std::min(rest, std::max(deadline / 4, shortest_call))).get();
+      });
+    }
   }
   lift("settings", [&] { disarm_fence(server, plan, deadline); });
   for (const std::string& name : plan.subscriptions) {

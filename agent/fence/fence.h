@@ -58,7 +58,7 @@ FenceSeen see_fence(Node& admin, const FenceView& view, Duration deadline);
 struct FencePlan {
   FenceForm form = FenceForm::closed;
   Overrides before;
-  std::vector<std::string> databases;      // to be closed: those that were open; one that was closed stays closed
+  std::vector<std::string> databases;      // to be closed: those that were open, the application's first
   std::vector<std::string> subscriptions;  // to be disabled: those that were enabled
   std::string owner;                       // of the application's database: the fence is attacked in this role
   std::string wedge;                       // wedge_of() its cutover
@@ -113,10 +113,10 @@ void require_repulsed(Fence& fence, const FencePlan& plan);
 void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);
 
 /// Idempotent, on the old primary, and proves by a write over a new connection that it takes writes again. Layer by
-/// layer, the gate first, database by database: what is not as the fence left it is left alone, and what cannot be
-/// lifted keeps nothing else from being lifted. Throws Error(undecided) that names what is left, and what Node throws
-/// when the server cannot be looked at.
-void lift_fence(Server& server, const FencePlan& plan, Duration deadline);
+/// layer, the gate first: what is not as the fence left it is left alone, and what cannot be lifted keeps nothing else
+/// from being lifted. All databases are opened in one transaction, or one by one when that fails. Throws
+/// Error(undecided) that names what is left, and what Node throws when the server cannot be looked at.
+void lift_fence(Server& server, const FencePlan& plan, const Clock& clock, Duration deadline);
 
 /// The settings alone, for a fence that was armed and never raised. Only those that are still the plan's.
 void disarm_fence(Server& server, const FencePlan& plan, Duration deadline);

@@ -226,6 +226,7 @@ struct ClientSession {
   int pid = 0;
   std::string user, database, application_name, state;
   bool superuser = false;
+  bool asked_to_end = false;  // by the call that found it
 };
 
 /// A client's session that may want to write: no superuser's, nobody's with the rights of pg_monitor, and none whose
@@ -393,7 +394,7 @@ class Node {
   /// ALTER SYSTEM SET (or RESET for nullopt) each of them, and one reload.
   virtual void set_system_settings(const SystemSettings& values, Duration deadline) = 0;
   /// pg_promote(wait => false): returns as soon as the postmaster was told; false when it could not be told. After
-  /// Error(unreachable) it was not ordered.
+  /// Error(unreachable, authentication, permission_denied, file_failed) it was not ordered. After any other it may be.
   virtual bool promote(Duration deadline) = 0;
   /// Takes the advisory lock that keeps a second agent out; false when another session holds it. Held until
   /// disconnect().

@@ -16,16 +16,24 @@ namespace pgrm::orders {
 // The session itself reloads between two statements, never within one.
 inline constexpr Statement reload{"pgrm_reload",
                                   "SELECT pg_conf_load_time()::text AS loaded, pg_reload_conf() AS done"};
-// A backend that is logging in holds a lock on its database until it appears in pg_stat_activity (InitPostgres), and
-// only behind that lock does it look whether the database is open: after the gate is shut, one look at both misses
-// nobody. Only a superuser may end a superuser's session: for other roles it is left alone, and they see that it stays.
-// From 16 on a session that is ending has no role any more, and asking it again is an error: it is left alone as well.
+// A backend that is logging in holds a lock on its database until pg_stat_activity shows that database (InitPostgres),
+// and only behind that lock does it look whether the database is open. So after the gate is shut nobody is missed who
+// looks at the locks first: the first row, which is always there for `loaded`, has them read. From 18 on a backend has
+// a row before it has told who it is; one that never tells is no client yet, and holds no lock.
+//
+// Only a superuser may end a superuser's session: for other roles it is left alone, and they see that it stays. From 16
+// on a session that is ending has no role any more, and asking it again is an error: it is left alone as well. Own
+// sessions are those of this role and this name: anybody may call itself the same.
 //
 // The postmaster reloads before it tells its children: every backend that began after this session has reloaded has the
-// new configuration, too. The first row is always there, for `loaded`.
+// new configuration, too.
 inline constexpr Statement client_sessions{"pgrm_client_sessions", R"sql(
+WITH locks AS MATERIALIZED (
+       SELECT l.pid, d.datname FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.objid
+        WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.mode = 'RowExclusiveLock'
+          AND d.datname = ANY ($2::text[]))
 SELECT NULL AS pid, NULL AS "user", NULL AS database, NULL AS application_name, NULL AS state, NULL AS superuser,
-       NULL AS asked_to_end, pg_conf_load_time()::text AS loaded
+       NULL AS asked_to_end, pg_conf_load_time()::text AS loaded WHERE (SELECT count(*) FROM locks) >= 0
 UNION ALL
 SELECT a.pid, coalesce(a.usename, '') AS "user", coalesce(a.datname, '') AS database, a.application_name,
        coalesce(a.state, a.backend_type) AS state, coalesce(r.rolsuper, false) AS superuser,
@@ -34,16 +42,13 @@ SELECT a.pid, coalesce(a.usename, '') AS "user", coalesce(a.datname, '') AS data
                                (SELECT rolsuper FROM pg_roles WHERE rolname = current_user))
             THEN pg_terminate_backend(a.pid) END, NULL
   FROM pg_stat_activity AS a LEFT JOIN pg_roles AS r ON r.oid = a.usesysid
- WHERE (a.backend_type = 'client backend' OR a.backend_type = 'walsender' AND a.datname IS NOT NULL
+ WHERE (a.backend_type IN ('client backend', 'walsender') AND a.datid IS NOT NULL
         OR a.backend_type LIKE 'logical replication %worker')
-   AND a.application_name <> current_setting('application_name')
+   AND (a.application_name <> current_setting('application_name') OR a.usename IS DISTINCT FROM session_user)
    AND ($1 = 'whenever' OR $1 = 'before reload' AND a.backend_start < pg_conf_load_time() OR a.datname = ANY ($2::text[]))
 UNION ALL
-SELECT l.pid, '', d.datname, '', 'being let in', false, NULL, NULL
-  FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.objid
- WHERE l.locktype = 'object' AND l.classid = 'pg_database'::regclass AND l.mode = 'RowExclusiveLock'
-   AND d.datname = ANY ($2::text[])
-   AND NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = l.pid)
+SELECT l.pid, '', l.datname, '', 'being let in', false, NULL, NULL FROM locks AS l
+ WHERE NOT EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.pid = l.pid AND a.datid IS NOT NULL)
  ORDER BY pid NULLS FIRST)sql"};
 // A role's setting in one database beats that of the role, and that one the database's: any of them tells the intent.
 inline constexpr Statement writers{"pgrm_writers", R"sql(
@@ -52,7 +57,8 @@ SELECT a.pid, a.usename AS "user", a.datname AS database, a.application_name, a.
        coalesce(a.query ~* '^\s*LISTEN\y', false) AS listens,
        CASE WHEN $1::bool THEN pg_terminate_backend(a.pid) END AS asked_to_end
   FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
- WHERE a.backend_type = 'client backend' AND a.application_name !~ '^pgrm-(agent|exporter)'
+ WHERE a.backend_type = 'client backend'
+   AND (a.application_name !~ '^pgrm-(agent|exporter)' OR a.usename <> session_user)
    AND NOT r.rolsuper AND NOT pg_has_role(r.oid, 'pg_monitor', 'usage')
    AND NOT EXISTS (SELECT FROM pg_db_role_setting AS s, unnest(s.setconfig) AS setting
                     WHERE s.setrole IN (0, a.usesysid) AND s.setdatabase IN (0, a.datid)

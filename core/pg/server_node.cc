@@ -54,10 +54,10 @@ constexpr Statement read_facts{"pgrm_read_facts", R"sql(
 SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
        (SELECT count(*) FROM pg_prepared_xacts) AS prepared_transactions,
        (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM pg_stat_activity
-         WHERE backend_type = 'client backend' AND application_name <> current_setting('application_name')) AS oldest,
+         WHERE backend_type = 'client backend' AND (application_name <> current_setting('application_name') OR usename <> session_user)) AS oldest,
        (SELECT count(*) FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
          WHERE a.backend_type = 'client backend' AND r.rolsuper AND a.backend_start < clock_timestamp() - interval '5 s'
-           AND a.application_name <> current_setting('application_name')) AS superuser_sessions,
+           AND (a.application_name <> current_setting('application_name') OR a.usename <> session_user)) AS superuser_sessions,
        EXISTS (SELECT FROM pg_stat_progress_basebackup) AS base_backup,
        to_json(ARRAY(SELECT slot_name FROM pg_replication_slots
                       WHERE slot_type = 'logical' AND NOT temporary AND wal_status IS DISTINCT FROM 'lost' ORDER BY 1))
@@ -65,9 +65,10 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
        to_json(ARRAY(SELECT datname FROM pg_database WHERE NOT datallowconn ORDER BY 1)) AS closed_databases,
        (SELECT count(*) FROM pg_stat_activity
          WHERE state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - interval '5 s'
-           AND application_name <> current_setting('application_name')) AS idle_in_transaction,
+           AND (application_name <> current_setting('application_name') OR usename <> session_user)) AS idle_in_transaction,
        (SELECT count(DISTINCT l.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
-         WHERE l.locktype = 'advisory' AND a.application_name <> current_setting('application_name')) AS advisory,
+         WHERE l.locktype = 'advisory'
+           AND (a.application_name <> current_setting('application_name') OR a.usename <> session_user)) AS advisory,
        to_json(ARRAY(SELECT DISTINCT r.rolname FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
                       WHERE a.backend_type = 'client backend' AND NOT r.rolsuper AND r.rolname <> current_user
                         AND NOT pg_has_role(r.rolname, 'pg_monitor', 'MEMBER') ORDER BY 1 LIMIT 10)) AS client_roles,
@@ -184,7 +185,8 @@ SELECT (SELECT reset_val FROM altered WHERE name = 'default_transaction_read_onl
                                                    'may_alter', pg_has_role(d.datdba, 'USAGE'),
                                                    'is_template', d.datistemplate) ORDER BY d.datname), '[]')
           FROM pg_database AS d JOIN pg_roles AS o ON o.oid = d.datdba
-         WHERE d.datname NOT IN ('template0', 'template1', current_database())) AS databases,
+         WHERE d.datname NOT IN ('template0', 'template1', current_database())
+           AND d.datconnlimit <> -2) AS databases,  -- of one whose DROP was interrupted: nobody gets in, and nobody may alter it
        (SELECT coalesce(json_agg(json_build_object('name', s.subname, 'database', d.datname,
                                                    'may_alter', pg_has_role(s.subowner, 'USAGE')) ORDER BY s.subname), '[]')
           FROM pg_subscription AS s JOIN pg_database AS d ON d.oid = s.subdbid WHERE s.subenabled) AS subscriptions,
@@ -568,7 +570,14 @@ class ServerNode final : public Node {
       session_.close();
       throw Error(ErrorCode::unreachable, describe() + " has ended the agent's session: nothing was ordered yet");
     }
-    return ask(orders::promote, {}, deadline).one().boolean("done").value_or(false);
+    try {
+      return ask(orders::promote, {}, deadline).one().boolean("done").value_or(false);
+    } catch (const SqlError& refusal) {
+      const std::string_view what = std::string_view(refusal.sqlstate()).substr(0, 2);
+      // The server writes a file before it tells its postmaster, and could not: classes 42, 53 and 58.
+      if (what == "42" || what == "53" || what == "58") throw Error(ErrorCode::file_failed, refusal.what());
+      throw;
+    }
   }
 
   bool try_lock(Duration deadline) override { return ask(orders::lock, {}, deadline).one().boolean("held").value(); }
@@ -683,7 +692,8 @@ class ServerNode final : public Node {
       const auto row = answer[i];
       sessions.left.push_back({to_int(row.integer("pid")), row.text("user").value_or(""),
                                row.text("database").value_or(""), row.text("application_name").value_or(""),
-                               row.text("state").value_or(""), row.boolean("superuser").value_or(false)});
+                               row.text("state").value_or(""), row.boolean("superuser").value_or(false),
+                               row.boolean("asked_to_end").value_or(false)});
     }
     return sessions;
   }

@@ -38,7 +38,7 @@ class FakeCluster {
     std::string refuses_role;     // what it says to the application's role
     Overrides written, override;  // by ALTER SYSTEM: in the file, and in effect
     SystemSettings others;        // by ALTER SYSTEM
-    std::vector<ClientSession> sessions;
+    std::vector<ClientSession> sessions, being_let_in;
     std::vector<Writer> writers;  // those that have come back, as writers() has them
     std::uint64_t next_xid = 700;
     // Of the catalogs, hence replicated.
@@ -394,7 +394,7 @@ class FakeNode final : public Node {
       return true;
     });
   }
-  EndingSessions end_sessions(Began began, const std::vector<std::string>& databases, const std::set<int>&,
+  EndingSessions end_sessions(Began began, const std::vector<std::string>& databases, const std::set<int>& before,
                               Duration) override {
     return call("end_sessions", [&] {
       const bool loaded = began == Began::before_reload && load();
@@ -403,7 +403,17 @@ class FakeNode final : public Node {
       };
       EndingSessions asked{{}, loaded ? "after" : "before"};
       std::ranges::copy_if(server().sessions, std::back_inserter(asked.left), meant);
-      if (server().obeys_terminate) std::erase_if(server().sessions, meant);
+      for (ClientSession& session : asked.left) session.asked_to_end = !before.contains(session.pid);
+      if (server().obeys_terminate) {
+        std::erase_if(server().sessions,
+                      [&](const ClientSession& one) { return meant(one) && !before.contains(one.pid); });
+      }
+      // Nobody can be asked before it is in.
+      asked.left.insert(asked.left.end(), server().being_let_in.begin(), server().being_let_in.end());
+      for (ClientSession& session : std::exchange(server().being_let_in, {})) {
+        session.state = "idle";
+        server().sessions.push_back(session);
+      }
       return asked;
     });
   }

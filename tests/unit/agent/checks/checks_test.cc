@@ -299,6 +299,10 @@ constexpr std::array cases{
     Case{"fence_form", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.databases[0].may_alter = false; }},
     Case{"fence_form", Level::fail,
          [](Rig& rig) {
+           rig.cluster.primary.facts.databases.push_back({"gr\xEF\xBF\xBD\xEF\xBF\xBD" "e", "app", true, true, false});
+         }},
+    Case{"fence_form", Level::fail,
+         [](Rig& rig) {
            rig.options.demotion = Demotion::closed;
            rig.cluster.primary.facts.databases[0].may_alter = false;
          }},

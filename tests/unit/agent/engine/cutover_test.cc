@@ -300,6 +300,43 @@ TEST(Cutover, WaitsForAMomentWithoutAnOldTransaction) {
   EXPECT_EQ(rig.cluster.primary.written, Overrides());
 }
 
+TEST(Cutover, JudgesTheReplicaAfterTheLastTransactionThatItHasWaitedFor) {
+  Rig rig;
+  rig.options.wait_for_transactions = std::chrono::minutes(10);
+  int looks = 0, probes = 0;
+  rig.cluster.before = [&](const std::string& call) {
+    if (call == "primary.try_to_close") ++probes;
+    if (call != "primary.facts" || ++looks == 1) return;  // the first look is the preflight's
+    EXPECT_EQ(probes, 0) << "what is judged before it has aged";
+    rig.cluster.primary.facts.oldest_transaction =
+        looks < 10 ? std::optional<Duration>(std::chrono::minutes(1)) : std::nullopt;
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_GE(looks, 10);
+  EXPECT_EQ(probes, 1);
+}
+
+TEST(Cutover, GoesBackWhenTheServerCannotWriteItsOrderToPromote) {
+  Rig rig;
+  rig.cluster.before = [](const std::string& call) {
+    if (call == "replica.promote") throw Error(ErrorCode::file_failed, "no space left on device (SQLSTATE 53100)");
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.message;
+  EXPECT_THAT(outcome.message, HasSubstr("no space left"));
+  EXPECT_TRUE(rig.cluster.primary.writable());
+}
+
+TEST(Cutover, OpensAllDatabasesAtOnceWhenItGoesBack) {
+  Rig rig;
+  for (const char* const name : {"a", "b", "c"}) rig.cluster.primary.databases.push_back({name, "app", true, true});
+  rig.traffic->on_fence = [] { throw Error(ErrorCode::query_failed, "hook says no"); };
+  EXPECT_EQ(rig.run().exit_code, 5);
+  EXPECT_EQ(std::ranges::count(rig.cluster.calls, "primary.allow_connections(true)"), 1);
+  EXPECT_TRUE(std::ranges::all_of(rig.cluster.primary.databases, &Database::open));
+}
+
 TEST(Cutover, DoesNotStopWritesWhileALockWouldHoldUpTheFence) {
   Rig rig;
   rig.cluster.primary.locked_databases = true;
@@ -341,6 +378,13 @@ TEST(Cutover, NamesTheSessionsThatDoNotEnd) {
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_THAT(outcome.message, HasSubstr("pid 1 of app"));
   expect_safe(rig, outcome, "sessions stay");
+}
+
+TEST(Cutover, EndsASessionThatWasBeingLetInWhenTheGateWasShut) {
+  Rig rig;
+  rig.cluster.primary.being_let_in.push_back({99, "app", "testdb", "", "being let in", false, false});
+  EXPECT_EQ(rig.run().exit_code, 0);
+  EXPECT_THAT(rig.cluster.primary.sessions, IsEmpty());
 }
 
 TEST(Cutover, CannotTellWhenThePromotionDoesNotEnd) {
