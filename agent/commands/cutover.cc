@@ -1,11 +1,13 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <spdlog/spdlog.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <functional>
 #include <iostream>
+#include <utility>
 
 #include "agent/base/state_dir.h"
 #include "agent/commands/all_pairs.h"
@@ -59,7 +61,9 @@ std::function<std::string()> held_by(const std::string& file) {
   if (isatty(STDIN_FILENO) == 0) {
     throw Error(ErrorCode::usage, "without a terminal nobody can press Enter", "--hold FILE waits until FILE is gone");
   }
-  return [entered = false]() mutable {
+  return [entered = false, before = true]() mutable {
+    // What was typed before there was anything to hold, a second Enter after the database's name for one.
+    if (std::exchange(before, false)) tcflush(STDIN_FILENO, TCIFLUSH);
     pollfd input{STDIN_FILENO, POLLIN, 0};
     for (char c = 0; !entered && poll(&input, 1, 0) > 0 && read(STDIN_FILENO, &c, 1) == 1;) entered = c == '\n';
     return entered ? std::string() : "for Enter; Ctrl-C leaves everything as it is";

@@ -86,6 +86,11 @@ static void require_standby(Cutover& cutover) {
               "agent status shows both servers");
 }
 
+/// Whether a server was not asked at all, so that nothing is known about it.
+static bool unheard(ErrorCode code) {
+  return code == ErrorCode::unreachable || code == ErrorCode::connection_lost || code == ErrorCode::authentication;
+}
+
 /// Writes the configuration as it is and loads it: what cannot be written or loaded is found now, and not behind the
 /// fence.
 static void prove_configuration(Server& server, const std::string& address, Duration deadline) {
@@ -95,6 +100,7 @@ static void prove_configuration(Server& server, const std::string& address, Dura
     admin.alter_system(written ? *written : admin.fence_view(deadline).overrides, deadline);
     admin.reload(deadline);
   } catch (const Error& error) {
+    if (unheard(error.code())) throw;  // that says nothing about the configuration
     throw Error(ErrorCode::preflight_refused,
                 fmt::format("the configuration of {} cannot be written and loaded: {}", address, error.what()),
                 "select sourcefile, sourceline, name, error from pg_file_settings where error is not null");
@@ -152,6 +158,9 @@ std::string run_prepare(Cutover& cutover) {
 /// A checkpoint, open connections and planned statements are worth that long.
 constexpr Duration prepared_for = std::chrono::minutes(5);
 
+/// What stands between here and a server forgets a connection that says nothing for some minutes.
+constexpr Duration sessions_are_used = std::chrono::seconds(30);
+
 /// As long as it takes.
 constexpr Duration a_year = std::chrono::hours(24 * 365);
 
@@ -180,9 +189,30 @@ static void show_hold(Cutover& cutover, bool holding) {
   }
 }
 
+/// Uses each session that writes will be stopped over. One that has ended is opened anew, but for the one that holds
+/// the lock: throws Error(connection_lost) without it, because another agent may have it now. Returns who is not
+/// reached.
+static std::string use_sessions(Cutover& cutover) {
+  prove_lock(cutover).get();
+  for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
+    for (Node* const node : {server->admin.get(), server->application.get()}) {
+      try {
+        node->in_recovery(cutover.options.call_deadline);
+      } catch (const Error& error) {
+        node->disconnect();  // the next call opens it
+        return error.what();
+      }
+    }
+  }
+  return {};
+}
+
 std::string run_hold(Cutover& cutover) {
   if (cutover.released) return "released already";
   const Mono since = cutover.clock.now();
+  Mono used = since;
+  bool prepared = true;
+  std::string unreached;
   bool inside = !cutover.options.window;
   const auto released = [&] {
     if (inside) {
@@ -190,8 +220,13 @@ std::string run_hold(Cutover& cutover) {
     } else {
       inside = cutover.options.window->contains(cutover.clock.wall());
     }
+    if (cutover.clock.now() - used >= sessions_are_used) {
+      unreached = use_sessions(cutover);
+      if (!unreached.empty()) prepared = false;
+      used = cutover.clock.now();
+    }
     const std::string held = inside ? cutover.held_by() : "for " + window_text(cutover);
-    if (!held.empty()) cutover.progress.waits("waits: " + held);
+    if (!held.empty()) cutover.progress.waits("waits: " + held + (unreached.empty() ? "" : "; " + unreached));
     return held.empty();
   };
   if (!released()) {
@@ -203,7 +238,7 @@ std::string run_hold(Cutover& cutover) {
   const Duration took = cutover.clock.now() - since;
   if (took < std::chrono::seconds(1)) return "nothing to wait for";
   std::string evidence = "released";
-  if (took > prepared_for) evidence += ", " + run_prepare(cutover);
+  if (took > prepared_for || !prepared) evidence += ", " + run_preflight(cutover) + ", " + run_prepare(cutover);
   return evidence + ", " + run_wait_sync(cutover);
 }
 
@@ -259,9 +294,9 @@ static std::string why_not_now(Cutover& cutover) {
   return why_not_closed(cutover);
 }
 
-static void wait_for_transactions(Cutover& cutover) {
-  const Duration budget = cutover.options.wait_for_transactions;
-  if (budget == Duration::zero()) return;
+/// Until no client's transaction is old, at most until `end`.
+static void wait_for_transactions(Cutover& cutover, Mono end) {
+  if (cutover.options.wait_for_transactions == Duration::zero()) return;
   std::optional<Duration> oldest;
   const auto none_is_old = [&] {
     oldest = old_admin(cutover).facts(cutover.options.call_deadline).oldest_transaction;
@@ -271,10 +306,10 @@ static void wait_for_transactions(Cutover& cutover) {
     }
     return true;
   };
-  if (waited(cutover, budget, std::chrono::milliseconds(200), none_is_old)) return;
+  if (waited(cutover, end - cutover.clock.now(), std::chrono::milliseconds(200), none_is_old)) return;
   throw Error(ErrorCode::sync_timeout,
               fmt::format("a client transaction is open for {}, and there was no moment without one within {}",
-                          human(*oldest), human(budget)),
+                          human(*oldest), human(cutover.options.wait_for_transactions)),
               "select pid, usename, xact_start, query from pg_stat_activity order by xact_start on the primary");
 }
 
@@ -282,20 +317,23 @@ std::string run_moment(Cutover& cutover) {
   // A new agent finds writes stopped: whatever it waits for, the application waits as well.
   if (cutover.recovering) return "not waited for";
   look_at_end(cutover);
+  const Options& options = cutover.options;
+  const Mono transactions_end = cutover.clock.now() + options.wait_for_transactions;
   std::string why;
+  // Transactions first: what is judged after them is so when writes stop.
   const auto now = [&] {
+    require_window(cutover);
+    wait_for_transactions(cutover, transactions_end);
     require_window(cutover);
     why = why_not_now(cutover);
     if (!why.empty()) cutover.progress.waits(why);
     return why.empty();
   };
-  if (!waited(cutover, cutover.options.sync_timeout, std::chrono::milliseconds(100), now)) {
-    throw Error(ErrorCode::sync_timeout,
-                fmt::format("no moment for a short pause within {}: {}", human(cutover.options.sync_timeout), why),
+  const Duration patience = options.sync_timeout + options.wait_for_transactions;
+  if (!waited(cutover, patience, std::chrono::milliseconds(100), now)) {
+    throw Error(ErrorCode::sync_timeout, fmt::format("no moment for a short pause within {}: {}", human(patience), why),
                 "--max-write-pause allows a longer one");
   }
-  wait_for_transactions(cutover);
-  require_window(cutover);
   return "the replica catches up in time";
 }
 

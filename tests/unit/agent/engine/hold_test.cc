@@ -43,8 +43,37 @@ TEST(Hold, WaitsUntilThePersonLetsGo) {
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
   EXPECT_FALSE(rig.cluster.primary.on_hold);
-  EXPECT_THAT(step(outcome, "hold").evidence, HasSubstr("released, checkpoints written")) << "what was ready has aged";
+  EXPECT_THAT(step(outcome, "hold").evidence,
+              testing::ContainsRegex("released, .* checks passed.*, checkpoints written"))
+      << "what was ready has aged";
   EXPECT_THAT(step(outcome, "hold").evidence, HasSubstr("consecutive checks in sync"));
+}
+
+TEST(Hold, EndsWhenTheLockIsLost) {
+  Rig rig;
+  int looks = 0;
+  rig.held_by = [&] {
+    if (++looks == 100) rig.cluster.primary.end_sessions();
+    return std::string("for Enter");
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_LT(looks, 1000);
+  EXPECT_THAT(outcome.message, HasSubstr("the session that holds the cluster's lock has ended"));
+  EXPECT_THAT(rig.journal, IsEmpty());
+}
+
+TEST(Hold, GetsOverAReplicaThatIsRestarted) {
+  Rig rig;
+  int looks = 0;
+  rig.held_by = [&] {
+    ++looks;
+    if (looks == 100) rig.cluster.replica.up = false;
+    if (looks == 500) rig.cluster.replica.restart();
+    return looks < 1000 ? std::string("for Enter") : std::string();
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_THAT(step(outcome, "hold").evidence, HasSubstr("checkpoints written")) << "over new sessions";
 }
 
 TEST(Hold, LeavesNoTraceWhenItIsInterrupted) {
