@@ -57,7 +57,9 @@ void stage(const std::string& path, const std::string& text) {
   const std::string staged = staged_name(path);
   struct stat was {
   }, now{};
-  const int file = open(staged.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  // A new file, whatever has that name: the pooler's user may have put a link there to a file that is not its own.
+  unlink(staged.c_str());
+  const int file = open(staged.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   bool good = file >= 0 && stat(path.c_str(), &was) == 0 && fstat(file, &now) == 0;
   if (good && !owner_kept(now, was)) good = fchown(file, was.st_uid, was.st_gid) == 0;
   good = good && fchmod(file, was.st_mode & 07777) == 0 &&

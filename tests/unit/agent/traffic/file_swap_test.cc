@@ -51,6 +51,17 @@ TEST_F(FileSwap, KeepsTheMode) {
   EXPECT_FALSE(fs::exists(staged_name(path_)));
 }
 
+TEST_F(FileSwap, FollowsNoLinkThatSomebodyHasPutInItsWay) {
+  const fs::path other = directory_ / "other";
+  std::ofstream(other) << "not the pooler's\n";
+  fs::create_symlink(other, staged_name(path_));
+  stage(path_, "new\n");
+  swap_in(path_);
+  EXPECT_EQ(read_file(other), "not the pooler's\n");
+  EXPECT_EQ(read_file(path_), "new\n");
+  EXPECT_FALSE(fs::is_symlink(path_));
+}
+
 TEST_F(FileSwap, HasNothingToPutInPlace) {
   try {
     swap_in(path_);
