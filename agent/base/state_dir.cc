@@ -11,10 +11,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <random>
+#include <string_view>
 
 #include "core/base/error.h"
 #include "core/base/wait.h"
@@ -30,6 +32,21 @@ std::string stamp(WallTime time) {
   std::string text = to_iso8601(time).substr(0, 19);
   std::erase_if(text, [](char c) { return c == '-' || c == ':'; });
   return text + "Z";
+}
+
+/// The second after the newest cutover of this cluster; the epoch when there is none. Their order is that of the names,
+/// and the clock may have been put back since.
+WallTime after_newest(const std::string& state_dir, const std::string& system_identifier) {
+  WallTime after{};
+  std::error_code problem;
+  for (const auto& entry : fs::directory_iterator(state_dir, problem)) {
+    const std::string name = entry.path().filename();
+    std::tm time{};
+    const char* const end = strptime(name.c_str(), "%Y%m%dT%H%M%SZ-", &time);
+    if (end == nullptr || end != system_identifier) continue;
+    after = std::max(after, WallTime(std::chrono::seconds(timegm(&time) + 1)));
+  }
+  return after;
 }
 
 }  // namespace
@@ -79,6 +96,7 @@ std::string new_cutover_id(WallTime now) {
 std::string make_cutover_directory(const std::string& state_dir, WallTime now, const std::string& system_identifier) {
   std::string directory = state_dir;
   std::error_code problem;
+  now = std::max(now, after_newest(state_dir, system_identifier));
   for (fs::create_directories(directory, problem); !problem; now += std::chrono::seconds(1)) {
     directory = fmt::format("{}/{}-{}", state_dir, stamp(now), system_identifier);
     if (!fs::create_directory(directory, problem)) continue;
@@ -116,18 +134,18 @@ std::string read_file(const std::string& path) {
 
 void write_file(const std::string& path, const std::string& text) {
   const std::string temporary = path + ".new";
-  {
-    std::ofstream file(temporary, std::ios::trunc);
-    file << text;
-    file.flush();
-    if (!file) throw Error(ErrorCode::file_failed, "cannot write " + temporary);
+  const int file = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  std::string_view left = text;
+  while (file >= 0 && !left.empty()) {
+    const ssize_t written = write(file, left.data(), left.size());
+    if (written < 0) break;
+    left.remove_prefix(static_cast<std::size_t>(written));
   }
-  const int descriptor = open(temporary.c_str(), O_RDONLY | O_CLOEXEC);
-  const bool durable = descriptor >= 0 && fsync(descriptor) == 0;
-  if (descriptor >= 0) close(descriptor);
-  if (!durable || std::rename(temporary.c_str(), path.c_str()) != 0) {
-    throw Error(ErrorCode::file_failed, "cannot make " + path + " durable");
-  }
+  const bool durable =
+      file >= 0 && left.empty() && fsync(file) == 0 && std::rename(temporary.c_str(), path.c_str()) == 0;
+  const int reason = errno;
+  if (file >= 0) close(file);
+  if (!durable) throw Error(ErrorCode::file_failed, fmt::format("cannot write {}: {}", path, std::strerror(reason)));
 }
 
 void try_to_write(const std::string& directory) {

@@ -29,8 +29,9 @@ class StateLock {
 /// "20260131T090507Z-4f0c2a91": when, and a random part.
 std::string new_cutover_id(WallTime now);
 
-/// Makes and returns STATE_DIR/<utc-time>-<system identifier>, of the first second from `now` on that no other cutover
-/// has: their order is that of the names. Nobody else may look into it. Throws Error(file_failed).
+/// Makes and returns STATE_DIR/<utc-time>-<system identifier>, of the first second from `now` on that comes after all
+/// other cutovers of that cluster: their order is that of the names, even if the clock was put back. Nobody else may
+/// look into it. Throws Error(file_failed).
 std::string make_cutover_directory(const std::string& state_dir, WallTime now, const std::string& system_identifier);
 
 /// The newest of those directories (of one cluster, when its identifier is given) that has `file`; nullopt when there
@@ -43,7 +44,7 @@ std::vector<std::string> directories_with(const std::string& state_dir, const st
 
 /// Throws Error(file_failed).
 std::string read_file(const std::string& path);
-/// Writes completely or not at all (new file, fsync, rename). Throws Error(file_failed).
+/// Writes completely or not at all (new file that only its owner may read, fsync, rename). Throws Error(file_failed).
 void write_file(const std::string& path, const std::string& text);
 /// Writes and syncs a file in `directory`, as the journal will; nothing stays. Others may try the same directory
 /// meanwhile: agents, and the threads that judge many pairs. Throws Error(file_failed).

@@ -68,7 +68,6 @@ int begin(Invocation& invocation, bool json) {
   fs::create_directories(options.state_dir, ignored);
   const std::string path = options.state_dir + "/" + workload_file;
   write_file(path, json_text(to_json(record)) + "\n");
-  fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write, ignored);
   const bool statements = record.begin->statements.has_value();
   if (json) {
     std::cout << json_text(

@@ -1,9 +1,11 @@
 #include "core/base/log.h"
 
+#include <fcntl.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <memory>
@@ -44,6 +46,9 @@ void set_up_logging(const LogOptions& options) {
   std::vector<spdlog::sink_ptr> sinks;
   if (options.screen) sinks.push_back(std::move(screen));
   if (!options.file.empty()) {
+    // The sink would let everybody read it.
+    if (const int file = open(options.file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600); file >= 0)
+      close(file);
     try {
       sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.file));
     } catch (const spdlog::spdlog_ex& failure) {

@@ -17,7 +17,8 @@ struct LogOptions {
 };
 
 /// Sends log records to standard error (as text with colour only on a terminal without NO_COLOR; or one JSON object per
-/// line: ts, level, program, msg) and to `file`. Throws Error(file_failed) when the file cannot be opened.
+/// line: ts, level, program, msg) and to `file`, which nobody else may read when it is new. Throws Error(file_failed)
+/// when the file cannot be opened.
 void set_up_logging(const LogOptions& options);
 
 }  // namespace pgrm

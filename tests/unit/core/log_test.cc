@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -40,6 +41,12 @@ TEST_F(Log, JsonIsOneValidObjectALine) {
   EXPECT_EQ(record.at("program"), "agent");
   EXPECT_EQ(record.at("msg"), "a \"quoted\"\nthing \x01 \xEF\xBF\xBD");
   EXPECT_TRUE(record.contains("ts"));
+}
+
+TEST_F(Log, ANewFileIsForItsOwnerOnly) {
+  set_up_logging({.program = "agent", .level = "info", .format = LogFormat::text, .file = path_, .screen = false});
+  EXPECT_EQ(std::filesystem::status(path_).permissions(),
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
 }
 
 TEST_F(Log, AFileThatCannotBeOpenedIsAnError) {

@@ -58,6 +58,13 @@ TEST_F(StateDir, TwoCutoversOfOneSecondHaveADirectoryEach) {
   EXPECT_EQ(make_cutover_directory(path_, now, "74"), path_ + "/20260131T090507Z-74");
 }
 
+TEST_F(StateDir, ACutoverAfterTheClockWasPutBackIsTheNewest) {
+  const WallTime now(std::chrono::seconds(1'769'850'307));
+  make_cutover_directory(path_, now + std::chrono::hours(24), "73");
+  EXPECT_EQ(make_cutover_directory(path_, now, "73"), path_ + "/20260201T090508Z-73");
+  EXPECT_EQ(make_cutover_directory(path_, now, "74"), path_ + "/20260131T090507Z-74") << "of another cluster";
+}
+
 TEST_F(StateDir, IsTriedByManyAtOnceAndNothingStays) {
   std::filesystem::create_directories(path_);
   std::vector<std::future<void>> pairs;
