@@ -89,7 +89,7 @@ securityContext:
 - name: pairs
   configMap: {name: {{ .root.Release.Name }}-pairs}
 - name: secrets
-  secret: {secretName: {{ .of.secret }}, defaultMode: 0440}
+  secret: {secretName: {{ quote .of.secret }}, defaultMode: 0440}
 {{- with .of.volumes }}
 {{ toYaml . }}
 {{- end }}
