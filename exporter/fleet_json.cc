@@ -113,6 +113,7 @@ std::string targets_to_json(const std::vector<NamedView>& pairs, const std::stri
     Json labels = pair.labels;
     labels["cluster"] = pair.name;
     labels["instance"] = pair.name;  // else all of them would be one
+    labels["exporter"] = host;       // by this a rule knows that a pair has gone and its exporter has not
     labels["__metrics_path__"] = "/probe";
     labels["__param_target"] = pair.name;
     list.push_back({{"targets", {host}}, {"labels", labels}});

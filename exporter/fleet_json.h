@@ -16,7 +16,7 @@ std::string_view verdict(const View& view);
 std::string pairs_to_json(const std::vector<NamedView>& pairs);
 
 /// The body of GET /api/v1/sd, for Prometheus' http_sd_configs: a target for each pair, which is /probe of the exporter
-/// that clients call `host`.
+/// that clients call `host`, its label `exporter`.
 std::string targets_to_json(const std::vector<NamedView>& pairs, const std::string& host);
 
 }  // namespace pgrm::exporter

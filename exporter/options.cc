@@ -41,9 +41,9 @@ constexpr std::array<Read, 5> parts{
     },
 };
 
-/// Names of labels that the series have by themselves, and those of Prometheus.
+/// Names of labels that the series have by themselves, and those of their targets.
 std::set<std::string, std::less<>> taken_labels() {
-  std::set<std::string, std::less<>> taken{"cluster", "instance", "job"};
+  std::set<std::string, std::less<>> taken{"cluster", "instance", "job", "exporter"};
   for (const auto& row : catalogue().rows) {
     for (std::string_view names = row[2]; !names.empty();) {
       const std::size_t comma = names.find(", ");

@@ -134,6 +134,7 @@ TEST(FleetPages, TargetsLeadPrometheusToTheProbes) {
                                  {{"team", "x"},
                                   {"cluster", "a-ready"},
                                   {"instance", "a-ready"},
+                                  {"exporter", "exporter:9717"},
                                   {"__metrics_path__", "/probe"},
                                   {"__param_target", "a-ready"}}}};
   EXPECT_EQ(targets[0], expected);

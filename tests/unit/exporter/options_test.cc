@@ -1,6 +1,10 @@
 #include "exporter/options.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "core/base/error.h"
 
@@ -48,6 +52,20 @@ TEST(ExporterOptions, RefuseWhatMakesNoSense) {
       EXPECT_NE(std::string(error.what()).find(variable), std::string::npos) << error.what();
     }
   }
+}
+
+TEST(PairsOfTheExporter, MayHaveNoLabelThatTheirTargetsHave) {
+  const std::string path = testing::TempDir() + "labels_" + std::to_string(getpid()) + ".yml";
+  for (const std::string taken : {"cluster", "instance", "job", "exporter", "node"}) {
+    std::ofstream(path) << "pairs: [{name: a, primary: host=a, replica: host=b, labels: {" << taken << ": x}}]\n";
+    try {
+      pairs_from(Settings({{"PAIRS_FILE", path}}, [](const std::string&) { return std::nullopt; }, {}));
+      ADD_FAILURE() << taken;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("the series have a label " + taken), std::string::npos) << error.what();
+    }
+  }
+  std::filesystem::remove(path);
 }
 
 }  // namespace
