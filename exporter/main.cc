@@ -83,8 +83,10 @@ void allow_descriptors(std::size_t pairs) {
 }
 
 int serve_fleet(const Settings& settings) {
-  std::vector<NamedPair> pairs = pairs_from(settings);
   const std::string file = settings.text("PAIRS_FILE");
+  PairsReload pairs_reload(
+      file, [&file] { return password_files(file); }, [&settings] { return pairs_from(settings); });
+  std::vector<NamedPair> pairs = pairs_reload.first();
   const std::string web_config = settings.optional_text("EXPORTER_WEB_CONFIG").value_or("");
   allow_descriptors(pairs.size());
 
@@ -101,11 +103,11 @@ int serve_fleet(const Settings& settings) {
                            .one = [fleet](std::string_view name) { return fleet->view(name); }});
   server.start();
   const std::size_t count = pairs.size();
-  PairsReload pairs_reload(
-      file, [&settings] { return pairs_from(settings); }, *fleet);
   fleet->watch(std::move(pairs));
   spdlog::info("watching the {} pairs of {}, listening on port {}", count, file, server.port());
-  while (!system_clock().sleep_for(std::chrono::seconds(1), signals.token())) pairs_reload.look(asked.exchange(false));
+  while (!system_clock().sleep_for(std::chrono::seconds(1), signals.token())) {
+    pairs_reload.look(asked.exchange(false), *fleet);
+  }
   spdlog::info("ending");
   return 0;
 }
