@@ -17,7 +17,8 @@ namespace {
 
 // A statement is as long as this, so that a replay that waits for one of its locks does not wait longer.
 constexpr Duration statement_target = std::chrono::milliseconds(100);
-constexpr std::int64_t smallest_batch = 256 << 10, largest_batch = 64 << 20;  // bytes
+// What follows may be on a slow disk, however fast the last one came out of the system's memory: no more than this.
+constexpr std::int64_t smallest_batch = 256 << 10, largest_batch = 8 << 20;  // bytes
 constexpr Duration first_yield = std::chrono::milliseconds(100), longest_yield = std::chrono::seconds(2);
 
 bool lost(ErrorCode code) {
