@@ -189,22 +189,23 @@ static void show_hold(Cutover& cutover, bool holding) {
   }
 }
 
-/// Uses each session that writes will be stopped over. One that has ended is opened anew, but for the one that holds
-/// the lock: throws Error(connection_lost) without it, because another agent may have it now. Returns who is not
-/// reached.
+/// Uses each session that writes will be stopped over. One that has ended is opened anew by the next call, but for the
+/// one that holds the lock: throws Error(connection_lost) without it, because another agent may have it now. Returns
+/// why one is not there; empty: all are.
 static std::string use_sessions(Cutover& cutover) {
   prove_lock(cutover).get();
+  std::string trouble;
   for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
     for (Node* const node : {server->admin.get(), server->application.get()}) {
       try {
         node->in_recovery(cutover.options.call_deadline);
       } catch (const Error& error) {
-        node->disconnect();  // the next call opens it
-        return error.what();
+        node->disconnect();
+        trouble = error.what();
       }
     }
   }
-  return {};
+  return trouble;
 }
 
 std::string run_hold(Cutover& cutover) {
@@ -212,7 +213,12 @@ std::string run_hold(Cutover& cutover) {
   const Mono since = cutover.clock.now();
   Mono used = since;
   bool prepared = true;
-  std::string unreached;
+  std::string trouble;
+  const auto use = [&] {
+    trouble = use_sessions(cutover);
+    prepared = prepared && trouble.empty();
+    used = cutover.clock.now();
+  };
   bool inside = !cutover.options.window;
   const auto released = [&] {
     if (inside) {
@@ -220,19 +226,16 @@ std::string run_hold(Cutover& cutover) {
     } else {
       inside = cutover.options.window->contains(cutover.clock.wall());
     }
-    if (cutover.clock.now() - used >= sessions_are_used) {
-      unreached = use_sessions(cutover);
-      if (!unreached.empty()) prepared = false;
-      used = cutover.clock.now();
-    }
+    if (cutover.clock.now() - used >= sessions_are_used) use();
     const std::string held = inside ? cutover.held_by() : "for " + window_text(cutover);
-    if (!held.empty()) cutover.progress.waits("waits: " + held + (unreached.empty() ? "" : "; " + unreached));
+    if (!held.empty()) cutover.progress.waits("waits: " + held + (trouble.empty() ? "" : "; " + trouble));
     return held.empty();
   };
   if (!released()) {
     show_hold(cutover, true);
     waited(cutover, a_year, std::chrono::milliseconds(200), released);
     show_hold(cutover, false);
+    use();
   }
   cutover.released = true;
   const Duration took = cutover.clock.now() - since;
@@ -294,9 +297,10 @@ static std::string why_not_now(Cutover& cutover) {
   return why_not_closed(cutover);
 }
 
-/// Until no client's transaction is old, at most until `end`.
-static void wait_for_transactions(Cutover& cutover, Mono end) {
+/// Until no client's transaction is old, at most for `left`, which becomes shorter by that time.
+static void wait_for_transactions(Cutover& cutover, Duration& left) {
   if (cutover.options.wait_for_transactions == Duration::zero()) return;
+  const Mono since = cutover.clock.now();
   std::optional<Duration> oldest;
   const auto none_is_old = [&] {
     oldest = old_admin(cutover).facts(cutover.options.call_deadline).oldest_transaction;
@@ -306,7 +310,9 @@ static void wait_for_transactions(Cutover& cutover, Mono end) {
     }
     return true;
   };
-  if (waited(cutover, end - cutover.clock.now(), std::chrono::milliseconds(200), none_is_old)) return;
+  const bool none = waited(cutover, left, std::chrono::milliseconds(200), none_is_old);
+  left -= cutover.clock.now() - since;
+  if (none) return;
   throw Error(ErrorCode::sync_timeout,
               fmt::format("a client transaction is open for {}, and there was no moment without one within {}",
                           human(*oldest), human(cutover.options.wait_for_transactions)),
@@ -318,12 +324,12 @@ std::string run_moment(Cutover& cutover) {
   if (cutover.recovering) return "not waited for";
   look_at_end(cutover);
   const Options& options = cutover.options;
-  const Mono transactions_end = cutover.clock.now() + options.wait_for_transactions;
+  Duration left_for_transactions = options.wait_for_transactions;
   std::string why;
   // Transactions first: what is judged after them is so when writes stop.
   const auto now = [&] {
     require_window(cutover);
-    wait_for_transactions(cutover, transactions_end);
+    wait_for_transactions(cutover, left_for_transactions);
     require_window(cutover);
     why = why_not_now(cutover);
     if (!why.empty()) cutover.progress.waits(why);

@@ -190,12 +190,9 @@ FencePlan FencePlan::from_json(const nlohmann::json& json) {
 
 FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Database>& databases) {
   if (wanted == FenceForm::read_only) return {FenceForm::read_only, "read-only, as asked for", {}};
-  std::vector<std::string> foreign, grants, templates;
+  std::vector<std::string> foreign, grants, templates, unnameable;
   for (const Database& database : databases) {
-    if (database.open && database.name.find(no_utf8) != std::string::npos) {
-      return {std::nullopt, fmt::format("out of reach: the name of the database {} is not in UTF-8", database.name),
-              "alter database … rename to …, or --fence read-only"};
-    }
+    if (database.open && database.name.find(no_utf8) != std::string::npos) unnameable.push_back(database.name);
     if (!database.open || database.may_alter) continue;
     if (is_exempt(database)) {
       templates.push_back(database.name);
@@ -203,6 +200,10 @@ FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Data
     }
     foreign.push_back(database.name);
     if (std::ranges::find(grants, database.owner) == grants.end()) grants.push_back(database.owner);
+  }
+  if (!unnameable.empty() && (foreign.empty() || wanted)) {
+    return {std::nullopt, fmt::format("out of reach: the name of {} is not in UTF-8", fmt::join(unnameable, ", ")),
+            "alter database … rename to …, or --fence read-only"};
   }
   if (foreign.empty()) {
     std::string reason = "closed: nobody gets in";

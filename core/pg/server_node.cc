@@ -574,8 +574,10 @@ class ServerNode final : public Node {
       return ask(orders::promote, {}, deadline).one().boolean("done").value_or(false);
     } catch (const SqlError& refusal) {
       const std::string_view what = std::string_view(refusal.sqlstate()).substr(0, 2);
-      // The server writes a file before it tells its postmaster, and could not: classes 42, 53 and 58.
-      if (what == "42" || what == "53" || what == "58") throw Error(ErrorCode::file_failed, refusal.what());
+      // The server makes a file before it tells its postmaster, and could not: classes 42, 53 and 58. After an error of
+      // the disk (58030) the file may be there, and the postmaster may find it later.
+      const bool not_made = what == "42" || what == "53" || (what == "58" && refusal.sqlstate() != "58030");
+      if (not_made) throw Error(ErrorCode::file_failed, refusal.what());
       throw;
     }
   }

@@ -317,6 +317,23 @@ TEST(Cutover, JudgesTheReplicaAfterTheLastTransactionThatItHasWaitedFor) {
   EXPECT_EQ(probes, 1);
 }
 
+TEST(Cutover, CountsOnlyTheTimeThatItWaitsForTransactions) {
+  Rig rig;
+  rig.options.wait_for_transactions = std::chrono::seconds(10);
+  int tries = 0, looks = 0;
+  rig.cluster.before = [&](const std::string& call) {
+    auto& oldest = rig.cluster.primary.facts.oldest_transaction;
+    if (call == "primary.facts" && oldest && ++looks == 3) oldest.reset();
+    if (call != "primary.try_to_close") return;
+    rig.cluster.primary.locked_databases = ++tries < 300;  // half a minute
+    if (tries == 299) oldest = std::chrono::minutes(1);
+  };
+  const Mono since = rig.clock.now();
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_GT(rig.clock.now() - since, rig.options.wait_for_transactions);
+}
+
 TEST(Cutover, GoesBackWhenTheServerCannotWriteItsOrderToPromote) {
   Rig rig;
   rig.cluster.before = [](const std::string& call) {

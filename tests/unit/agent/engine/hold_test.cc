@@ -76,6 +76,21 @@ TEST(Hold, GetsOverAReplicaThatIsRestarted) {
   EXPECT_THAT(step(outcome, "hold").evidence, HasSubstr("checkpoints written")) << "over new sessions";
 }
 
+TEST(Hold, FindsOutAtItsEndThatAReplicaWasRestarted) {
+  Rig rig;
+  int looks = 0;
+  rig.held_by = [&] {
+    if (++looks == 10) {
+      rig.cluster.replica.up = false;
+      rig.cluster.replica.restart();
+    }
+    return looks < 15 ? std::string("for Enter") : std::string();  // a second later
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_THAT(step(outcome, "hold").evidence, HasSubstr("checkpoints written"));
+}
+
 TEST(Hold, LeavesNoTraceWhenItIsInterrupted) {
   Rig rig;
   rig.held_by = [&] {
