@@ -243,7 +243,8 @@ FencePlan plan_fence(const FenceView& view, const Options& options, std::string_
     if (database.open && closes(plan) && !is_exempt(database)) plan.databases.push_back(database.name);
     if (database.name == application && database.may_alter) plan.owner = database.owner;
   }
-  std::ranges::stable_partition(plan.databases, [&](const std::string& name) { return name == application; });
+  std::stable_partition(plan.databases.begin(), plan.databases.end(),
+                        [&](const std::string& name) { return name == application; });
   for (const Subscription& subscription : view.subscriptions) {
     if (!subscription.may_alter || subscription.database != application) {
       throw Error(
