@@ -51,24 +51,24 @@ SELECT to_json(ARRAY(SELECT DISTINCT application_name FROM pg_stat_activity
        to_json(ARRAY(SELECT setting FROM pg_settings WHERE name IN ('archive_command', 'restore_command'))) AS commands)sql"};
 
 constexpr Statement read_facts{"pgrm_read_facts", R"sql(
+WITH others AS (SELECT * FROM pg_stat_activity
+                 WHERE application_name <> current_setting('application_name') OR usename <> session_user)
 SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
        (SELECT count(*) FROM pg_prepared_xacts) AS prepared_transactions,
-       (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM pg_stat_activity
-         WHERE backend_type = 'client backend' AND (application_name <> current_setting('application_name') OR usename <> session_user)) AS oldest,
-       (SELECT count(*) FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
-         WHERE a.backend_type = 'client backend' AND r.rolsuper AND a.backend_start < clock_timestamp() - interval '5 s'
-           AND (a.application_name <> current_setting('application_name') OR a.usename <> session_user)) AS superuser_sessions,
+       (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM others
+         WHERE backend_type = 'client backend') AS oldest,
+       (SELECT count(*) FROM others AS a JOIN pg_roles AS r ON r.oid = a.usesysid
+         WHERE a.backend_type = 'client backend' AND r.rolsuper AND a.backend_start < clock_timestamp() - interval '5 s')
+         AS superuser_sessions,
        EXISTS (SELECT FROM pg_stat_progress_basebackup) AS base_backup,
        to_json(ARRAY(SELECT slot_name FROM pg_replication_slots
                       WHERE slot_type = 'logical' AND NOT temporary AND wal_status IS DISTINCT FROM 'lost' ORDER BY 1))
          AS logical_slots,
        to_json(ARRAY(SELECT datname FROM pg_database WHERE NOT datallowconn ORDER BY 1)) AS closed_databases,
-       (SELECT count(*) FROM pg_stat_activity
-         WHERE state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - interval '5 s'
-           AND (application_name <> current_setting('application_name') OR usename <> session_user)) AS idle_in_transaction,
-       (SELECT count(DISTINCT l.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
-         WHERE l.locktype = 'advisory'
-           AND (a.application_name <> current_setting('application_name') OR a.usename <> session_user)) AS advisory,
+       (SELECT count(*) FROM others
+         WHERE state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - interval '5 s')
+         AS idle_in_transaction,
+       (SELECT count(DISTINCT l.pid) FROM pg_locks AS l JOIN others USING (pid) WHERE l.locktype = 'advisory') AS advisory,
        to_json(ARRAY(SELECT DISTINCT r.rolname FROM pg_stat_activity AS a JOIN pg_roles AS r ON r.oid = a.usesysid
                       WHERE a.backend_type = 'client backend' AND NOT r.rolsuper AND r.rolname <> current_user
                         AND NOT pg_has_role(r.rolname, 'pg_monitor', 'MEMBER') ORDER BY 1 LIMIT 10)) AS client_roles,
