@@ -16,7 +16,7 @@ constexpr auto examples = R"(  {0} preflight                      is everything 
   {0} preflight --all-pairs          of every pair of --pairs FILE, in one table
   {0} cutover --dry-run              what would happen, without a single write
   {0} warm                           load what the old primary keeps in its buffers into the new one's
-  {0} plan --html >plan.html         every order that it is going to give, for a change ticket
+  {0} plan --html >plan.html         every order that the cutover is going to give
   {0} cutover                        cut over; asks for the database's name first
   {0} cutover --hold                 everything up to the moment before writes stop, then wait for Enter
   {0} cutover --yes --json           the same from a script
@@ -32,7 +32,7 @@ constexpr auto examples = R"(  {0} preflight                      is everything 
   {0} guard --watch                  a service that recovers by itself
   {0} compare                        is the application better off on the new primary?
   {0} report                         how the last cutover went
-  {0} report --all                   and those of all pairs
+  {0} report --all                   how the last cutover of each pair went
 )";
 
 }  // namespace
@@ -74,14 +74,14 @@ int main(int argc, char** argv) {
   CLI::App* const on_plan = command("plan", "Print every order that a cutover of this pair is going to give");
   CLI::App* const on_cutover = command("cutover", "Cut over, or say what would happen with --dry-run");
   CLI::App* const on_recover = command("recover", "Finish or undo what an agent that died has begun");
-  CLI::App* const on_guard = command("guard", "A service that ends what an agent that died has begun: guard --watch");
+  CLI::App* const on_guard = command("guard", "A service that finishes or undoes the cutover of a dead agent");
   CLI::App* const on_rejoin = command("rejoin", "Make the old primary a standby of the new one");
   CLI::App* const on_diverged = command("diverged", "List what the old primary has committed and the new one lacks");
   CLI::App* const on_compare =
-      command("compare", "Compare what the application does before the last cutover with what it does since");
+      command("compare", "Compare what the application did before the last cutover with what it does since");
   CLI::App* const on_report = command("report", "Show the last cutover's report");
   CLI::App* const on_explain = command("explain", "Print the tables of checks, steps, exit codes and metrics");
-  on_status->add_flag("--watch", arguments.watch, "go on looking: a live view, or one line a time in a pipe");
+  on_status->add_flag("--watch", arguments.watch, "repeat: a live view on a terminal, one line each time in a pipe");
   line.add_settings(*on_status, {"MONITORING_INTERVAL"});
   on_guard->add_flag("--watch", arguments.watch, "go on watching STATE_DIR until it is stopped")->required();
   for (CLI::App* const printing : {on_preflight, on_status, on_warm, on_plan, on_cutover, on_recover, on_rejoin,
@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
   }
   for (CLI::App* const directed : {on_preflight, on_plan, on_cutover}) {
     directed->add_flag("--ha-manager-paused", arguments.ha_manager_paused,
-                       "go on although an HA manager is seen on the pair: it is paused");
+                       "go on although an HA manager is seen on the pair, because it is paused");
     directed->add_flag("--lose-logical-slots", arguments.lose_logical_slots,
                        "go on although logical slots are not on the new primary: their consumers begin anew");
   }
@@ -128,7 +128,7 @@ int main(int argc, char** argv) {
   on_cutover->add_flag("--all", arguments.all, "when refused, print the checks that passed too");
   line.add_settings(*on_cutover, {"AGENT_LISTEN", "AGENT_WEB_CONFIG", "WATCH_AFTER"});
   on_compare->add_flag("--begin", arguments.begin,
-                       "take the look at the primary with which the window before the next cutover begins");
+                       "look at the primary now: the window before the next cutover begins here");
   on_compare->add_option("--over", arguments.over, "look at the new primary now, and again so many seconds later")
       ->check(CLI::Range(1.0, 86400.0))
       ->option_text("SECONDS");

@@ -347,8 +347,8 @@ constexpr std::array statistics_metrics{
                        "synchronous_standby_names", [](const Statistics& s) { return number(!s.fence.empty()); }},
     Metric<Statistics>{
         "pgrm_fence_armed", gauge,
-        "Whether a fence stands in the configuration and takes effect with the next reload, whoever "
-        "orders it, up to a minute old; no value without the right to look",
+        "Whether the configuration has a fence that takes effect with the next reload, "
+        "up to a minute old; no value without the right to see it",
         "pg_show_all_file_settings()",
         [](const Statistics& s) { return s.upkeep.armed ? number(!s.upkeep.armed->empty()) : Number(); }},
 };

@@ -11,7 +11,7 @@
 namespace pgrm::exporter {
 
 /// A job never waits for another one to end: there are as many threads as there were jobs at once, and no more. So the
-/// bound is with those who give jobs: a pair has one round under way at most, and each of its servers one question.
+/// callers set the bound: a pair has one round under way at most, and each of its servers one question.
 /// Thread-safe.
 class Pool {
  public:

@@ -210,6 +210,6 @@ def run_on_key(name, store, example):
     def move(source, destination):
         place, mark, found = seen((source, destination))
         if found != destination and not place.replace(mark, written(destination)):
-            raise Trouble(f"{key()} was changed by somebody else at this moment", "look who writes it, then: agent recover")
+            raise Trouble(f"{key()} was changed by somebody else at this moment", "find out what writes it, then: agent recover")
 
     run(look, rights, move)

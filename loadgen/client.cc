@@ -80,7 +80,7 @@ void Client::run(const std::stop_token& stop) {
 }
 
 bool Client::connected() {
-  // Who has just been answered has nothing else to read: asking costs a system call for every operation.
+  // A client that was just answered has nothing else to read: asking costs a system call for every operation.
   const bool fresh = shared_.clock.now() - answered_ < idle;
   if (session_->is_open() && (fresh || !session_->closed_by_server())) return true;
   if (session_->is_open()) session_.turn();

@@ -63,7 +63,7 @@ class Complaints {
 };
 
 /// Logging in costs milliseconds of CPU at both ends: when all clients do it at once, all are late. They go one or two
-/// at a time instead, so that the first ones write again early; who has waited long enough goes anyway. Thread-safe.
+/// at a time instead, so that the first ones write again early; one that has waited 50 ms goes anyway. Thread-safe.
 class Turnstile {
  public:
   template <typename Work>

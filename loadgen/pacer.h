@@ -55,7 +55,7 @@ class Pacer {
   std::condition_variable place_;
   std::condition_variable opened_;
   std::condition_variable drained_;
-  std::stop_source time_changed_;  // wakes the one who waits for the time
+  std::stop_source time_changed_;  // wakes the client that waits for the time
 
   double rate_;
   Mono origin_;  // when operation base_ is due

@@ -79,5 +79,5 @@ CREATE TABLE loadgen_database (
   orders_seeded    bigint  NOT NULL DEFAULT 0,
   guarded          boolean NOT NULL DEFAULT false,     -- guards.sql has been run
   vacuumed         boolean NOT NULL DEFAULT false,     -- and then VACUUM (ANALYZE)
-  version          integer NOT NULL                    -- of the rows: only who makes the same can go on
+  version          integer NOT NULL                    -- of the rows: only a loadgen that makes the same can go on
 );

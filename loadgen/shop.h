@@ -12,7 +12,7 @@
 
 namespace pgrm::loadgen {
 
-/// To be raised with every change of what is in a row: who has made half of them must make the rest.
+/// Raise it with every change of what is in a row: the version that made half of the rows must make the rest.
 inline constexpr std::int64_t shop_version = 2;
 
 struct Shop {

@@ -189,7 +189,7 @@ Mix parse_mix(const std::string& text) {
   const bool positive = std::ranges::all_of(mix, [](int share) { return share >= 0; });
   if (read != 3 || !positive || mix[0] + mix[1] + mix[2] != 100) {
     throw Error(ErrorCode::configuration,
-                fmt::format("--mix is \"{}\", allowed are three percentages that add up to 100", text),
+                fmt::format("--mix is \"{}\", allowed: three percentages that add up to 100", text),
                 "e.g. --mix 50/40/10: inserts, updates, deletes");
   }
   return mix;

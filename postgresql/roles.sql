@@ -111,13 +111,13 @@ SET log_min_duration_statement = -1;
 SET log_min_error_statement = 'panic';
 SET log_transaction_sample_rate = 0;
 
--- What is wrong with the table that the agent writes to, as sentences in a JSON array: whoever could put code behind it would
+-- What is wrong with the table that the agent writes to, as sentences in a JSON array: a role that could put code behind it would
 -- have it run as the agent. For a session that finds pg_catalog only. The agent asks the same (preflight, probe_table).
 PREPARE judgement AS
 -- judgement: begin
 WITH trusted AS (SELECT oid FROM pg_roles AS r
                   WHERE rolsuper OR rolname = current_user
-                     -- The agent may run as another role. Who had made this one himself would be its member (16+).
+                     -- The agent may run as another role. A role that had made this one would be its member (16+).
                      OR rolname = 'pgrm_agent' AND pg_has_role(oid, 'pg_signal_backend', 'MEMBER')
                         AND NOT EXISTS (SELECT FROM pg_auth_members AS a JOIN pg_roles AS m ON m.oid = a.member
                                          WHERE a.roleid = r.oid AND NOT m.rolsuper)),

@@ -29,7 +29,7 @@ Window parse_window(const std::string& text) {
     const Window window{minutes(1), minutes(3)};
     if (window.from != window.to) return window;
   }
-  throw Error(ErrorCode::configuration, fmt::format("WINDOW is \"{}\", expected are two times of the day", text),
+  throw Error(ErrorCode::configuration, fmt::format("WINDOW is \"{}\", expected: two times of the day", text),
               "for example 02:00-04:00");
 }
 

@@ -47,9 +47,9 @@ Verdict versions(const Facts& facts) {
   const int theirs = replica_state(facts).version;
   const std::string observed = fmt::format("primary {}, replica {}", setting_of(facts.primary, "server_version"),
                                            setting_of(facts.replica, "server_version"));
-  if (std::min(ours, theirs) < 130000) return fail(observed + ", required is 13 or newer", "upgrade first");
+  if (std::min(ours, theirs) < 130000) return fail(observed + ", required: 13 or newer", "upgrade first");
   if (ours / 10000 != theirs / 10000) {
-    return fail(observed + ", required is the same major version", "physical replication needs it");
+    return fail(observed + ", required: the same major version", "physical replication needs it");
   }
   return pass(observed);
 }
@@ -91,7 +91,7 @@ Verdict roles(const Facts& facts) {
 
 Verdict cutover_under_way(const Facts& facts) {
   if (!replica_state(facts).in_recovery) return unknown("see the check roles");
-  if (facts.primary.markers.empty()) return pass("no agent has left one behind");
+  if (facts.primary.markers.empty()) return pass("no cutover is under way");
   return fail(fmt::format("cutover {} has not come to its end", fmt::join(facts.primary.markers, "; ")),
               "agent recover there; if that host is lost: agent recover --abort here");
 }
@@ -111,7 +111,7 @@ Verdict fence_left(const Facts& facts) {
         "grant select on pg_file_settings and execute on pg_show_all_file_settings() to the agent's role, in the "
         "database postgres");
   }
-  return pass("no cutover has left one");
+  return pass("no cutover has left a fence");
 }
 
 Verdict system_identifier(const Facts& facts) {
@@ -141,21 +141,21 @@ Verdict streaming(const Facts& facts) {
     return fail("the replica has no WAL receiver", "look at primary_conninfo and the replica's log");
   }
   if (receiver->status != "streaming") {
-    return fail(fmt::format("the WAL receiver is {}, required is streaming", receiver->status),
+    return fail(fmt::format("the WAL receiver is {}, required: streaming", receiver->status),
                 "look at the replica's log");
   }
   const Standby* const standby = paired_standby(facts.sample);
   if (const std::size_t possible = possible_standbys(facts.sample).size(); possible > 1) {
-    return fail(fmt::format("{} walsenders of the primary could be the replica's", possible),
+    return fail(fmt::format("{} WAL senders of the primary could be the replica's", possible),
                 "give the replica a slot of its own: primary_slot_name");
   }
   if (standby == nullptr) {
-    return fail(fmt::format("the replica streams from {}:{}, but this primary has no walsender for it",
+    return fail(fmt::format("the replica streams from {}:{}, but this primary has no WAL sender for it",
                             receiver->sender_host, receiver->sender_port),
                 "check that the replica follows this very primary");
   }
   if (standby->state != "streaming") {
-    return fail(fmt::format("the primary's walsender is in {}, required is streaming", standby->state.value_or("?")),
+    return fail(fmt::format("the primary's WAL sender is in {}, required: streaming", standby->state.value_or("?")),
                 "wait for the replica to catch up");
   }
   return pass(fmt::format("from {}:{} as {}", receiver->sender_host, receiver->sender_port, standby->name));
@@ -165,7 +165,7 @@ Verdict exporter_fresh(const Facts& facts) {
   if (!facts.exporter) return fail(facts.exporter_error, "start the exporter, or set EXPORTER_URL");
   const Duration limit = facts.exporter->stale_after;
   if (facts.exporter->age > limit) {
-    return fail(fmt::format("its last observation is {} old, allowed are {}", human(facts.exporter->age), human(limit)),
+    return fail(fmt::format("its last observation is {} old, allowed: {}", human(facts.exporter->age), human(limit)),
                 "look at the exporter's log");
   }
   return pass(fmt::format("observation {} is {} old", facts.exporter->generation, human(facts.exporter->age)));
@@ -199,7 +199,7 @@ Verdict clocks(const Facts& facts) {
   // The two were not asked at the same moment: what lies between is no difference of clocks.
   const double apart = std::abs(to_unix(primary_state(facts).server_time) - to_unix(replica_state(facts).server_time)) -
                        to_seconds(facts.sample.took);
-  const std::string observed = fmt::format("{:.3f} s apart, allowed are 2 s", std::max(apart, 0.0));
+  const std::string observed = fmt::format("{:.3f} s apart, allowed: 2 s", std::max(apart, 0.0));
   if (apart > 2) return fail(observed, "synchronise the clocks (chrony, systemd-timesyncd)");
   return pass(observed);
 }
@@ -228,7 +228,7 @@ Verdict slot(const Facts& facts) {
   const std::string observed =
       fmt::format("{} is {}, WAL {}", found->name, found->active ? "active" : "inactive", status);
   if (!found->active || found->type != "physical" || (status != "reserved" && status != "extended")) {
-    return fail(observed + ", required is a physical, active slot with WAL reserved",
+    return fail(observed + ", required: a physical, active slot with WAL reserved",
                 "select * from pg_replication_slots on the primary");
   }
   constexpr std::int64_t little = 64LL << 20;
@@ -269,7 +269,7 @@ Verdict replay_running(const Facts& facts) {
 Verdict apply_delay(const Facts& facts) {
   const std::string delay = setting_of(facts.replica, "recovery_min_apply_delay");
   if (delay != "0") {
-    return fail("recovery_min_apply_delay is " + delay + " ms, required is 0",
+    return fail("recovery_min_apply_delay is " + delay + " ms, required: 0",
                 "alter system reset recovery_min_apply_delay; select pg_reload_conf() on the replica");
   }
   return pass("recovery_min_apply_delay is 0");
@@ -348,8 +348,8 @@ Verdict senders(const Facts& facts) {
   const auto used_slots = static_cast<long>(replica_state(facts).slots.size());
   const long free_senders = number_of(facts.replica, "max_wal_senders") - used_senders;
   const long free_slots = number_of(facts.replica, "max_replication_slots") - used_slots;
-  const std::string observed = fmt::format("{} WAL senders and {} slots are free on the replica, needed are {}",
-                                           free_senders, free_slots, needed);
+  const std::string observed =
+      fmt::format("{} WAL senders and {} slots are free on the replica, needed: {}", free_senders, free_slots, needed);
   const auto& slots = replica_state(facts).slots;
   const auto taken = std::ranges::find(slots, facts.standby_slot, &Slot::name);
   if (facts.demotion == Demotion::standby && taken != slots.end() && taken->active) {
@@ -388,7 +388,7 @@ Verdict read_only_exceptions(const Facts& facts) {
         fmt::format("{} sets default_transaction_read_only itself, which overrides the fence", fmt::join(names, ", ")),
         "alter role … [in database …] reset default_transaction_read_only, or alter database … reset …");
   }
-  return pass("no role and no database has one of its own");
+  return pass("no role or database has a read-only setting of its own");
 }
 
 Verdict wedge(const Facts& facts) {
@@ -416,7 +416,7 @@ Verdict synchronous_standbys(const Facts& facts) {
     return fail(fmt::format("synchronous_standby_names is \"{}\" on the replica: commits would hang there", names),
                 "alter system reset synchronous_standby_names; select pg_reload_conf() on the replica");
   }
-  return pass("no standby is waited for on the replica");
+  return pass("no commit on the replica waits for a standby");
 }
 
 Verdict archiving(const Facts& facts) {
@@ -605,7 +605,7 @@ Verdict invalid_indexes(const Facts& facts) {
   return pass("none");
 }
 
-/// Who streams from the primary beside the replica.
+/// What streams from the primary besides the replica.
 std::vector<const Standby*> others(const Facts& facts) {
   std::vector<const Standby*> rows;
   const Standby* const paired = paired_standby(facts.sample);
@@ -647,7 +647,7 @@ Verdict shutdown(const Facts& facts) {
     return warn(fmt::format("a shutdown waits until these have received everything: {}", names_of(rows)),
                 "stop or move them, or the old primary is down only after wal_sender_timeout");
   }
-  return pass("nobody else holds a shutdown up");
+  return pass("nothing else delays a shutdown");
 }
 
 Verdict superuser_sessions(const Facts& facts) {
@@ -657,7 +657,7 @@ Verdict superuser_sessions(const Facts& facts) {
         fmt::format("{} sessions of superusers that are older than 5 s, which the agent's role cannot end", count),
         "close them: select pid, usename, application_name from pg_stat_activity on the primary");
   }
-  return pass(fmt::format("{} of others", count));
+  return pass(fmt::format("{} other sessions of superusers", count));
 }
 
 Verdict subscriptions(const Facts& facts) {
@@ -745,7 +745,7 @@ Verdict fence_rights(const Facts& facts) {
                                 "pg_reload_conf", "pg_signal_backend", "pg_checkpoint", "pg_read_all_settings"});
 }
 
-/// Who writes to this table has its triggers, rules and defaults run as itself.
+/// A role that writes to this table runs its triggers, rules and defaults.
 Verdict probe_table(const Facts& facts) {
   for (const NodeFacts* const node : {&facts.primary, &facts.replica}) {
     if (node->probe_table_problems.empty()) continue;
@@ -844,7 +844,7 @@ Verdict node_control(const Facts& facts) {
   }
   if (!blind.empty()) {
     return warn(fmt::format("what the old primary commits behind the fence cannot be listed: {}", blind),
-                "it is stopped behind a shut gate, and kept if anybody but the agent has used a transaction id there");
+                "stopped with its gate shut; rewound only if no other session has used a transaction id there");
   }
   return pass(fmt::format("{} answer --check", fmt::join(verbs, ", ")));
 }
@@ -885,21 +885,20 @@ constexpr std::array table{
     Check{"identity", "primary_reachable", "the old primary answers the agent's role", nothing, primary_reachable},
     Check{"identity", "replica_reachable", "the future primary answers the agent's role", nothing, replica_reachable},
     Check{"identity", "two_servers", "both names must not lead to one server", both, two_servers},
-    Check{"identity", "roles", "there is one primary and one standby, and they are the ones we think", both, roles},
+    Check{"identity", "roles", "there is one primary and one standby, and each is where it is expected", both, roles},
     Check{"identity", "versions", "physical replication stays within one major version, 13 or newer", both, versions},
     Check{"identity", "system_identifier", "both are copies of the same cluster", both, system_identifier},
-    Check{"identity", "timeline", "the standby is on the primary's own line of history", both, timeline},
+    Check{"identity", "timeline", "the standby is on the primary's timeline", both, timeline},
     Check{"identity", "streaming", "the standby receives WAL from this very primary", both, streaming},
     Check{"identity", "fence_left", "an earlier cutover must have come to its end", both, fence_left},
-    Check{"identity", "exporter_fresh", "the gate of the cutover looks at the servers right now", nothing,
-          exporter_fresh},
+    Check{"identity", "exporter_fresh", "the exporter has seen both servers just now", nothing, exporter_fresh},
     Check{"identity", "exporter_pair", "the exporter watches the same two servers", both | exporter, exporter_pair},
     Check{"identity", "clocks", "times of both servers can be compared", both, clocks},
     Check{"identity", "single_agent", "no second cutover runs", primary, single_agent},
     Check{"identity", "cutover_under_way", "an agent on another host may have died in the middle of one", both,
           cutover_under_way},
     Check{"identity", "ha_manager", "another program that moves primaries would undo the cutover", both, ha_manager},
-    Check{"identity", "databases_seen", "what a check says holds for every database that it looked into", both,
+    Check{"identity", "databases_seen", "a check says nothing about a database that the agent cannot look into", both,
           databases_seen},
     Check{"replication", "slot", "the primary keeps the WAL that the standby still needs", both, slot},
     Check{"replication", "lag", "the standby keeps up", both, lag},
@@ -907,16 +906,16 @@ constexpr std::array table{
     Check{"replication", "apply_delay", "a delayed standby is late by design", replica, apply_delay},
     Check{"replication", "base_backup", "a base backup would be cut off", primary, base_backup},
     Check{"replication", "conflicts", "queries on the standby may hold replay up", replica, conflicts},
-    Check{"replication", "archiver", "WAL that is not archived when the old primary stops is missing", primary,
+    Check{"replication", "archiver", "the archive lacks what is not archived when the old primary stops", primary,
           archiver},
     Check{"fitness", "capacity", "the new primary must not be smaller than the old one", both, capacity},
     Check{"fitness", "warm", "a server that has to read everything from disk first is slow for minutes", both, warm},
     Check{"fitness", "pending_restart", "the new primary must not need a restart", replica, pending_restart},
-    Check{"fitness", "headroom", "today's connections must find room", both, headroom},
+    Check{"fitness", "headroom", "the new primary must have room for today's connections", both, headroom},
     Check{"fitness", "senders", "standbys of the new primary need WAL senders and slots there", both, senders},
-    Check{"fitness", "promotion_commands", "commands that recovery runs belong to the pause", replica,
+    Check{"fitness", "promotion_commands", "commands that recovery runs make the pause longer", replica,
           promotion_commands},
-    Check{"fitness", "promotion_work", "files that the promotion handles one by one belong to the pause", replica,
+    Check{"fitness", "promotion_work", "files that the promotion handles one by one make the pause longer", replica,
           promotion_work},
     Check{"fitness", "login_triggers", "code that runs at every login decides who gets in", primary, login_triggers},
     Check{"fitness", "not_read_only", "the new primary must accept writes at once", both, not_read_only},
@@ -929,40 +928,39 @@ constexpr std::array table{
     Check{"fitness", "collations", "indexes on text are only right for the libraries that they were built with",
           both | databases, collations},
     Check{"fitness", "differing_settings", "an application must not feel the difference", both, differing_settings},
-    Check{"fitness", "logins", "the application's roles must get in", both | databases, logins},
+    Check{"fitness", "logins", "the replica must let the application's roles in", both | databases, logins},
     Check{"fitness", "rewindable", "pg_rewind needs data checksums or wal_log_hints", primary, rewindable},
     Check{"loss", "prepared_transactions", "COMMIT PREPARED passes every read-only fence", primary,
           prepared_transactions},
-    Check{"loss", "read_only_exceptions", "a role's or database's own setting beats the fence", primary,
+    Check{"loss", "read_only_exceptions", "a role's or database's own setting overrides the fence", primary,
           read_only_exceptions},
-    Check{"loss", "wedge", "a commit that waits for no standby passes the last layer of a read-only fence", primary,
-          wedge},
+    Check{"loss", "wedge", "a commit that waits for no standby passes the wedge of a read-only fence", primary, wedge},
     Check{"loss", "long_transactions", "the fence ends what is open", primary, long_transactions},
     Check{"loss", "idle_transactions", "what a session has not committed is lost", primary, idle_transactions},
     Check{"loss", "advisory_locks", "an advisory lock lives and dies with its session", primary, advisory_locks},
     Check{"loss", "unlogged_tables", "unlogged tables do not replicate", primary | databases, unlogged_tables},
-    Check{"loss", "invalid_indexes", "an index that failed to build is no better over there", primary | databases,
+    Check{"loss", "invalid_indexes", "an index that failed to build is invalid on both servers", primary | databases,
           invalid_indexes},
     Check{"loss", "background_workers", "a worker of an extension writes behind every fence", primary,
           background_workers},
     Check{"loss", "other_standbys", "other standbys stay with the old primary", both, other_standbys},
-    Check{"loss", "shutdown", "a shutdown waits for everybody who streams", both, shutdown},
+    Check{"loss", "shutdown", "a shutdown waits for every standby that streams", both, shutdown},
     Check{"loss", "superuser_sessions", "the fence must be able to end every session", primary, superuser_sessions},
     Check{"loss", "subscriptions", "apply workers write behind the fence", primary, subscriptions},
     Check{"loss", "logical_slots", "consumers of logical replication lose their place", both, logical_slots},
     Check{"loss", "publications", "a subscriber must know the agent's table", primary | databases, publications},
-    Check{"rights", "fence_rights", "everything the fence needs, asked without doing it", primary, fence_rights},
+    Check{"rights", "fence_rights", "every right that the fence needs, checked but not used", primary, fence_rights},
     Check{"rights", "configuration", "what the fence writes must take effect", both, configuration},
     Check{"rights", "probe_table", "the agent must not run code of the application's", both, probe_table},
     Check{"rights", "fence_form", "the strongest fence that the rights allow, or the one that was asked for", primary,
           fence_form},
-    Check{"rights", "promote_rights", "everything the promotion needs, asked without doing it", replica,
+    Check{"rights", "promote_rights", "every right that the promotion needs, checked but not used", replica,
           promote_rights},
     Check{"rights", "alignment_rights", "a promotion that copies a WAL segment takes longer", both, alignment_rights},
     Check{"rights", "demotion_rights", "everything a new standby needs on the new primary", replica, demotion_rights},
     Check{"rights", "node_control", "the old primary can be stopped, rewound and started", nothing, node_control},
     Check{"rights", "traffic", "the application can be told to stop and to go on", nothing, traffic},
-    Check{"rights", "state_directory", "the journal has a place", nothing, state_directory},
+    Check{"rights", "state_directory", "the journal can be written", nothing, state_directory},
 };
 
 std::string missing(const Check& check, const Facts& facts) {

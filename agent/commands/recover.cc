@@ -7,7 +7,7 @@ int recover(const Settings& settings, const Arguments& arguments, std::stop_toke
   try {
     return recover_once(settings, arguments, std::move(stop), log_to, "agent.log");
   } catch (const Error& error) {
-    // Who could not look cannot tell, whatever was in the way: another agent, a journal that is damaged.
+    // An agent that could not look cannot tell, be it for another agent or for a damaged journal.
     if (error.code() == ErrorCode::configuration || error.code() == ErrorCode::usage) throw;
     throw Error(ErrorCode::undecided, error.what(), error.hint());
   }

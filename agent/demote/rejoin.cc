@@ -97,7 +97,7 @@ std::string not_following(Node& standby, Node& primary, Duration deadline) {
   const bool known = std::ranges::any_of(ahead.standbys, [&slot](const Standby& row) {
     return row.state == "streaming" && (slot.empty() || row.slot == slot);
   });
-  return known ? "" : "the new primary has no walsender for it";
+  return known ? "" : "the new primary has no WAL sender for it";
 }
 
 /// The same; a server that cannot be asked does not follow.

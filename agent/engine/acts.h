@@ -103,7 +103,7 @@ Duration left_of_pause(const Cutover& cutover);
 /// For one question on the critical path, within a wait that has its budget.
 Duration call_deadline(const Cutover& cutover);
 
-/// For one question of an undo. While the application stands it is short, so that it writes again within the budget of
+/// For one question of an undo. While the application waits it is short, so that it writes again within the budget of
 /// the pause and a second; what could not be undone by then is tried again once it goes on.
 Duration undo_deadline(const Cutover& cutover);
 

@@ -66,7 +66,7 @@ struct Known {
 /// One try of a cutover whose pause was too long.
 struct Attempt {
   std::string message;             // why it was undone
-  std::optional<Duration> paused;  // for how long writes stood
+  std::optional<Duration> paused;  // for how long writes were stopped
 };
 
 /// For people and for the report.

@@ -194,17 +194,17 @@ std::string run_drain_old(Cutover& cutover) {
     cutover.left_behind = settled_writers(cutover);
     cutover.progress.left_behind(cutover.left_behind);
     if (!cutover.left_behind.empty()) {
-      cutover.warnings.push_back(fmt::format(
-          "sessions on the old primary may believe that they can write there: {}. Restart these clients with both "
-          "servers in their connection string; --drain-old ends what comes back",
-          names_of(cutover.left_behind)));
+      cutover.warnings.push_back(
+          fmt::format("sessions on the old primary may still try to write there: {}. Restart these clients with both "
+                      "servers in their connection string; --drain-old ends what comes back",
+                      names_of(cutover.left_behind)));
     }
     const std::string left = cutover.left_behind.empty()
-                                 ? "nobody who may want to write is on the old primary"
+                                 ? "no session that may want to write is on the old primary"
                                  : fmt::format("{} sessions are on the old primary", cutover.left_behind.size());
     return wanted == Duration::zero() ? left : fmt::format("{} sessions ended in {}, {}", ended, human(wanted), left);
   } catch (const Error& error) {  // the new primary is open, and the old one was proved to refuse writes
-    cutover.warnings.push_back(fmt::format("who is left on the old primary is not known: {}", error.what()));
+    cutover.warnings.push_back(fmt::format("what is left on the old primary is not known: {}", error.what()));
     return "the old primary could not be asked";
   }
 }

@@ -86,7 +86,7 @@ class Progress {
   Standing standing() const;
   const LagHistory& lag() const { return lag_; }
 
-  /// While true the steps are drawn by somebody else, who reads standing().
+  /// While true another object draws the steps, from standing().
   void yield_terminal(bool yielded) { yielded_ = yielded; }
 
  private:

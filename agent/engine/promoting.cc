@@ -133,7 +133,7 @@ std::string run_validate(Cutover& cutover) {
   cutover.new_timeline = identity.timeline.value_or(0);
   // Not always the next one: a number whose history file is there already, in the archive for one, is skipped.
   if (cutover.new_timeline <= cutover.old_timeline) {
-    throw Error(ErrorCode::proof_failed, fmt::format("the new primary is on timeline {}, expected is one after {}",
+    throw Error(ErrorCode::proof_failed, fmt::format("the new primary is on timeline {}, expected: one after {}",
                                                      cutover.new_timeline, cutover.old_timeline));
   }
   const WriteProbe probe = probe_new_primary(cutover);

@@ -39,7 +39,7 @@ std::string look_wait_sync(Cutover& cutover) {
 /// Empty when the exporter's word counts; otherwise why not.
 static std::string distrust(const Cutover& cutover, const ExporterState& state) {
   if (state.age > state.stale_after) {
-    return fmt::format("its observation is {} old, allowed are {}", human(state.age), human(state.stale_after));
+    return fmt::format("its observation is {} old, allowed: {}", human(state.age), human(state.stale_after));
   }
   if (state.primary.system_identifier != cutover.system_identifier) return "it does not see our primary";
   if (state.replica.system_identifier != cutover.system_identifier) return "it does not see our replica";
@@ -150,7 +150,7 @@ std::string run_prepare(Cutover& cutover) {
   }
   cutover.prediction = try_predict(cutover);
   return fmt::format("checkpoints written, connections open{}{}", warmed,
-                     cutover.prediction ? ", a write gap of " + human(cutover.prediction->total()) + " predicted" : "");
+                     cutover.prediction ? ", a pause of " + human(cutover.prediction->total()) + " predicted" : "");
 }
 
 // ---- hold
@@ -280,7 +280,7 @@ static std::string why_not_now(Cutover& cutover) {
   const LagThresholds wanted{options.thresholds.bytes, catch_up_share(options)};
   const auto probe = catch_up_probe(old_admin(cutover), new_admin(cutover), wanted, cutover.clock,
                                     options.call_deadline, cutover.stop);
-  if (!probe) return "the replica has replayed nothing, or the primary is none";
+  if (!probe) return "the replica has replayed nothing, or the primary is in recovery";
   if (!probe->in_time(wanted)) {
     return fmt::format("the replica needs more than {} to catch up, {} bytes are missing", human(wanted.seconds),
                        probe->remaining);
@@ -290,7 +290,7 @@ static std::string why_not_now(Cutover& cutover) {
   const auto too_long = [&] { return cutover.prediction && cutover.prediction->total() > options.max_write_pause; };
   if (too_long()) cutover.prediction = try_predict(cutover);
   if (too_long()) {
-    return fmt::format("a pause of {} is predicted, allowed are {}", human(cutover.prediction->total()),
+    return fmt::format("a pause of {} is predicted, allowed: {}", human(cutover.prediction->total()),
                        human(options.max_write_pause));
   }
   require_standby(cutover);

@@ -39,14 +39,14 @@ struct Situation {
   ServerSeen old_primary, new_primary;
 };
 
-/// How a look finds out who takes writes.
+/// How look_around() finds out which server takes writes.
 enum class Trying {
   asking,   // opens a transaction and asks whether it may write: uses no transaction id
   writing,  // writes a row and rolls it back
 };
 
 /// Asks both servers at once over new connections; `deadline` for each question. A replica that lets nobody in is asked
-/// over the open session. `replica_seen` is called as soon as it is known who the replica is, before anything else is
+/// over the open session. `replica_seen` is called as soon as it is known what the replica is, before anything else is
 /// asked. Never throws Error: a server that does not answer is a part of the situation.
 Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline,
                       const std::function<void(const ServerSeen&)>& replica_seen = {});
@@ -54,7 +54,7 @@ Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration d
 /// Whether both names lead to one server.
 bool is_one_server(const Situation& situation);
 
-/// Who takes writes, in words: an address; both; "none"; or "unknown" with the server that cannot be seen.
+/// Which server takes writes, in words: an address; both; "none"; or "unknown" with the server that cannot be seen.
 std::string writable_now(const Situation& situation);
 
 /// Both of the above and below, as lines for a terminal.

@@ -16,8 +16,8 @@ namespace pgrm::agent {
 
 std::string look_arm_fence(Cutover& cutover) {
   return fmt::format(
-      "writes the settings of the fence into the configuration of {}, to be in effect "
-      "with the fence",
+      "writes the settings of the fence into the configuration of {}, "
+      "to take effect with the fence",
       cutover.options.pair.primary.address());
 }
 
@@ -53,7 +53,7 @@ Duration left_of_pause(const Cutover& cutover) {
   if (!stood) return options.drain_timeout;
   if (*stood < options.max_write_pause) return options.max_write_pause - *stood;
   throw Error(ErrorCode::pause_exceeded,
-              fmt::format("writes have stood for {}, allowed are {}", human(*stood), human(options.max_write_pause)));
+              fmt::format("writes were stopped for {}, allowed: {}", human(*stood), human(options.max_write_pause)));
 }
 
 Duration call_deadline(const Cutover& cutover) {

@@ -267,7 +267,7 @@ std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun
   const bool stood = cutover.writes_stopped && !cutover.recovering && !cutover.writes_resumed;
   left = undo_each(cutover, journal, left, outcome, why);
   if (left.empty() || !stood || cutover.seen_promoted) return why;
-  // What had to be quick while the application stood.
+  // What had to be quick while the application waited.
   why.clear();
   undo_each(cutover, journal, left, outcome, why);
   return why;
@@ -428,7 +428,7 @@ void walk(Cutover& cutover, Position first, const OpenJournal& open_journal, std
   require_resumed(cutover, outcome);
 }
 
-/// Whether it failed because writes had to stand for too long.
+/// Whether it failed because the pause was too long.
 bool paused_too_long(const Cutover& cutover, const Error& error) {
   if (!cutover.writes_stopped || cutover.stop.stop_requested()) return false;
   const bool over = cutover.clock.now() - *cutover.writes_stopped >= cutover.options.max_write_pause;

@@ -261,10 +261,9 @@ FencePlan plan_fence(const FenceView& view, const Options& options, std::string_
 void rehearse_attack(Server& server, const FencePlan& plan, Duration deadline) {
   const WriteProbe got_in = attack(*server.application, plan, deadline, false).get();
   if (got_in.accepted) return;
-  throw Error(
-      ErrorCode::proof_failed,
-      "a client like the one that is going to be sent against the fence does not get in even now: " + got_in.refusal,
-      "log in as the agent, with options='-c role=…' for the application's role");
+  throw Error(ErrorCode::proof_failed,
+              "the login that the attack on the fence needs fails even before the fence: " + got_in.refusal,
+              "log in as the agent, with options='-c role=…' for the application's role");
 }
 
 Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Clock& clock, Duration budget) {
@@ -398,8 +397,8 @@ std::string_view strength_of(Demotion demotion) {
           "server, or make it a standby, before you rely on it"},
       Row{Demotion::closed,
           "the application's databases are closed on the old primary until somebody with the owner's rights opens "
-          "them. "
-          "A client whose host list names it first does not get past it"},
+          "them. A client whose host list "
+          "names it first does not get past it"},
       Row{Demotion::stop, "the old primary is stopped: nobody writes to it until somebody starts it"},
       Row{Demotion::standby, "the old primary is a standby of the new one: nobody can override that"},
   };

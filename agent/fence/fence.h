@@ -34,8 +34,8 @@
 
 namespace pgrm::agent {
 
-/// While writes stand, no call to a server is given less, whatever is left: a question that nobody could answer in time
-/// would hide what the time was spent on.
+/// The shortest deadline of a call while writes are stopped, however little is left: a shorter one could only time out,
+/// and its error would hide what the time was spent on.
 inline constexpr Duration shortest_call = std::chrono::milliseconds(250);
 
 /// The name of the standby that does not exist, for the fence of this cutover.
@@ -69,8 +69,8 @@ struct FencePlan {
   static FencePlan from_json(const nlohmann::json& json);
 };
 
-/// The form that `wanted` and the rights on the databases come to, with the reason; nullopt when `wanted` cannot be
-/// had.
+/// The form that `wanted` and the rights on the databases come to, with the reason; nullopt when `wanted` is out of
+/// reach.
 struct FenceChoice {
   std::optional<FenceForm> form;
   std::string reason, hint;
@@ -86,8 +86,8 @@ struct Fence {
   std::future<WriteProbe> attacked{};  // over a new connection; logging in takes its time
 };
 
-/// Logs in as the attack on the fence is going to, and writes nothing. What nobody has done for a while takes several
-/// times as long; and who does not get in now proves nothing later. Throws Error(proof_failed), and what Node throws.
+/// Logs in as the attack on the fence is going to, and writes nothing. The first such login takes several times as
+/// long; and one that fails now would prove nothing later. Throws Error(proof_failed), and what Node throws.
 void rehearse_attack(Server& server, const FencePlan& plan, Duration deadline);
 
 /// Idempotent. REQUIRES plan.settings() in the configuration. Returns when all layers are up and no client session
@@ -101,19 +101,19 @@ Fence raise_fence(Server& server, const FencePlan& plan, bool paused, const Cloc
 /// Throws Error(timeout) with those that are still there after `budget`, and what Node throws.
 int end_gated_sessions(Server& server, const FencePlan& plan, const Clock& clock, Duration budget);
 
-/// Looks at every layer, and tries to write over a session from before. Throws Error(proof_failed) for one that does
-/// not hold.
+/// Looks at every layer, and tries to write over a session from before. Throws Error(proof_failed) for a layer that
+/// does not hold.
 void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);
 
-/// Waits for the attack that raise_fence() has begun. Throws Error(proof_failed) when it got through, and what it
-/// threw.
+/// Waits for the attack that raise_fence() has begun. Throws Error(proof_failed) when it got through,
+/// and what it threw.
 void require_repulsed(Fence& fence, const FencePlan& plan);
 
 /// Tries to write as clients would, in every way that the form must withstand. Throws Error(proof_failed).
 void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);
 
 /// Idempotent, on the old primary, and proves by a write over a new connection that it takes writes again. Layer by
-/// layer, the gate first: what is not as the fence left it is left alone, and what cannot be lifted keeps nothing else
+/// layer, the gate first. A layer that is not as the fence left it stays. One that cannot be lifted keeps no other one
 /// from being lifted. All databases are opened in one transaction, or one by one when that fails. Throws
 /// Error(undecided) that names what is left, and what Node throws when the server cannot be looked at.
 void lift_fence(Server& server, const FencePlan& plan, const Clock& clock, Duration deadline);

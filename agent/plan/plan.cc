@@ -119,7 +119,7 @@ std::vector<std::string> left_by_hand(const Cutover& planned) {
 
 std::vector<std::string> ways_back(const Options& options) {
   std::vector<std::string> lines{
-      fmt::format("before {} is told to promote: whatever fails, a person who interrupts, and a pause of more than {} "
+      fmt::format("before {} is told to promote: after any failure, Ctrl-C, or a pause of more than {}, all steps "
                   "are undone as listed, and the application writes to {} again",
                   options.pair.replica.address(), human(options.max_write_pause), options.pair.primary.address())};
   lines.push_back(

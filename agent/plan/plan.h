@@ -28,7 +28,7 @@ struct PlannedOrder {
 struct PlannedStep {
   const Step* step;
   std::string look;                   // what it would do, said from what is there
-  std::optional<Duration> predicted;  // where writes stand while it runs
+  std::optional<Duration> predicted;  // where writes are stopped while it runs
   std::vector<PlannedOrder> orders, undo;
 };
 

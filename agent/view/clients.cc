@@ -30,7 +30,7 @@ struct Kind {
 constexpr std::array kinds{
     Kind{[](const Writer& w) { return w.listens; }, "loses its LISTEN, and what is notified until it listens again"},
     Kind{[](const Writer& w) { return is_named(w, "pg_dump") || is_named(w, "pg_restore"); },
-         "fails, and has to be started anew: --wait-for-transactions waits for it"},
+         "fails, and must be started again; --wait-for-transactions waits for its end"},
     Kind{[](const Writer& w) { return is_named(w, "psql") || is_named(w, "pgAdmin") || is_named(w, "DBeaver"); },
          "a person has to connect to the new primary"},
     Kind{[](const Writer& w) { return is_named(w, "JDBC"); },

@@ -87,7 +87,7 @@ Table exit_code_table() {
           {"7",
            "cannot tell: a server is unreachable at the worst moment, somebody else has promoted, or an undo is not "
            "complete; what is fenced stays fenced",
-           "as looked at"},
+           "as the report says"},
       }};
 }
 
@@ -104,7 +104,7 @@ constexpr std::array sections{
             "The first row that fits is taken, by `agent recover`, by the guard, and by a cutover that fails.\n\n",
             recovery_in_words},
     Section{"exit_codes", "Exit codes",
-            "*Writable now* in every report is looked at, over a new connection to each server, and never derived from "
+            "*Writable now* in every report was tried over a new connection to each server. It is not derived from "
             "the exit code.\n\n",
             exit_code_table},
     Section{"metrics", "Metrics of a cutover", "", metrics_catalogue},

@@ -148,7 +148,7 @@ void print_plan(std::ostream& out, const nlohmann::json& plan) {
                      text_of(plan.at("old_primary")), text_of(plan.at("new_primary")), text_of(plan.at("database")),
                      text_of(plan.at("written_at")), text_of(plan.at("program_version")));
   if (!plan.at("prediction").is_null()) {
-    out << fmt::format("Writes are predicted to stand for {}, and at most for {}.\n\n",
+    out << fmt::format("Writes are predicted to be stopped for {}, at most for {}.\n\n",
                        took(plan.at("prediction").at("seconds")), took(plan.at("max_write_pause_seconds")));
   }
   int number = 0;
@@ -156,7 +156,7 @@ void print_plan(std::ostream& out, const nlohmann::json& plan) {
     const auto& predicted = step.at("predicted_seconds");
     out << fmt::format("{:>2}  {}{}{}\n      {}\n", ++number, text_of(step.at("name")),
                        step.at("point_of_no_return").get<bool>() ? ", the point of no return" : "",
-                       predicted.is_null() ? "" : fmt::format(", about {}, writes stand", took(predicted)),
+                       predicted.is_null() ? "" : fmt::format(", about {}, writes stopped", took(predicted)),
                        text_of(step.at("would")));
     print_orders(out, step.at("orders"));
     if (!step.at("undo").empty()) {
@@ -186,7 +186,7 @@ std::string plan_page(const nlohmann::json& plan) {
                      escaped(text_of(plan.at("database"))), text_of(plan.at("written_at")),
                      text_of(plan.at("program_version")));
   if (!plan.at("prediction").is_null()) {
-    out << fmt::format("<p>Writes are predicted to stand for <b>{}</b>, and at most for {}.</p>\n",
+    out << fmt::format("<p>Writes are predicted to be stopped for <b>{}</b>, at most for {}.</p>\n",
                        took(plan.at("prediction").at("seconds")), took(plan.at("max_write_pause_seconds")));
   }
   int number = 0;
@@ -196,7 +196,7 @@ std::string plan_page(const nlohmann::json& plan) {
                        ++number, text_of(step.at("name")),
                        step.at("point_of_no_return").get<bool>() ? ": the point of no return" : "",
                        escaped(text_of(step.at("would"))),
-                       predicted.is_null() ? "" : fmt::format("; about {}, writes stand", took(predicted)));
+                       predicted.is_null() ? "" : fmt::format("; about {}, writes stopped", took(predicted)));
     orders_to_html(out, "Orders", step.at("orders"));
     orders_to_html(out, "Undo", step.at("undo"));
     out << "</section>\n";

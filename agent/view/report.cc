@@ -29,7 +29,7 @@ nlohmann::json steps_to_json(const Standing& standing) {
   return steps;
 }
 
-/// Those that were undone because writes stood for too long; the last one is what the rest of the report is about.
+/// Those that were undone because the pause was too long; the last one is what the rest of the report is about.
 nlohmann::json attempts_to_json(const Cutover& cutover) {
   auto attempts = nlohmann::json::array();
   for (const Attempt& attempt : cutover.attempts) {

@@ -11,7 +11,7 @@ class Secret {
   Secret() = default;
   explicit Secret(std::string value) : value_(std::move(value)) {}
   bool empty() const { return value_.empty(); }
-  /// The only way out; whoever calls it must not log, report or pass it on a command line.
+  /// The only way out; the caller must not log it, report it or pass it on a command line.
   const std::string& reveal() const { return value_; }
 
  private:

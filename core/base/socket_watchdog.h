@@ -18,7 +18,7 @@ class SocketWatchdog {
   SocketWatchdog(const SocketWatchdog&) = delete;
   SocketWatchdog& operator=(const SocketWatchdog&) = delete;
 
-  /// From now on it is about this one, also under a deadline that runs already. False when no descriptor is to be had:
+  /// From now on it is about this one, also under a deadline that runs already. False without a descriptor to spare:
   /// then it is about none.
   [[nodiscard]] bool watch(int socket);
   void forget();

@@ -18,7 +18,7 @@ class HttplibClient final : public Client {
   explicit HttplibClient(std::string url) : url_(std::move(url)), client_(url_) {
     client_.set_keep_alive(true);
     client_.set_tcp_nodelay(true);
-    // cpp-httplib's limits are for each wait: who dribbles is ended by the watchdog. Without a descriptor to spare for
+    // cpp-httplib's limits are for each wait: the watchdog ends a slow server. Without a descriptor to spare for
     // it, they have to do.
     client_.set_socket_options([this](socket_t socket) { std::ignore = watchdog_.watch(socket); });
   }

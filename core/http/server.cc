@@ -241,8 +241,8 @@ class Server::State {
     }
   }
 
-  /// The one that has been idle for longest; where none is, the one that has been busy for longest: who dribbles a
-  /// request or stalls a handshake keeps nobody out. REQUIRES: the lock is held.
+  /// The one that has been idle for longest; where none is, the one that has been busy for longest: a client that
+  /// dribbles a request or stalls a handshake keeps nobody out. REQUIRES: the lock is held.
   bool end_one() {
     const auto rank = [](const Connection& connection) { return std::pair(!connection.idle, connection.since); };
     auto first = connections_.end();

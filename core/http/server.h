@@ -49,7 +49,7 @@ struct Limits {
 
 /// Serves on threads of its own between start() and destruction, one for every connection; handlers run concurrently
 /// and must be thread-safe. What breaks a limit, and every method and path that is not served, gets a 4xx with a JSON
-/// error. Bodies are gzipped for who accepts it. A POST that a browser sends for another site's page is refused.
+/// error. Bodies are gzipped if the client accepts it. A POST that a browser sends for another site's page is refused.
 class Server {
  public:
   using Handler = std::function<Response(const Request&)>;

@@ -306,7 +306,7 @@ WebConfig::Answer WebConfig::allows(const std::optional<std::string>& authorizat
     ++guesses_;
   }
   const auto user = users_.find(name);
-  // Who does not exist is compared with somebody who does, at the same cost: the time taken does not tell.
+  // An unknown user is compared with a known one, at the same cost, so that the time taken tells nothing.
   const bool right = matches(password, (user == users_.end() ? users_.begin() : user)->second) && user != users_.end();
   const std::lock_guard lock(mutex_);
   --guesses_;

@@ -213,7 +213,7 @@ struct FenceView {
   std::vector<Database> databases;
   std::vector<Subscription> subscriptions;         // enabled ones, of all databases
   std::vector<std::string> prepared_transactions;  // their global identifiers
-  /// Roles and databases with a read-only setting of their own (ALTER ROLE or DATABASE … SET): it beats the server's.
+  /// Roles and databases with a read-only setting of their own (ALTER ROLE, DATABASE … SET): it overrides the server's.
   std::vector<std::string> read_only_exceptions;
   /// Likewise, whose commits do not wait for a standby (synchronous_commit off or local).
   std::vector<std::string> wedge_exceptions;
@@ -421,7 +421,7 @@ class Node {
   virtual std::future<WriteProbe> attack(const Attack& how, Duration deadline) = 0;
   /// Whether this session's role may write such rows; asked without writing one.
   virtual bool may_write_probe(Duration deadline) = 0;
-  /// What is wrong with pgrm.cutover_probe: how somebody else could have code run as whoever writes to it. Empty:
+  /// What is wrong with pgrm.cutover_probe: how somebody else's code could run as the role that writes. Empty:
   /// nothing.
   virtual std::vector<std::string> probe_table_problems(Duration deadline) = 0;
   /// Creates a physical slot that keeps WAL from now on, unless there is a slot of that name. Whether it did.

@@ -17,8 +17,8 @@ namespace pgrm::orders {
 inline constexpr Statement reload{"pgrm_reload",
                                   "SELECT pg_conf_load_time()::text AS loaded, pg_reload_conf() AS done"};
 // A backend that is logging in holds a lock on its database until pg_stat_activity shows that database (InitPostgres),
-// and only behind that lock does it look whether the database is open. So after the gate is shut nobody is missed who
-// looks at the locks first: the first row, which is always there for `loaded`, has them read. From 18 on a backend has
+// and it looks only behind that lock whether the database is open. So after the gate is shut, no backend is missed by a
+// query that reads the locks first: the first row, always there for `loaded`, has them read. From 18 on a backend has
 // a row before it has told who it is; one that never tells is no client yet, and holds no lock.
 //
 // Only a superuser may end a superuser's session: for other roles it is left alone, and they see that it stays. From 16

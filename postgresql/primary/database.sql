@@ -29,7 +29,7 @@ ALTER ROLE :"replication_user" LOGIN REPLICATION PASSWORD :'replication_password
 -- What the application (here: loadgen) logs in as.
 ALTER ROLE pgrm_app LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD :'app_password';
 COMMIT;
--- From template0: into template1, whoever may connect to it could have planted something.
+-- From template0, because anybody who may connect to template1 could have planted something there.
 SELECT format('CREATE DATABASE %I OWNER pgrm_app TEMPLATE template0', :'database')
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database')
 \gexec

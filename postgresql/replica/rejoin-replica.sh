@@ -91,7 +91,7 @@ copy_by_hand() {
   export copy SOURCE_PGDATA LC_ALL=C
   # shellcheck disable=SC2016 # psql's shell expands them
   "$psql" -XqAt -v ON_ERROR_STOP=1 -d "$source" -f - <<END
-set role none;  -- neither this nor what is found is up to whoever owns the database
+set role none;  -- the owner of the database decides neither this nor what is found
 set search_path = pg_catalog, pg_temp;
 select $start \\g /dev/null
 \\! find "\$SOURCE_PGDATA" -mindepth 1 -maxdepth 1 ! -name pg_wal ! -name postmaster.pid ! -name postmaster.opts ! -name pg_replslot ! -name standby.signal -exec cp -a -t "\$copy" -- {} + 2>"\$copy/errors"

@@ -83,7 +83,7 @@ TEST(LeftBehind, DrainingEndsWhatComesBackForSoLong) {
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
   EXPECT_EQ(evidence_of(outcome, "drain_old"),
-            "3 sessions ended in 1 min 0 s, nobody who may want to write is on the old primary");
+            "3 sessions ended in 1 min 0 s, no session that may want to write is on the old primary");
   EXPECT_GE(rig.clock.now() - start, std::chrono::seconds(60));
   EXPECT_THAT(rig.progress.standing().left_behind, IsEmpty());
   EXPECT_THAT(rig.warnings, IsEmpty());
@@ -96,7 +96,7 @@ TEST(LeftBehind, AnOldPrimaryThatDoesNotAnswerIsNoFailureOfTheCutover) {
   };
   EXPECT_EQ(rig.run().exit_code, 0);
   ASSERT_EQ(rig.warnings.size(), 1U);
-  EXPECT_THAT(rig.warnings.front(), HasSubstr("who is left on the old primary is not known: no answer"));
+  EXPECT_THAT(rig.warnings.front(), HasSubstr("what is left on the old primary is not known: no answer"));
 }
 
 TEST(LeftBehind, NobodyIsAskedWhereNobodyCanWrite) {

@@ -269,7 +269,7 @@ TEST(Cutover, GivesUpAfterItsLastAttempt) {
   rig.traffic->on_fence = [&] { rig.clock.advance(rig.options.max_write_pause); };
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 5);
-  EXPECT_THAT(outcome.message, HasSubstr("writes have stood for"));
+  EXPECT_THAT(outcome.message, HasSubstr("writes were stopped for"));
   EXPECT_TRUE(rig.cluster.primary.writable());
   EXPECT_FALSE(rig.traffic->paused);
 }
