@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/base/error.h"
+#include "core/pg/log_in.h"
 #include "core/pg/orders.h"
 
 namespace pgrm {
@@ -30,19 +31,14 @@ std::string option_word(std::string_view value) {
 }
 
 std::string login_options(const Conninfo& server, const Attack& how) {
-  std::string options = server.get("options") + " -c search_path=pg_catalog,pg_temp";
+  // What the role, its database or the server sets must not end the attack sooner than the fence does; a standby knows
+  // no serializable transactions.
+  std::string options = server.get("options") +
+                        " -c search_path=pg_catalog,pg_temp -c statement_timeout=0"
+                        " -c default_transaction_isolation=read\\ committed -c default_transaction_deferrable=off";
   if (how.overrides_read_only) options += " -c default_transaction_read_only=off";
   if (!how.role.empty()) options += " -c role=" + option_word(how.role);
   return options;
-}
-
-/// Waits until the socket can be read (or written); throws Error(timeout) at `end`.
-void wait_for(PGconn* connection, short event, Mono end) {
-  pollfd socket{PQsocket(connection), event, 0};
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - system_clock().now()).count();
-  if (left <= 0 || poll(&socket, 1, static_cast<int>(left)) == 0) {
-    throw Error(ErrorCode::timeout, "no answer to a write that was tried as a client would");
-  }
 }
 
 WriteProbe refused(std::string_view sqlstate) {
@@ -50,32 +46,6 @@ WriteProbe refused(std::string_view sqlstate) {
           .read_only = sqlstate == read_only_transaction,
           .shut_out = sqlstate == does_not_accept_connections,
           .refusal = fmt::format("SQLSTATE {}", sqlstate)};
-}
-
-/// The SQLSTATE in "FATAL:  55000", empty when the text is none of the server's.
-std::string_view sqlstate_in(std::string_view message) {
-  while (!message.empty() && (message.back() == '\n' || message.back() == ' ')) message.remove_suffix(1);
-  if (message.size() < 7 || message[message.size() - 6] != ' ') return {};
-  const std::string_view last = message.substr(message.size() - 5);
-  return last.find_first_not_of("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == std::string_view::npos ? last
-                                                                                                  : std::string_view();
-}
-
-/// nullopt: logged in.
-std::optional<WriteProbe> log_in(PGconn* connection, const std::string& whom, Mono end) {
-  PQsetErrorVerbosity(connection, PQERRORS_SQLSTATE);
-  PQsetNoticeProcessor(
-      connection, [](void*, const char*) {}, nullptr);  // libpq would print them
-  for (PostgresPollingStatusType state = PGRES_POLLING_WRITING; state != PGRES_POLLING_OK;) {
-    if (state == PGRES_POLLING_FAILED) {
-      const std::string_view sqlstate = sqlstate_in(PQerrorMessage(connection));
-      if (sqlstate.empty()) throw Error(ErrorCode::unreachable, "cannot connect to " + whom);
-      return refused(sqlstate);
-    }
-    wait_for(connection, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, end);
-    state = PQconnectPoll(connection);
-  }
-  return std::nullopt;
 }
 
 /// Runs `sql` and returns its last result's error; nullopt: it went through, and `value` has its last value.
@@ -86,7 +56,7 @@ std::optional<WriteProbe> run(PGconn* connection, const std::string& sql, const 
   std::optional<WriteProbe> refusal;
   for (;;) {
     while (PQisBusy(connection) != 0) {
-      wait_for(connection, POLLIN, end);
+      wait_for(connection, POLLIN, whom, end);
       if (PQconsumeInput(connection) == 0) {
         throw Error(ErrorCode::connection_lost, "lost the connection to " + whom);
       }
@@ -111,7 +81,8 @@ WriteProbe attack_server(const Conninfo& server, const std::string& application_
   if (!connection || PQstatus(connection.get()) == CONNECTION_BAD) {
     throw Error(ErrorCode::unreachable, "cannot connect to " + server.describe());
   }
-  if (auto refusal = log_in(connection.get(), server.describe(), end)) return *refusal;
+  if (const std::string sqlstate = log_in(connection.get(), server.describe(), end); !sqlstate.empty())
+    return refused(sqlstate);
   std::string read_only;
   for (const std::string& order : orders::attack(how)) {
     if (auto refusal = run(connection.get(), order, server.describe(), end, read_only)) return *refusal;

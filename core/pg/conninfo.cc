@@ -14,9 +14,12 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/pg/log_in.h"
 
 namespace pgrm {
 namespace {
+
+using Connection = std::unique_ptr<PGconn, decltype(&PQfinish)>;
 
 std::string quoted_value(std::string_view value) {
   std::string text = "'";
@@ -223,14 +226,22 @@ static Secret without_password(const Conninfo& server, Duration deadline) {
       .text();
 }
 
-bool ping(const Conninfo& server, Duration deadline) {
-  // With a password, PQping would log in: that takes both sides milliseconds of hashing, and its outcome is not asked.
-  return PQping(without_password(server, deadline).reveal().c_str()) == PQPING_OK;
+Ping ping(const Conninfo& server, Duration deadline) {
+  constexpr std::string_view cannot_connect_now = "57P03";
+  const Mono end = system_clock().now() + deadline;
+  // With a password it would log in: that takes both sides milliseconds of hashing, and its outcome is not asked.
+  const Connection connection(PQconnectStart(without_password(server, deadline).reveal().c_str()), &PQfinish);
+  if (!connection || PQstatus(connection.get()) == CONNECTION_BAD) return Ping::silent;
+  try {
+    return log_in(connection.get(), server.describe(), end) == cannot_connect_now ? Ping::rejects : Ping::accepts;
+  } catch (const Error&) {
+    return PQconnectionNeedsPassword(connection.get()) != 0 ? Ping::accepts : Ping::silent;
+  }
 }
 
 std::string refusal_without_password(const Conninfo& server, Duration deadline) {
   const Secret text = without_password(server, deadline);
-  const std::unique_ptr<PGconn, decltype(&PQfinish)> connection(PQconnectdb(text.reveal().c_str()), &PQfinish);
+  const Connection connection(PQconnectdb(text.reveal().c_str()), &PQfinish);
   if (PQstatus(connection.get()) == CONNECTION_OK || PQconnectionNeedsPassword(connection.get()) != 0) return "";
   std::string message = PQerrorMessage(connection.get());
   std::ranges::replace(message, '\n', ' ');

@@ -57,8 +57,10 @@ Pair pair_from(const Settings& settings);
 /// Error(configuration) for several hosts, target_session_attrs, PGHOSTADDR and PGSERVICE. `variable` is named.
 void refuse_ambiguous(const Conninfo& server, const std::string& variable);
 
-/// Whether a server accepts connections there, asked without logging in. At most `deadline`, 2 s at the least.
-bool ping(const Conninfo& server, Duration deadline);
+enum class Ping { accepts, rejects, silent };
+/// Whether a server accepts connections there, rejects them (it starts or stops), or says nothing within `deadline`.
+/// Does not log in.
+Ping ping(const Conninfo& server, Duration deadline);
 
 /// What the server says to a login without a password: empty when it lets in or asks for one, which is all that can be
 /// known without it. At most `deadline`, 2 s at the least.

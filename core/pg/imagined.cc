@@ -133,6 +133,11 @@ class ImaginedNode final : public Node {
     return flushed ? std::optional(moved(*flushed)) : std::nullopt;
   }
 
+  std::optional<OldestTransaction> oldest_transaction(const std::optional<std::vector<int>>& pids,
+                                                      Duration deadline) override {
+    return real_->oldest_transaction(pids, deadline);
+  }
+
   std::optional<Lsn> wal_replayed(Duration deadline) override {
     const auto replayed = real_->wal_replayed(deadline);
     if (!replayed) return std::nullopt;

@@ -194,6 +194,12 @@ struct DatabaseFacts {
   std::vector<std::string> probe_publications;    // publications that pgrm.cutover_probe is in
 };
 
+/// The client's transaction that is open for longest.
+struct OldestTransaction {
+  Duration age{};
+  std::string who;  // "pid 4711 of shop in shop, idle in transaction"
+};
+
 /// The server's own settings that a fence is made of: what ALTER SYSTEM has set, nullopt where it has not.
 struct Overrides {
   std::optional<std::string> read_only;      // default_transaction_read_only
@@ -315,6 +321,10 @@ class Node {
   virtual WalEnd wal_end(Duration deadline) = 0;
   /// The position up to which WAL is on disk; nullopt in recovery. Names no catalog: no lock can hold it up.
   virtual std::optional<Lsn> wal_flushed(Duration deadline) = 0;
+  /// The client's transaction that is open for longest, among those of the backends `pids`; nullopt for `pids`: among
+  /// all but the agent's own (pg_stat_activity). nullopt: none is open.
+  virtual std::optional<OldestTransaction> oldest_transaction(const std::optional<std::vector<int>>& pids,
+                                                              Duration deadline) = 0;
   /// REQUIRES a standby; nullopt before anything was replayed.
   virtual std::optional<Lsn> wal_replayed(Duration deadline) = 0;
   /// REQUIRES a standby; nullopt without the right to see its WAL files (pg_monitor).

@@ -87,6 +87,16 @@ class Console final : public Pooler {
     }
   }
 
+  std::vector<int> backends(const std::string& database, Duration deadline) override {
+    const Result rows = ask("SHOW SERVERS", deadline);
+    std::vector<int> pids;
+    for (int row = 0; row < PQntuples(rows.get()); ++row) {
+      if (cell(rows.get(), row, "database") != database) continue;
+      pids.push_back(std::atoi(cell(rows.get(), row, "remote_pid").c_str()));
+    }
+    return pids;
+  }
+
   bool paused(Duration deadline) override {
     try {
       const Result rows = ask("SHOW STATE", deadline);  // 1.18

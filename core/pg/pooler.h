@@ -34,6 +34,8 @@ class Pooler {
   virtual std::string session_user(Duration deadline) = 0;
   /// The peer_id of each process that shares its clients (SHOW PEERS, 1.19+). Empty: it has no peers.
   virtual std::vector<std::string> peers(Duration deadline) = 0;
+  /// The backends that `database` has at its server (SHOW SERVERS, remote_pid).
+  virtual std::vector<int> backends(const std::string& database, Duration deadline) = 0;
   /// Whether the whole pooler is paused or suspended, which databases() does not show.
   virtual bool paused(Duration deadline) = 0;
   /// Whether this user may give orders: a user of stats_users may only look.

@@ -161,6 +161,15 @@ SELECT pg_current_wal_insert_lsn() AS insert, pg_current_wal_flush_lsn() AS flus
                     WHERE backend_xid IS NOT NULL
                       AND (backend_type IN ('client backend', 'walsender') OR backend_type LIKE 'logical replication %worker')) AND
        NOT EXISTS (SELECT FROM pg_prepared_xacts) AS idle)sql"};
+// $1: the backends that count; NULL: all but the agent's own.
+constexpr Statement ask_oldest_transaction{"pgrm_oldest_transaction", R"sql(
+SELECT extract(epoch FROM clock_timestamp() - xact_start) AS age,
+       format('pid %s of %s in %s, %s', pid, usename, datname, state) AS who
+  FROM pg_stat_activity
+ WHERE backend_type = 'client backend' AND xact_start IS NOT NULL
+   AND (application_name <> current_setting('application_name') OR usename <> session_user)
+   AND ($1::int[] IS NULL OR pid = ANY ($1::int[]))
+ ORDER BY xact_start LIMIT 1)sql"};
 constexpr Statement ask_wal_flushed{
     "pgrm_wal_flushed", "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_flush_lsn() END AS flushed"};
 constexpr Statement ask_wal_replayed{"pgrm_wal_replayed", "SELECT pg_last_wal_replay_lsn() AS replayed"};
@@ -394,6 +403,15 @@ class ServerNode final : public Node {
     return ask(ask_wal_flushed, {}, deadline).one().lsn("flushed");
   }
 
+  std::optional<OldestTransaction> oldest_transaction(const std::optional<std::vector<int>>& pids,
+                                                      Duration deadline) override {
+    const Rows oldest =
+        ask(ask_oldest_transaction, {pids ? Value(fmt::format("{{{}}}", fmt::join(*pids, ","))) : Value()}, deadline);
+    if (oldest.size() == 0) return std::nullopt;
+    const auto row = oldest.one();
+    return OldestTransaction{from_seconds(row.real("age").value()), valid_utf8(row.text("who").value_or(""))};
+  }
+
   std::optional<Lsn> wal_replayed(Duration deadline) override {
     return ask(ask_wal_replayed, {}, deadline).one().lsn("replayed");
   }
@@ -411,7 +429,7 @@ class ServerNode final : public Node {
     return std::async(std::launch::async, [server = session_.conninfo(), options = options_, deadline] {
       const Budget budget(deadline);
       Session session(server, options.application_name, options.told);
-      session.open(budget.left());
+      open_with_settings(session, options.observer_timeout, budget.left());
       return identity_from(session.execute(ask_identity, {}, budget.left()));
     });
   }
@@ -439,7 +457,8 @@ class ServerNode final : public Node {
   }
 
   std::future<bool> accepts_connections(Duration deadline) override {
-    return std::async(std::launch::async, ping, session_.conninfo(), deadline);
+    return std::async(std::launch::async,
+                      [server = session_.conninfo(), deadline] { return ping(server, deadline) == Ping::accepts; });
   }
 
   std::vector<ClientSession> client_sessions(Duration deadline) override {

@@ -296,9 +296,23 @@ Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 
+/// libpq's lower bound.
+static constexpr std::chrono::seconds shortest_connect_timeout{2};
+
+/// Whether nobody answers there for as long as that. Who refuses at once is asked why by the caller.
+static bool hangs(const Conninfo& server, Duration deadline) {
+  const Mono end = system_clock().now() + deadline;
+  return ping(server, deadline) == Ping::silent && system_clock().now() >= end;
+}
+
 void Session::open(Duration deadline) {
   if (state_->connection) return;
-  const auto seconds = std::max<long>(2, static_cast<long>(to_seconds(deadline) + 0.999));
+  const auto seconds =
+      std::max<long>(shortest_connect_timeout.count(), static_cast<long>(to_seconds(deadline) + 0.999));
+  if (deadline < shortest_connect_timeout && hangs(state_->server, deadline)) {
+    throw Error(ErrorCode::unreachable,
+                fmt::format("cannot connect to {}: no answer within {}", state_->server.describe(), human(deadline)));
+  }
   try {
     state_->connection.emplace(state_->server.with("connect_timeout", std::to_string(seconds)).text().reveal());
     state_->quiet.emplace(*state_->connection);

@@ -81,8 +81,8 @@ class Session {
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
 
-  /// Connects; harmless when open. Deadlines below 2 s count as 2 s (libpq's own lower bound).
-  /// Throws Error(unreachable, authentication).
+  /// Connects; harmless when open. A deadline below 2 s, libpq's own lower bound, is kept where nobody answers; a
+  /// server that answers is given 2 s. Throws Error(unreachable, authentication).
   void open(Duration deadline);
   void close() noexcept;
   bool is_open() const noexcept;

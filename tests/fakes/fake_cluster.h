@@ -3,6 +3,7 @@
 // or after it had its effect.
 #pragma once
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <array>
 #include <functional>
@@ -28,6 +29,7 @@ inline std::vector<ClientSession> three_clients(int first_pid) {
 
 class FakeCluster {
  public:
+  static constexpr int oldest_pid = 4711;  // of the transaction that is open for longest
   struct Server {
     bool up = true;
     ServerState state;
@@ -297,6 +299,14 @@ class FakeNode final : public Node {
   }
   std::optional<Lsn> wal_flushed(Duration) override {
     return call("wal_flushed", [this] { return server().state.in_recovery ? std::nullopt : server().state.wal_flush; });
+  }
+  std::optional<OldestTransaction> oldest_transaction(const std::optional<std::vector<int>>& pids, Duration) override {
+    return call("oldest_transaction", [&]() -> std::optional<OldestTransaction> {
+      const auto age = server().facts.oldest_transaction;
+      if (!age || (pids && std::ranges::find(*pids, FakeCluster::oldest_pid) == pids->end())) return std::nullopt;
+      return OldestTransaction{*age,
+                               fmt::format("pid {} of shop in testdb, idle in transaction", FakeCluster::oldest_pid)};
+    });
   }
   std::optional<Lsn> wal_replayed(Duration) override {
     return call("wal_replayed", [this] { return server().state.wal_replay; });

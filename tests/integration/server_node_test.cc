@@ -571,6 +571,9 @@ TEST_F(ServerNodeTest, NobodyElsesSettingsBreakASession) {
         EXPECT_TRUE(standby ? node->wal_replayed(soon) : node->wal_flushed(soon));
       }
       EXPECT_FALSE(acting->facts(soon).settings.empty());
+      EXPECT_EQ(acting->fresh_identity(soon).get().in_recovery, standby);
+      const Attack attack{.role = {}, .overrides_read_only = true, .writes = false};
+      EXPECT_EQ(acting->attack(attack, soon).get().read_only, standby);
       if (!standby) {
         ASSERT_TRUE(acting->try_lock(soon));
         acting->fill_wal(64 << 20, soon);  // takes longer than a statement may
