@@ -234,8 +234,14 @@ std::vector<Case> cases() {
        },
        {}},
       {"exactly the threshold in seconds",
-       [](Sample& s) { s.primary.state->standbys.front().replay_lag = std::chrono::seconds(1); },
+       [](Sample& s) {
+         s.primary.state->wal_flush = after_here(1);
+         s.primary.state->standbys.front().replay_lag = std::chrono::seconds(1);
+       },
        {"lag_seconds"}},
+      {"replay_lag of the past: nothing is behind any more",
+       [](Sample& s) { s.primary.state->standbys.front().replay_lag = std::chrono::seconds(9); },
+       {}},
       {"a little less", [](Sample& s) { s.primary.state->standbys.front().replay_lag = milliseconds(999); }, {}},
       {"paused", [](Sample& s) { s.replica.state->replay_paused = true; }, {"replay_paused"}},
       {"the standby's last reply is old, but both ends agree",
@@ -325,6 +331,7 @@ TEST(OutOfSync, SaysWhenTheWayIsSlow) {
 
 TEST(OutOfSync, TakesPostgresOwnLagForReason) {
   Sample behind = pair_sample();
+  behind.primary.state->wal_flush = after_here(1);
   behind.primary.state->standbys.front().replay_lag = milliseconds(3200);
   EXPECT_EQ(text_of(behind), "replay is 3.2 s behind by pg_stat_replication.replay_lag, required is less than 1.0 s");
 }
