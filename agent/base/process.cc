@@ -74,7 +74,7 @@ bool ended_within(pid_t pid, Duration budget) {
   const auto descriptor = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   if (descriptor < 0) return false;
   pollfd event{descriptor, POLLIN, 0};
-  const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(budget).count();
+  const auto millis = std::chrono::ceil<std::chrono::milliseconds>(budget).count();
   const bool ended = poll(&event, 1, static_cast<int>(millis)) == 1;
   close(descriptor);
   return ended;

@@ -131,7 +131,6 @@ void watch_new_primary(Invocation& invocation, Cutover& run) {
 
 int look_only(Invocation& invocation, Cutover& run, std::optional<LiveView>& view, const Arguments& arguments) {
   const Outcome outcome = dry_run(run);
-  if (outcome.exit_code == 0) run.prediction = try_predict(run);
   invocation.progress.concluded(outcome.exit_code);
   view.reset();
   return conclude(run, outcome, arguments, {});
@@ -226,7 +225,6 @@ int dry_run_all(const std::vector<Settings>& pairs, const Arguments& arguments, 
     Invocation invocation(options_of(pair, arguments), silent, new_cutover_id(pgrm::system_clock().wall()));
     Cutover run = invocation.cutover(stop);
     const Outcome outcome = dry_run(run);
-    if (outcome.exit_code == 0) run.prediction = try_predict(run);
     return PairJudged{.findings = run.findings,
                       .exit_code = outcome.exit_code,
                       .message = outcome.message,

@@ -1,6 +1,7 @@
 // What the steps do, a function each; the table that puts them in order is steps.cc. Contracts: steps.h.
 #pragma once
 
+#include <functional>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -103,9 +104,16 @@ Duration left_of_pause(const Cutover& cutover);
 /// For one question on the critical path, within a wait that has its budget.
 Duration call_deadline(const Cutover& cutover);
 
-/// For one question of an undo. While the application waits it is short, so that it writes again within the budget of
-/// the pause and a second; what could not be undone by then is tried again once it goes on.
+/// Whether this agent has stopped the application, and has not let it go on yet.
+bool application_waits(const Cutover& cutover);
+
+/// For one question of an undo. While the application waits it is half of what is left until a second after the budget
+/// of the pause, though never less than shortest_call; what could not be undone by then is tried again once it goes on.
 Duration undo_deadline(const Cutover& cutover);
+
+/// How long a replica that is not seen is looked for before an undo: Options::blind_patience, and a second at most
+/// while the application waits.
+Duration blind_patience(const Cutover& cutover);
 
 /// Begins to ask whether this cutover has the cluster's lock. `get()` throws Error(connection_lost) when it has not.
 [[nodiscard]] std::future<void> prove_lock(Cutover& cutover);
@@ -114,9 +122,9 @@ Duration undo_deadline(const Cutover& cutover);
 /// away. REQUIRES cutover.plan. Throws Error when it does not hold.
 void raise_fence_again(Cutover& cutover);
 
-/// Lets one driver's application go on, and the others in any case: a failure is a warning. Returns it when it has to
-/// be tried again; an application that is gone needs nobody to let it go on.
-std::string resume(Cutover& cutover, Traffic& driver, void (Traffic::*go_on)(Duration));
+/// Lets one driver's application go on by `order`, and the others in any case: a failure is a warning. Returns it when
+/// it has to be tried again; an application that is gone needs nobody to let it go on.
+std::string resumed(Cutover& cutover, const Traffic& driver, const std::function<void()>& order);
 
 /// The old primary opens again, behind the other layers of the fence, so that a host list that names it first gets past
 /// it: libpq goes on to the next host after a failed read-write test, but not after "not accepting connections".

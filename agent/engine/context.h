@@ -67,6 +67,7 @@ struct Known {
 struct Attempt {
   std::string message;             // why it was undone
   std::optional<Duration> paused;  // for how long writes were stopped
+  std::size_t steps = 0;           // that had been taken when it was undone, those of earlier attempts included
 };
 
 /// For people and for the report.

@@ -86,6 +86,16 @@ Duration Prediction::total() const {
   return sum;
 }
 
+std::optional<OldestTransaction> holds_up_traffic(Cutover& cutover) {
+  std::vector<int> pids;
+  for (const auto& driver : cutover.traffic) {
+    const auto of_driver = driver->waits_for();
+    pids.insert(pids.end(), of_driver.begin(), of_driver.end());
+  }
+  if (pids.empty()) return std::nullopt;
+  return cutover.servers.primary.admin->oldest_transaction(pids, cutover.options.call_deadline);
+}
+
 Measured measure(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   Node& old_primary = *cutover.servers.primary.admin;
@@ -102,7 +112,7 @@ Measured measure(Cutover& cutover) {
   }
   measured.sessions = static_cast<int>(old_primary.client_sessions(deadline).size());
   const ServerFacts facts = old_primary.facts(deadline);
-  measured.oldest_transaction = facts.oldest_transaction;
+  measured.waited_for = holds_up_traffic(cutover);
   const auto after = new_primary.wal_replayed(deadline);
   const double elapsed = to_seconds(cutover.clock.now() - since);
   if (before && after && *before < *after && elapsed > 0) {
@@ -148,14 +158,14 @@ Prediction predict(const Measured& measured) {
   const auto add = [&](std::string_view step, Duration took, std::string from) {
     prediction.parts.push_back({std::string(step), took, std::move(from)});
   };
-  const Duration drain = measured.traffic ? measured.oldest_transaction.value_or(Duration::zero()) : Duration::zero();
+  const Duration drain = measured.waited_for ? measured.waited_for->age : Duration::zero();
   add("stop_traffic", measured.traffic_round_trip + measured.journal_sync + drain,
-      !measured.traffic ? "nobody to tell"
-                        : fmt::format("the drivers answer in {}; {}", human(measured.traffic_round_trip),
-                                      measured.oldest_transaction
-                                          ? "the oldest open transaction is " + human(*measured.oldest_transaction) +
-                                                " old, and its like are waited for"
-                                          : "no transaction is open"));
+      !measured.traffic
+          ? "nobody to tell"
+          : fmt::format("the drivers answer in {}; {}", human(measured.traffic_round_trip),
+                        measured.waited_for ? fmt::format("{} is open for {}, and its like are waited for",
+                                                          measured.waited_for->who, human(measured.waited_for->age))
+                                            : "no transaction that they wait for is open"));
   const Duration ending = reload_and_login + measured.sessions * ending_a_session;
   add("fence", fence_questions * measured.old_round_trip + fence_syncs * measured.journal_sync + ending,
       fmt::format("{} questions of {} to the old primary, {} writes to disk of {}, and {} for reloading, a login and "
@@ -187,6 +197,12 @@ std::optional<Prediction> try_predict(Cutover& cutover) {
     spdlog::warn("no prediction of the write gap: {}", error.what());
     return std::nullopt;
   }
+}
+
+std::string too_long(const Cutover& cutover) {
+  const Duration allowed = cutover.options.max_write_pause;
+  if (!cutover.prediction || cutover.prediction->total() <= allowed) return {};
+  return fmt::format("a pause of {} is predicted, allowed: {}", human(cutover.prediction->total()), human(allowed));
 }
 
 nlohmann::json prediction_to_json(const Prediction& prediction) {

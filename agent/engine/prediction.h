@@ -19,9 +19,9 @@ struct Measured {
   Duration journal_sync{};                      // one durable record in STATE_DIR; stands in for the servers' disks too
   Duration traffic_round_trip{};                // all drivers together; 0 without one
   int sessions = 0;                             // of clients on the old primary
-  bool traffic = false;                         // somebody is told to stop, and so drains
-  std::optional<Duration> oldest_transaction{};  // of clients on the old primary
-  std::optional<Duration> replay_lag{};          // nullopt: unknown
+  bool traffic = false;                         // somebody is told to stop
+  std::optional<OldestTransaction> waited_for{};  // see holds_up_traffic()
+  std::optional<Duration> replay_lag{};           // nullopt: unknown
   std::optional<std::int64_t> bytes_behind{};
   std::optional<double> replay_rate{};       // bytes/s while the rest was measured; nullopt: nothing was replayed
   std::int64_t segment_to_copy = 0;          // bytes of WAL that the promotion copies; 0: it is aligned
@@ -39,6 +39,10 @@ struct Prediction {
   Duration total() const;
 };
 
+/// The oldest transaction that a driver waits for when it is told to stop: through a pooler, it may not be ended.
+/// Throws what Node and Traffic throw.
+std::optional<OldestTransaction> holds_up_traffic(Cutover& cutover);
+
 /// Asks both servers and the traffic drivers, and writes one file into STATE_DIR; the servers are only read from.
 /// Throws what Node throws.
 Measured measure(Cutover& cutover);
@@ -48,6 +52,9 @@ Prediction predict(const Measured& measured);
 
 /// Both. nullopt when something could not be asked: a prediction that is missing stops nobody.
 std::optional<Prediction> try_predict(Cutover& cutover);
+
+/// Empty when the cutover's prediction keeps its budget, or is missing; otherwise both, in words.
+std::string too_long(const Cutover& cutover);
 
 nlohmann::json prediction_to_json(const Prediction& prediction);
 

@@ -189,22 +189,35 @@ static void show_hold(Cutover& cutover, bool holding) {
   }
 }
 
-/// Uses each session that writes will be stopped over. One that has ended is opened anew by the next call, but for the
-/// one that holds the lock: throws Error(connection_lost) without it, because another agent may have it now. Returns
+/// Uses each session that the cutover will need. One that has ended is opened anew by the next call, but for the one
+/// that holds the lock: throws Error(connection_lost) without it, because another agent may have it now. Returns
 /// why one is not there; empty: all are.
 static std::string use_sessions(Cutover& cutover) {
   prove_lock(cutover).get();
   std::string trouble;
+  const auto use = [&trouble](const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      trouble = error.what();
+    }
+  };
+  std::vector<Node*> nodes;
   for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
-    for (Node* const node : {server->admin.get(), server->application.get()}) {
+    nodes.insert(nodes.end(), {server->admin.get(), server->application.get()});
+  }
+  for (const auto& sibling : cutover.servers.siblings) nodes.push_back(sibling.get());
+  for (Node* const node : nodes) {
+    use([&] {
       try {
         node->in_recovery(cutover.options.call_deadline);
-      } catch (const Error& error) {
+      } catch (const Error&) {
         node->disconnect();
-        trouble = error.what();
+        throw;
       }
-    }
+    });
   }
+  for (const auto& driver : cutover.traffic) use([&] { driver->waits_for(); });
   return trouble;
 }
 
@@ -241,7 +254,11 @@ std::string run_hold(Cutover& cutover) {
   const Duration took = cutover.clock.now() - since;
   if (took < std::chrono::seconds(1)) return "nothing to wait for";
   std::string evidence = "released";
-  if (took > prepared_for || !prepared) evidence += ", " + run_preflight(cutover) + ", " + run_prepare(cutover);
+  if (took > prepared_for || !prepared) {
+    evidence += ", " + run_preflight(cutover) + ", " + run_prepare(cutover);
+  } else {
+    cutover.prediction = try_predict(cutover);
+  }
   return evidence + ", " + run_wait_sync(cutover);
 }
 
@@ -261,38 +278,45 @@ std::string look_moment(Cutover& cutover) {
   return text;
 }
 
+/// Why writes may not be stopped at this moment, and what a person can do about it.
+struct NotNow {
+  std::string why;  // empty: they may
+  std::string hint{};
+};
+
 /// A lock that somebody holds on a database would hold up its closing, behind the stopped application.
-static std::string why_not_closed(Cutover& cutover) {
+static NotNow why_not_closed(Cutover& cutover) {
   const FenceView view = old_admin(cutover).fence_view(cutover.options.call_deadline);
   try {
     old_admin(cutover).try_to_close(plan_fence(view, cutover.options, cutover.id).databases,
                                     catch_up_share(cutover.options));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::query_failed && error.code() != ErrorCode::timeout) throw;
-    return fmt::format("the databases could not be closed now: {}", error.what());
+    return {fmt::format("the databases could not be closed now: {}", error.what()), error.hint()};
   }
   return {};
 }
 
-/// Empty when writes may be stopped now; otherwise why not.
-static std::string why_not_now(Cutover& cutover) {
+static NotNow why_not_now(Cutover& cutover) {
   const Options& options = cutover.options;
   const LagThresholds wanted{options.thresholds.bytes, catch_up_share(options)};
   const auto probe = catch_up_probe(old_admin(cutover), new_admin(cutover), wanted, cutover.clock,
                                     options.call_deadline, cutover.stop);
-  if (!probe) return "the replica has replayed nothing, or the primary is in recovery";
+  if (!probe) return {"the replica has replayed nothing, or the primary is in recovery", "agent status shows both"};
   if (!probe->in_time(wanted)) {
-    return fmt::format("the replica needs more than {} to catch up, {} bytes are missing", human(wanted.seconds),
-                       probe->remaining);
+    return {fmt::format("the replica needs more than {} to catch up, {} bytes are missing", human(wanted.seconds),
+                        probe->remaining),
+            "agent status says what holds it up; --max-write-pause allows five times that time"};
+  }
+  if (const auto open = holds_up_traffic(cutover); open && open->age > wanted.seconds) {
+    return {
+        fmt::format("a transaction that the drivers would wait for is open for {}: {}", human(open->age), open->who),
+        "end it; or --max-write-pause allows a longer wait for it"};
   }
   // A prediction takes as long as some round trips: a new one only where the last one says no. What the application
   // writes meanwhile is missing from the room that the alignment has left in the WAL segment.
-  const auto too_long = [&] { return cutover.prediction && cutover.prediction->total() > options.max_write_pause; };
-  if (too_long()) cutover.prediction = try_predict(cutover);
-  if (too_long()) {
-    return fmt::format("a pause of {} is predicted, allowed: {}", human(cutover.prediction->total()),
-                       human(options.max_write_pause));
-  }
+  if (!too_long(cutover).empty()) cutover.prediction = try_predict(cutover);
+  if (const std::string why = too_long(cutover); !why.empty()) return {why, "--max-write-pause allows a longer one"};
   require_standby(cutover);
   return why_not_closed(cutover);
 }
@@ -301,22 +325,21 @@ static std::string why_not_now(Cutover& cutover) {
 static void wait_for_transactions(Cutover& cutover, Duration& left) {
   if (cutover.options.wait_for_transactions == Duration::zero()) return;
   const Mono since = cutover.clock.now();
-  std::optional<Duration> oldest;
+  std::string open;
   const auto none_is_old = [&] {
-    oldest = old_admin(cutover).facts(cutover.options.call_deadline).oldest_transaction;
-    if (oldest && *oldest > std::chrono::seconds(1)) {
-      cutover.progress.waits(fmt::format("a client transaction is open for {}", human(*oldest)));
-      return false;
-    }
-    return true;
+    const auto oldest = old_admin(cutover).oldest_transaction(std::nullopt, cutover.options.call_deadline);
+    if (!oldest || oldest->age <= std::chrono::seconds(1)) return true;
+    open = fmt::format("a client transaction is open for {}: {}", human(oldest->age), oldest->who);
+    cutover.progress.waits(open);
+    return false;
   };
   const bool none = waited(cutover, left, std::chrono::milliseconds(200), none_is_old);
   left -= cutover.clock.now() - since;
   if (none) return;
-  throw Error(ErrorCode::sync_timeout,
-              fmt::format("a client transaction is open for {}, and there was no moment without one within {}",
-                          human(*oldest), human(cutover.options.wait_for_transactions)),
-              "select pid, usename, xact_start, query from pg_stat_activity order by xact_start on the primary");
+  throw Error(
+      ErrorCode::sync_timeout,
+      fmt::format("{}. There was no moment without one within {}", open, human(cutover.options.wait_for_transactions)),
+      "select pid, usename, xact_start, query from pg_stat_activity order by xact_start on the primary");
 }
 
 std::string run_moment(Cutover& cutover) {
@@ -325,20 +348,20 @@ std::string run_moment(Cutover& cutover) {
   look_at_end(cutover);
   const Options& options = cutover.options;
   Duration left_for_transactions = options.wait_for_transactions;
-  std::string why;
+  NotNow not_now;
   // Transactions first: what is judged after them is so when writes stop.
   const auto now = [&] {
     require_window(cutover);
     wait_for_transactions(cutover, left_for_transactions);
     require_window(cutover);
-    why = why_not_now(cutover);
-    if (!why.empty()) cutover.progress.waits(why);
-    return why.empty();
+    not_now = why_not_now(cutover);
+    if (!not_now.why.empty()) cutover.progress.waits(not_now.why);
+    return not_now.why.empty();
   };
   const Duration patience = options.sync_timeout + options.wait_for_transactions;
   if (!waited(cutover, patience, std::chrono::milliseconds(100), now)) {
-    throw Error(ErrorCode::sync_timeout, fmt::format("no moment for a short pause within {}: {}", human(patience), why),
-                "--max-write-pause allows a longer one");
+    throw Error(ErrorCode::sync_timeout,
+                fmt::format("no moment for a short pause within {}: {}", human(patience), not_now.why), not_now.hint);
   }
   return "the replica catches up in time";
 }

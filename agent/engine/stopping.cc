@@ -64,10 +64,26 @@ Duration call_deadline(const Cutover& cutover) {
   return std::clamp<Duration>(options.max_write_pause - *stood, shortest, options.call_deadline);
 }
 
+bool application_waits(const Cutover& cutover) { return pause_so_far(cutover).has_value() && !cutover.writes_resumed; }
+
+static constexpr Duration for_the_undo = std::chrono::seconds(1);
+
+static Duration left_for_undo(const Cutover& cutover) {
+  return cutover.options.max_write_pause + for_the_undo - *pause_so_far(cutover);
+}
+
 Duration undo_deadline(const Cutover& cutover) {
-  const bool stands = pause_so_far(cutover) && !cutover.writes_resumed;
-  return stands ? std::min<Duration>(cutover.options.call_deadline, std::chrono::seconds(1))
-                : cutover.options.call_deadline;
+  const Options& options = cutover.options;
+  if (!application_waits(cutover)) return options.call_deadline;
+  const Duration half = left_for_undo(cutover) / 2;  // one server that hangs leaves something for the next question
+  return std::min<Duration>(options.call_deadline, std::clamp<Duration>(half, shortest_call, for_the_undo));
+}
+
+Duration blind_patience(const Cutover& cutover) {
+  const Options& options = cutover.options;
+  if (!application_waits(cutover)) return options.blind_patience;
+  const Duration spare = left_for_undo(cutover) - for_the_undo / 2;
+  return std::min(options.blind_patience, std::clamp<Duration>(spare, Duration::zero(), for_the_undo));
 }
 
 // ---- stop_traffic
@@ -85,9 +101,9 @@ std::string run_stop_traffic(Cutover& cutover) {
   return cutover.traffic.empty() ? "nobody to tell" : "nothing in flight";
 }
 
-std::string resume(Cutover& cutover, Traffic& driver, void (Traffic::*go_on)(Duration)) {
+std::string resumed(Cutover& cutover, const Traffic& driver, const std::function<void()>& order) {
   try {
-    (driver.*go_on)(cutover.options.drain_timeout);
+    order();
     return {};
   } catch (const std::exception& failure) {
     cutover.warnings.push_back(fmt::format("{} was not resumed: {}", driver.name(), failure.what()));
@@ -98,9 +114,15 @@ std::string resume(Cutover& cutover, Traffic& driver, void (Traffic::*go_on)(Dur
 }
 
 void undo_stop_traffic(Cutover& cutover, const nlohmann::json& /*before*/) {
+  // All at once: none of them has moved anything, and one that hangs must not hold up the others.
+  std::vector<std::future<void>> orders;
+  for (const auto& driver : cutover.traffic) {
+    orders.push_back(std::async(driver->beside(),
+                                [&driver, budget = cutover.options.drain_timeout] { driver->resume_on_old(budget); }));
+  }
   std::string paused;
-  for (auto driver = cutover.traffic.rbegin(); driver != cutover.traffic.rend(); ++driver) {
-    paused += resume(cutover, **driver, &Traffic::resume_on_old);
+  for (std::size_t i = 0; i < orders.size(); ++i) {
+    paused += resumed(cutover, *cutover.traffic[i], [&] { orders[i].get(); });
   }
   cutover.writes_resumed = cutover.clock.now();
   if (!paused.empty()) {
@@ -203,12 +225,14 @@ static WalEnd end_of_clients(Cutover& cutover) {
     return end.idle && (end.flush >= asked.insert || all_flushed(end));
   };
   if (waited(cutover, left_of_pause(cutover), tick, at_rest)) return end;
-  throw Error(ErrorCode::timeout,
-              end.idle ? fmt::format("WAL up to {} is not on disk, flushed is {}", end.insert.to_string(),
-                                     end.flush.to_string())
-                       : "a client's transaction is still open on the primary, behind the fence",
-              "select * from pg_prepared_xacts; select * from pg_stat_activity where backend_xid is not null on the "
-              "primary");
+  const auto open = end.idle ? std::nullopt : old_admin(cutover).oldest_transaction(std::nullopt, shortest_call);
+  throw Error(
+      ErrorCode::timeout,
+      end.idle
+          ? fmt::format("WAL up to {} is not on disk, flushed is {}", end.insert.to_string(), end.flush.to_string())
+          : "a client's transaction is still open on the primary, behind the fence" + (open ? ": " + open->who : ""),
+      "select * from pg_prepared_xacts; select * from pg_stat_activity where backend_xid is not null on the "
+      "primary");
 }
 
 namespace {
@@ -260,6 +284,7 @@ std::string run_final_verification(Cutover& cutover) {
     throw Error(ErrorCode::unreachable, "the replica does not accept connections any more: nothing was ordered yet");
   }
   if (cutover.fence) require_repulsed(*cutover.fence, *cutover.plan);
+  left_of_pause(cutover);  // whatever of the above took its time: an order that comes too late is not given
   cutover.fenced_end = end;
   return fmt::format("0 bytes behind at {}, a write over a new connection refused", end.flush.to_string());
 }

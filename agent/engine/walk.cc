@@ -2,7 +2,8 @@
 //   1. Nothing is changed before the promotion without the cluster's lock, proved by the session that holds it. A lost
 //      lock is taken again before anything is undone; while another agent has it, nothing is touched.
 //   2. The old primary is opened only after the replica was looked at: it is seen in recovery, or it was not seen for
-//      Options::blind_patience and no order to promote is on its way (or a person says that it is gone for good).
+//      Options::blind_patience (for a second at most while the application waits) and no order to promote is on its way
+//      (or a person says that it is gone for good).
 //   3. The new primary is opened only behind a fence on the old one that was looked at after the promotion, or when the
 //      old one cannot be seen.
 //   4. A step's `begin` is in the journal before the step acts, and `undoing` before anything is lifted. The journal
@@ -169,12 +170,13 @@ Position position_of(Cutover& cutover, Written written) {
   return position;
 }
 
-Duration length_of(Patience patience, const Options& options) {
+Duration length_of(Patience patience, const Cutover& cutover) {
+  const Options& options = cutover.options;
   switch (patience) {
     case Patience::none:
       return Duration::zero();
     case Patience::blind:
-      return options.blind_patience;
+      return blind_patience(cutover);
     case Patience::promotion:
       return options.promote_timeout;
   }
@@ -191,11 +193,13 @@ const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision d
     return &decide(position, decision);
   };
   row = decided();
-  for (const RecoveryRow* kept = nullptr; row != kept && row->patience != Patience::none;) {
+  for (const RecoveryRow* kept = nullptr; row != kept;) {
+    const Duration patience = length_of(row->patience, cutover);
+    if (patience == Duration::zero()) break;
     cutover.progress.waits(std::string(row->says));
     kept = row;
     // No stop token: nobody may open a server sooner.
-    wait_until(cutover.clock, length_of(kept->patience, cutover.options), std::chrono::milliseconds(100), {}, [&] {
+    wait_until(cutover.clock, patience, std::chrono::milliseconds(100), {}, [&] {
       row = decided();
       return row != kept;
     });
@@ -209,11 +213,14 @@ const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision d
 // ---- going back
 
 /// Looks once more, right before something opens. Empty when it may; otherwise why not. A replica that was not seen
-/// before was allowed for by the table; one that was seen and does not answer now has to be looked for first.
-std::string why_not_open(Cutover& cutover) {
+/// before was allowed for by the table, and is asked once, before the `first` thing opens; one that was seen and does
+/// not answer now has to be looked for first.
+std::string why_not_open(Cutover& cutover, bool first) {
   Node& replica = *cutover.servers.replica.admin;
+  const bool seen = cutover.situation->new_primary.seen();
+  if (!seen && !first) return "";
   std::string trouble;
-  for (int time = 0; time < 2; ++time) {
+  for (int time = seen ? 0 : 1; time < 2; ++time) {
     try {
       if (replica.in_recovery(undo_deadline(cutover))) return "";
       note_promotion(cutover);
@@ -223,7 +230,7 @@ std::string why_not_open(Cutover& cutover) {
       replica.disconnect();
     }
   }
-  return cutover.situation->new_primary.seen() ? "the replica is not seen any more: " + trouble : "";
+  return seen ? "the replica is not seen any more: " + trouble : "";
 }
 
 /// Undoes them one by one, as long as the old primary may open. Returns those that are left; `why` says why.
@@ -231,7 +238,7 @@ std::vector<Begun> undo_each(Cutover& cutover, Journal& journal, const std::vect
                              std::string& why) {
   std::vector<Begun> left;
   for (auto entry = entries.begin(); entry != entries.end(); ++entry) {
-    if (const std::string closed = why_not_open(cutover); !closed.empty()) {
+    if (const std::string closed = why_not_open(cutover, entry == entries.begin()); !closed.empty()) {
       why += closed;
       left.insert(left.end(), entry, entries.end());
       return left;
@@ -428,16 +435,16 @@ void walk(Cutover& cutover, Position first, const OpenJournal& open_journal, std
   require_resumed(cutover, outcome);
 }
 
-/// Whether it failed because the pause was too long.
+/// Whether it failed because the pause was, or would have become, too long: every wait behind the stopped application
+/// has a part of its budget.
 bool paused_too_long(const Cutover& cutover, const Error& error) {
   if (!cutover.writes_stopped || cutover.stop.stop_requested()) return false;
-  const bool over = cutover.clock.now() - *cutover.writes_stopped >= cutover.options.max_write_pause;
-  return error.code() == ErrorCode::pause_exceeded || (over && error.code() == ErrorCode::timeout);
+  return error.code() == ErrorCode::pause_exceeded || error.code() == ErrorCode::timeout;
 }
 
 /// What an attempt has found out does not hold for the next one.
 void forget_attempt(Cutover& cutover, const std::string& message) {
-  Attempt attempt{message, std::nullopt};
+  Attempt attempt{message, std::nullopt, cutover.progress.standing().steps.size()};
   if (cutover.writes_resumed) attempt.paused = *cutover.writes_resumed - *cutover.writes_stopped;
   cutover.attempts.push_back(std::move(attempt));
   cutover.progress.says(fmt::format("attempt {} was undone: {}", cutover.attempts.size(), message));
@@ -604,7 +611,10 @@ struct Recovery {
 
 std::future<void> prove_lock(Cutover& cutover) {
   Node& lock = *cutover.servers.lock;
-  return std::async(lock.beside(), [&lock, deadline = cutover.options.call_deadline] {
+  // Not less than a second: a lock that is thought lost costs the cutover.
+  const Duration deadline =
+      std::min(cutover.options.call_deadline, std::max<Duration>(call_deadline(cutover), std::chrono::seconds(1)));
+  return std::async(lock.beside(), [&lock, deadline] {
     bool held = false;
     try {
       held = lock.holds_lock(deadline);
@@ -699,6 +709,12 @@ Outcome dry_run(Cutover& cutover) {
     }
   } catch (const Error& error) {
     conclude(outcome, error.code(), error.what(), error.hint());
+  }
+  if (outcome.exit_code == 0) {
+    cutover.prediction = try_predict(cutover);
+    if (const std::string why = too_long(cutover); !why.empty()) {
+      conclude(outcome, ErrorCode::sync_timeout, why, "--max-write-pause allows a longer one; the parts are below");
+    }
   }
   look(cutover, Trying::asking);
   return outcome;

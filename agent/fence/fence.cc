@@ -245,7 +245,15 @@ FencePlan plan_fence(const FenceView& view, const Options& options, std::string_
   }
   std::stable_partition(plan.databases.begin(), plan.databases.end(),
                         [&](const std::string& name) { return name == application; });
+  const auto require_nameable = [](const std::string& name, std::string_view what) {
+    if (name.find(no_utf8) == std::string::npos) return;
+    throw Error(ErrorCode::permission_denied,
+                fmt::format("no order can name {}, because its name is not in UTF-8: {}", what, name),
+                "rename it: alter … rename to …");
+  };
+  require_nameable(plan.owner, "the owner of the application's database");
   for (const Subscription& subscription : view.subscriptions) {
+    require_nameable(subscription.name, "a subscription");
     if (!subscription.may_alter || subscription.database != application) {
       throw Error(
           ErrorCode::permission_denied,

@@ -12,7 +12,9 @@ class ImaginedTraffic final : public Traffic {
   std::string name() const override { return real_->name(); }
   std::string problem() override { return real_->problem(); }
   std::vector<std::string> orders(TrafficCall call) override { return real_->orders(call); }
+  std::vector<int> waits_for() override { return real_->waits_for(); }
   bool holds_application() const override { return real_->holds_application(); }
+  std::launch beside() const override { return std::launch::deferred; }  // so that a plan has one order
 
   void stop(Duration) override { give(TrafficCall::stop); }
   void after_fence(Duration) override { give(TrafficCall::after_fence); }

@@ -211,11 +211,24 @@ class PgBouncerTraffic final : public Traffic {
     for (Instance& instance : instances_) {
       const std::string pooler = instance.session().describe();
       if (call == TrafficCall::resume_on_new) lines.push_back(pooler + ": RELOAD");
-      for (const std::string& name : databases_at(instance, poolers_.old_primary)) {
+      for (const std::string& name : databases_at(instance, poolers_.old_primary, poolers_.call_deadline)) {
         lines.push_back(fmt::format("{}: {} {}", pooler, call == TrafficCall::stop ? "PAUSE" : "RESUME", name));
       }
     }
     return lines;
+  }
+
+  /// Over every console: what stands between here and a pooler forgets a connection that says nothing for long.
+  std::vector<int> waits_for() override {
+    std::vector<int> pids;
+    for (Instance& instance : instances_) {
+      std::size_t at = 0;
+      for (const std::string& name : databases_at(instance, poolers_.old_primary, poolers_.call_deadline)) {
+        const auto backends = instance.session(at++).backends(name, poolers_.call_deadline);
+        pids.insert(pids.end(), backends.begin(), backends.end());
+      }
+    }
+    return pids;
   }
 
   void stop(Duration budget) override {
@@ -224,7 +237,8 @@ class PgBouncerTraffic final : public Traffic {
     std::vector<std::pair<Instance*, std::vector<std::string>>> wanted;
     for (Instance& instance : instances_) {
       std::vector<std::string> names;
-      insist(std::chrono::milliseconds(100), [&] { names = databases_at(instance, poolers_.old_primary); });
+      insist(std::chrono::milliseconds(100),
+             [&] { names = databases_at(instance, poolers_.old_primary, end - system_clock().now()); });
       if (names.empty()) {
         throw Error(ErrorCode::query_failed, fmt::format("{} sends no database to {}", instance.session().describe(),
                                                          poolers_.old_primary.address()));
@@ -352,9 +366,9 @@ class PgBouncerTraffic final : public Traffic {
     }
   }
 
-  std::vector<std::string> databases_at(Instance& instance, const Conninfo& server) const {
+  static std::vector<std::string> databases_at(Instance& instance, const Conninfo& server, Duration deadline) {
     std::vector<std::string> names;
-    for (const PoolerDatabase& database : instance.session().databases(poolers_.call_deadline)) {
+    for (const PoolerDatabase& database : instance.session().databases(deadline)) {
       if (leads_to(database, server)) names.push_back(database.name);
     }
     return names;
@@ -386,7 +400,7 @@ class PgBouncerTraffic final : public Traffic {
   void resume_there(Instance& instance, Duration budget) {
     Pooler& session = instance.session();
     session.reload(budget);
-    const auto left = databases_at(instance, poolers_.old_primary);
+    const auto left = databases_at(instance, poolers_.old_primary, budget);
     if (!left.empty()) {
       throw Error(ErrorCode::proof_failed,
                   fmt::format("{} still sends {} to {} after RELOAD, and stays paused", session.describe(),

@@ -1,6 +1,7 @@
 // How the application is told to stop, to move and to go on. One interface; a row in traffic.cc for each driver.
 #pragma once
 
+#include <future>
 #include <memory>
 #include <stop_token>
 #include <string>
@@ -31,6 +32,8 @@ class Traffic {
   virtual std::vector<std::string> orders(TrafficCall call) = 0;
   /// Empty when ready to stop; otherwise why not. Changes nothing.
   virtual std::string problem() = 0;
+  /// The old primary's backends whose transactions stop() waits for, as it stands now. Throws Error.
+  virtual std::vector<int> waits_for() { return {}; }
   /// Returns when no write is in flight any more.
   virtual void stop(Duration budget) = 0;
   virtual void after_fence(Duration) {}
@@ -41,6 +44,8 @@ class Traffic {
   virtual void resume_on_old(Duration budget) = 0;
   /// Whether the application is held up from stop() to a resume, so that its open sessions write nothing.
   virtual bool holds_application() const { return true; }
+  /// How to give it an order beside those of other drivers: std::async(driver.beside(), …).
+  virtual std::launch beside() const { return std::launch::async; }
 };
 
 using Traffics = std::vector<std::unique_ptr<Traffic>>;

@@ -16,11 +16,14 @@
 namespace pgrm::agent {
 namespace {
 
-nlohmann::json steps_to_json(const Standing& standing) {
+nlohmann::json steps_to_json(const Standing& standing, const std::vector<Attempt>& undone) {
   auto steps = nlohmann::json::array();
-  for (const StepStanding& step : standing.steps) {
+  for (std::size_t i = 0; i < standing.steps.size(); ++i) {
+    const StepStanding& step = standing.steps[i];
     if (step.name == watch_phase) continue;
+    const auto before = std::ranges::count_if(undone, [i](const Attempt& attempt) { return attempt.steps <= i; });
     steps.push_back({{"name", step.name},
+                     {"attempt", before + 1},
                      {"result", step.result},
                      {"began_seconds", to_seconds(step.began - standing.began_mono)},
                      {"seconds", to_seconds(step.took)},
@@ -47,6 +50,20 @@ nlohmann::json lag_to_json(const Progress& progress, Mono began) {
 }
 
 std::string in_ms(const nlohmann::json& seconds) { return human(from_seconds(seconds.get<double>())); }
+
+/// What the steps of an attempt took while writes were stopped: "stop_traffic 1.2 ms, fence 5.0 s".
+std::string parts_of(const nlohmann::json& report, int attempt) {
+  std::vector<std::string> parts;
+  bool stopped = false;
+  for (const auto& step : report.at("steps")) {
+    if (step.value("attempt", 1) != attempt) continue;
+    stopped = stopped || step.at("name") == "stop_traffic";
+    if (!stopped) continue;
+    parts.push_back(fmt::format("{}{} {}", step.at("result") == "undone" ? "undo of " : "",
+                                step.at("name").get<std::string>(), in_ms(step.at("seconds"))));
+  }
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
 
 }  // namespace
 
@@ -92,7 +109,7 @@ nlohmann::json make_report(const Cutover& cutover, const Outcome& outcome, bool 
       {"new_primary", cutover.options.pair.replica.address()},
       {"promoted", outcome.promoted},
       {"writable_now", cutover.situation ? writable_now(*cutover.situation) : "unknown"},
-      {"steps", steps_to_json(standing)},
+      {"steps", steps_to_json(standing, cutover.attempts)},
       {"checks", findings_to_json(cutover.findings)},
       {"warnings", cutover.warnings},
   };
@@ -192,10 +209,12 @@ void print_summary(std::ostream& out, const nlohmann::json& report, const std::s
     line("clients' write gap", in_ms(report.at("client_write_gap_seconds")));
   }
   if (report.contains("attempts")) {
+    int number = 0;
     for (const auto& attempt : report.at("attempts")) {
       const auto& paused = attempt.at("write_unavailable_seconds");
-      line("undone attempt",
+      line(fmt::format("attempt {}, undone", ++number),
            fmt::format("{}: {}", paused.is_null() ? "?" : in_ms(paused), attempt.at("message").get<std::string>()));
+      out << "    " << parts_of(report, number) << '\n';
     }
   }
   if (report.contains("comparison")) {

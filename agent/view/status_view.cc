@@ -57,7 +57,8 @@ Gate gate_of(const PairLook& look) {
   const ExporterState& state = *look.exporter;
   if (state.age > state.stale_after)
     return {"UNKNOWN: the exporter's observation is " + human(state.age) + " old", red};
-  const std::string streak = fmt::format("{} in-sync checks in a row, {} required", state.consecutive, state.required);
+  std::string streak = fmt::format("{} in-sync checks in a row, {} required", state.consecutive, state.required);
+  if (state.catch_up) streak += fmt::format("; the replica caught up in {}", human(*state.catch_up));
   if (state.in_sync && state.consecutive >= state.required) return {"READY: " + streak, green};
   if (state.in_sync) return {"SOON: " + streak, yellow};
   return {"NOT IN SYNC", red};

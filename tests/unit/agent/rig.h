@@ -69,6 +69,8 @@ class FakeTraffic final : public Traffic {
   std::string name() const override { return "fake"; }
   std::string problem() override { return trouble; }
   std::vector<std::string> orders(TrafficCall) override { return {}; }
+  std::vector<int> waits_for() override { return pooled; }
+  std::launch beside() const override { return std::launch::deferred; }
   void stop(Duration) override { order("stop", true); }
   void after_fence(Duration) override {
     if (on_fence) on_fence();
@@ -77,6 +79,7 @@ class FakeTraffic final : public Traffic {
   void resume_on_old(Duration) override { order("resume_on_old", false); }
 
   bool& paused = own_;
+  std::vector<int> pooled;
   std::string trouble;
   std::string fails;  // the order that fails, after its effect
   std::function<void()> on_fence;

@@ -44,12 +44,13 @@ TEST(Prediction, IsAboutEveryStepThatKeepsWritesStopped) {
   EXPECT_EQ(prediction.total(), sum);
 }
 
-TEST(Prediction, WaitsForOpenTransactionsOnlyWhereSomebodyIsToldToStop) {
-  Measured measured = quick();
-  measured.oldest_transaction = std::chrono::seconds(5);
-  EXPECT_LT(predict(measured).total(), std::chrono::seconds(1)) << "the fence ends them";
-  measured.traffic = true;
-  EXPECT_GT(part(predict(measured), "stop_traffic"), std::chrono::seconds(5));
+TEST(Prediction, WaitsOnlyForTransactionsThatADriverWaitsFor) {
+  Rig rig;
+  rig.cluster.primary.facts.oldest_transaction = std::chrono::seconds(5);
+  Cutover cutover = rig.context();
+  EXPECT_LT(predict(measure(cutover)).total(), std::chrono::seconds(1)) << "the fence ends them";
+  rig.traffic->pooled = {FakeCluster::oldest_pid};
+  EXPECT_GE(part(predict(measure(cutover)), "stop_traffic"), std::chrono::seconds(5));
 }
 
 TEST(Prediction, CountsWhatIsStillToBeReplayed) {
