@@ -39,8 +39,8 @@ class Conninfo {
   std::map<std::string, std::string, std::less<>> values_;
 };
 
-/// The pair that a migration is about. `primary` is the old server and `replica` the new one for good: names follow the
-/// configuration, roles follow what is observed.
+/// The pair that a migration is about. pair_from() names the two as the configuration does, whatever their roles are
+/// now: `primary` is PRIMARY_*, `replica` is REPLICA_*. For the way back (--switch-back) the agent swaps them.
 struct Pair {
   Conninfo primary;
   Conninfo replica;
