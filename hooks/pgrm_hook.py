@@ -9,7 +9,6 @@ A hook has three functions, and run() does the rest:
 What move() did is proved by look(): a hook that cannot prove its change fails.
 """
 
-import collections
 import os
 import sys
 import time
@@ -26,9 +25,30 @@ class Trouble(Exception):
         self.hint, self.printed, self.unreachable = hint, printed, unreachable
 
 
-class Server(collections.namedtuple("Server", "host port")):
+def plain(host):
+    """The one way to write a host by which two of them are compared: 2001:DB8:0::1 is 2001:db8::1, and DB1 is db1."""
+    import ipaddress
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        return host.rstrip(".").lower()
+
+
+class Server:
+    """host and port as they were written. Two are equal when they are the same place."""
+
+    def __init__(self, host, port):
+        self.host, self.port = host, port
+        self.place = plain(host), port
+
+    def __eq__(self, other):
+        return isinstance(other, Server) and self.place == other.place
+
+    def __hash__(self):
+        return hash(self.place)
+
     def __str__(self):
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def left():
@@ -43,22 +63,33 @@ def setting(name, default=None, example=""):
     return value
 
 
+def host_and_port(text, default=""):
+    """Of HOST, HOST:PORT or [HOST]:PORT. An IPv6 address without brackets has no port."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        port = port.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        host, port = text, ""
+    return host, port or default
+
+
 def server(text):
-    host, _, port = text.rpartition(":")
-    host = host.strip("[]")
+    host, port = host_and_port(text)
     if not host or not port.isdigit():
-        raise Trouble(f"{text} is not HOST:PORT")
+        raise Trouble(f"{text} is not HOST:PORT", "an IPv6 address needs brackets: [2001:db8::1]:5432" if text.count(":") > 1 else "")
     return Server(host, port)
 
 
 def server_of(role, side, default_port):
     """A server as the clients' side of the world calls it: as the agent does, or as PGRM_ADDRESSES says."""
-    named = os.environ.get(f"PGRM_{role}_PRIMARY") or ":".join(
-        (os.environ.get(f"{side}_HOST") or "localhost", os.environ.get(f"{side}_PORT") or default_port))
-    others = dict(pair.split("=", 1) for pair in setting("PGRM_ADDRESSES", "").split() if "=" in pair)
+    told = os.environ.get(f"PGRM_{role}_PRIMARY")
+    named = server(told) if told else Server(setting(f"{side}_HOST", "localhost"), setting(f"{side}_PORT", default_port))
+    others = dict(map(server, pair.split("=", 1)) for pair in setting("PGRM_ADDRESSES", "").split() if "=" in pair)
     if others and named not in others:
         raise Trouble(f"PGRM_ADDRESSES does not name {named}", f'export PGRM_ADDRESSES="{named}=HOST:PORT …", for both servers')
-    found = server(others.get(named, named))
+    found = others.get(named, named)
     if found.host.startswith("/"):
         raise Trouble(f"{named} is a unix socket: no client can be sent there", "PRIMARY_HOST and REPLICA_HOST must be addresses")
     return found
@@ -87,12 +118,13 @@ def http_connection(address, port=None, https=False, ca=None, cert=None, key=Non
     import urllib.parse
     try:
         url = urllib.parse.urlsplit(address if "//" in address else f"//{address}", "http")
-        host, port = url.hostname, url.port or port
+        tls = https or url.scheme == "https"
+        host, port = url.hostname, url.port or port or (443 if tls else 80)  # without a port, http.client looks for one in the host
     except ValueError:
         host = None
     if not host or url.scheme not in ("http", "https"):
         raise Trouble(f"{address} is not HOST:PORT, http://… or https://…")
-    if not https and url.scheme == "http":
+    if not tls:
         return http.client.HTTPConnection(host, port, timeout=left() / 2)
     import ssl
     context = ssl.create_default_context(cafile=ca)
@@ -190,7 +222,8 @@ def run_on_key(name, store, example):
         return setting(f"{name}_KEY", example=example)
 
     def written(server):
-        return setting(f"{name}_VALUE", "{host}:{port}").replace("{host}", server.host).replace("{port}", server.port)
+        text = setting(f"{name}_VALUE", "{host}:{port}").replace("{host}:{port}", str(server))  # an IPv6 address in brackets
+        return text.replace("{host}", server.host).replace("{port}", server.port)
 
     def seen(servers):
         place = store(key())
