@@ -95,12 +95,12 @@ def server_of(role, side, default_port):
     return found
 
 
-def command(words, text=None, within=PATIENCE):
-    """What a command prints, byte for byte. Its last line of errors is the trouble."""
+def command(words, text=None, within=PATIENCE, environment=None):
+    """What a command prints, byte for byte. Its last line of errors is the trouble. `environment`: more of it, for secrets."""
     import subprocess
     try:
         done = subprocess.run(words, input=text, capture_output=True, encoding="utf-8", errors="surrogateescape",
-                              timeout=min(left(), within))
+                              timeout=min(left(), within), env={**os.environ, **(environment or {})})
     except FileNotFoundError:
         raise Trouble(f"{words[0]} is not installed") from None
     except subprocess.TimeoutExpired:
