@@ -13,7 +13,9 @@ import os
 import sys
 import time
 
-PATIENCE = 8  # s for all that a hook does: the agent has ten, so it is the hook that says what hangs
+# s for all that a hook does. The agent gives post_promote and on_undo ten, so it is the hook that says what hangs. pre_fence and
+# post_fence have what is left of the pause's budget, which is less: there the agent ends a hook that hangs, and says only that.
+PATIENCE = 8
 begin = time.monotonic()
 
 
