@@ -5,7 +5,8 @@ set -euo pipefail
 top=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
 LAB_HOME=$(mktemp -d "${TMPDIR:-/tmp}/pgrm-e2e.XXXXXX")
 export LAB_HOME
-unset PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE POSTGRES_DB
+unset POSTGRES_DB MAINTENANCE_DB
+for variable in $(compgen -e PG); do case $variable in PG_* | PGRM_*) ;; *) unset "$variable" ;; esac; done
 # Somewhere below the ports that the kernel hands out: labs that all began at 5432 would take each other's while a server is
 # down on purpose.
 base=$((10000 + RANDOM % 2700 * 8))
