@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # rejoin-replica.sh [--check | --diverged]: makes the *stopped* server of PGDATA, a former primary, a standby of the new
-# primary. With pg_rewind where there is one; else, or where it fails, with a new base copy. Harmless to run again.
+# primary. With pg_rewind where there is one; else, or where it fails, with a new base copy. Harmless to run again, also after it was
+# killed: until it has ended, the machine's own configuration is kept beside PGDATA, or beside the file with the password.
 # What the former primary has committed and the new one does not have is lost by that. --diverged prints it, a line for
 # each relation and kind of change, and nothing when there is none. --check only says whether it could.
 #
@@ -36,13 +37,14 @@ have() { command -v "$1" >/dev/null; }
 conninfo_value() { local v=${1//\\/\\\\}; printf "'%s'" "${v//\'/\\\'}"; }
 conf_string() { local v=${1//\\/\\\\}; printf "'%s'" "${v//\'/\'\'}"; }
 
+# Sets `how`.
 ways() {
   local -a found=()
   if have pg_rewind; then found+=(pg_rewind); fi
   if have pg_basebackup; then found+=(pg_basebackup); fi
   if have "$psql" && [ -n "${SOURCE_PGDATA:-}" ]; then found+=("a copy of $SOURCE_PGDATA"); fi
   [ "${#found[@]}" -gt 0 ] || fail "neither pg_rewind nor pg_basebackup is in PATH, and SOURCE_PGDATA is not set" "install the server's own tools"
-  printf '%s, ' "${found[@]}"
+  printf -v how '%s, ' "${found[@]}"
 }
 
 stopped() {
@@ -112,20 +114,50 @@ own_files() {
     if [ -e "$PGDATA/$name" ]; then echo "$name"; fi
   done
 }
+
+# Sets `own`, where they are kept, the same folder in every run. Not in the data directory, where pg_rewind deletes what the new primary
+# does not have.
+find_own() {
+  local data place
+  data=$(readlink -f -- "$PGDATA")
+  for place in "$(dirname -- "$data")" "$(dirname -- "$passfile")"; do
+    own=$place/rejoin-own${data//\//-}
+    if [ -w "$place" ]; then return; fi
+  done
+  fail "neither $(dirname -- "$data") nor $(dirname -- "$passfile") can be written to, and this machine's configuration must be kept there meanwhile" \
+    "let REPLICATION_PASSFILE name a file in a folder of the user that runs this"
+}
+
+# Whole or not there at all: it comes and goes by one rename. With it, what this server was as a primary (pg_controldata).
 keep_own() {
   local name
-  own=$(mktemp -d)
-  while read -r name; do cp -a -- "$PGDATA/$name" "$own/"; done < <(own_files)
+  if [ -e "$own" ] && ! was_started_since; then
+    say "this machine's configuration is taken from $own, where a run that was interrupted has kept it"
+    return
+  fi
+  forget_own
+  mkdir -m 0700 -- "$own.new" "$own.new/files"
+  while read -r name; do cp -a -- "$PGDATA/$name" "$own.new/files/"; done < <(own_files)
+  LC_ALL=C pg_controldata "$PGDATA" >"$own.new/control" 2>/dev/null || true
+  sync -f "$own.new"
+  mv -T -- "$own.new" "$own"
+  sync "$(dirname -- "$own")"
   say "this machine's configuration is kept in $own until it is put back"
 }
+# Then what was kept is old: the run that kept it had come so far that the server could be used. Every start writes this file.
+was_started_since() { [ "$PGDATA/postmaster.opts" -nt "$own" ]; }
 put_own_back() {
   local name
   while read -r name; do
     rm -rf -- "${PGDATA:?}/$name"
-    cp -a -- "$own/$name" "$PGDATA/"
-  done < <(ls -A -- "$own")
+    cp -a -- "$own/files/$name" "$PGDATA/"
+  done < <(ls -A -- "$own/files")
   sync -f "$PGDATA"
-  rm -rf -- "$own"
+}
+forget_own() {
+  rm -rf -- "$own.new"
+  if [ -e "$own" ]; then mv -T -- "$own" "$own.new"; fi
+  rm -rf -- "$own.new"
 }
 
 # How the stream is encrypted, and the database that slots are synchronised over (17+). Files are named only where this machine has
@@ -149,10 +181,10 @@ stream_options() {
 # What a standby must have at least as much of as its primary, or it stops replaying (manual, "Administrator's Overview" of hot
 # standby): where this machine, as it was when it was a primary, had less, or cannot say what it had.
 capacity() {
-  local name value own
+  local name value had
   while IFS='|' read -r name value; do
-    own=$(control_value "$name setting")
-    if [ -z "$own" ] || [ "$own" -lt "$value" ]; then printf "%s = %s\n" "$name" "$value"; fi
+    had=$(control_value "$name setting")
+    if [ -z "$had" ] || [ "$had" -lt "$value" ]; then printf "%s = %s\n" "$name" "$value"; fi
   done < <(ask_source "select case name when 'max_prepared_transactions' then 'max_prepared_xacts' when 'max_locks_per_transaction' then 'max_locks_per_xact' else name end, setting from pg_settings
     where name in ('max_connections', 'max_worker_processes', 'max_wal_senders', 'max_prepared_transactions', 'max_locks_per_transaction')") |
     sed 's/^max_prepared_xacts/max_prepared_transactions/; s/^max_locks_per_xact/max_locks_per_transaction/'
@@ -240,8 +272,9 @@ diverged() {
 }
 
 [ -d "$PGDATA" ] || fail "$PGDATA is not there" "set PGDATA to the former primary's data directory"
-how=$(ways)
+ways
 if [ "${1:-}" = --check ]; then
+  find_own
   unreadable=$(find "$PGDATA" ! -readable -print -quit 2>/dev/null)
   [ -z "$unreadable" ] || fail "$unreadable cannot be read: pg_rewind would fail" "chown it to the owner of $PGDATA"
   say "could use ${how%, }"
@@ -252,13 +285,16 @@ if [ "${1:-}" = --diverged ]; then
   exit 0
 fi
 stopped || fail "the server in $PGDATA runs" "stop it first"
-control=$(LC_ALL=C pg_controldata "$PGDATA" 2>/dev/null || true)
+find_own
+keep_own
+control=$(<"$own/control")
 more_capacity=$(capacity || true)
 [ -z "$more_capacity" ] || say "a standby of this primary needs ${more_capacity//$'\n'/, }"
-keep_own
 # Without PG_VERSION, a new copy was interrupted: there is nothing to rewind.
 if [ -e "$PGDATA/PG_VERSION" ] && rewind; then become_standby "$PGDATA"; else new_copy; fi
 put_own_back
 become_standby "$PGDATA"
 if [ -n "$more_capacity" ]; then printf '%s\n' "$more_capacity" >>"$PGDATA/postgresql.auto.conf"; fi
+sync -f "$PGDATA"
+forget_own
 say "$PGDATA is a standby of $primary_host:$primary_port"
