@@ -13,9 +13,8 @@ import os
 import sys
 import time
 
-# s for all that a hook does. The agent gives post_promote and on_undo ten, so it is the hook that says what hangs. pre_fence and
-# post_fence have what is left of the pause's budget, which is less: there the agent ends a hook that hangs, and says only that.
-PATIENCE = 8
+# s for all that a hook does. It is less than the agent gives it, so that it is the hook that says what hangs.
+PATIENCE = 0.8 * float(os.environ.get("PGRM_SECONDS", "10"))
 begin = time.monotonic()
 
 

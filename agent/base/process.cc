@@ -115,7 +115,8 @@ std::string run_command(const std::vector<std::string>& command, const std::map<
   const std::string said = last.empty() ? "" : ": " + last;
   if (!ended) {
     throw Error(ErrorCode::timeout,
-                fmt::format("{} was still running after {}{}", command.front(), human(budget), said));
+                fmt::format("{} was still running after {}{}", command.front(), human(budget), said),
+                "run it by hand to see what it waits for; the log beside the journal has all that it printed");
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return text;
   throw Error(ErrorCode::query_failed,

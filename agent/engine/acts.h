@@ -72,6 +72,11 @@ std::string run_drain_old(Cutover& cutover);
 
 constexpr auto tick = std::chrono::milliseconds(1);  // while writes are stopped, nothing polls slower
 
+/// Several troubles in one line.
+inline void add_trouble(std::string& troubles, const std::string& one) {
+  if (!one.empty()) troubles += (troubles.empty() ? "" : "; ") + one;
+}
+
 inline Node& old_admin(Cutover& cutover) { return *cutover.servers.primary.admin; }
 inline Node& new_admin(Cutover& cutover) { return *cutover.servers.replica.admin; }
 

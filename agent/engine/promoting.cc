@@ -156,7 +156,8 @@ std::string run_open(Cutover& cutover) {
   if (!cutover.servers.siblings.empty()) reopen_old(cutover);
   cutover.still_paused.clear();
   for (const auto& driver : cutover.traffic) {
-    cutover.still_paused += resumed(cutover, *driver, [&] { driver->resume_on_new(cutover.options.drain_timeout); });
+    add_trouble(cutover.still_paused,
+                resumed(cutover, *driver, [&] { driver->resume_on_new(cutover.options.drain_timeout); }));
   }
   cutover.writes_resumed = cutover.clock.now();
   try {

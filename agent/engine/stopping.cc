@@ -109,7 +109,7 @@ std::string resumed(Cutover& cutover, const Traffic& driver, const std::function
     cutover.warnings.push_back(fmt::format("{} was not resumed: {}", driver.name(), failure.what()));
     const auto* const error = dynamic_cast<const Error*>(&failure);
     if (error != nullptr && error->code() == ErrorCode::unreachable) return {};
-    return fmt::format("{}: {}; ", driver.name(), failure.what());
+    return fmt::format("{}: {}", driver.name(), failure.what());
   }
 }
 
@@ -122,7 +122,7 @@ void undo_stop_traffic(Cutover& cutover, const nlohmann::json& /*before*/) {
   }
   std::string paused;
   for (std::size_t i = 0; i < orders.size(); ++i) {
-    paused += resumed(cutover, *cutover.traffic[i], [&] { orders[i].get(); });
+    add_trouble(paused, resumed(cutover, *cutover.traffic[i], [&] { orders[i].get(); }));
   }
   cutover.writes_resumed = cutover.clock.now();
   if (!paused.empty()) {

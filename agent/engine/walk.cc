@@ -239,7 +239,7 @@ std::vector<Begun> undo_each(Cutover& cutover, Journal& journal, const std::vect
   std::vector<Begun> left;
   for (auto entry = entries.begin(); entry != entries.end(); ++entry) {
     if (const std::string closed = why_not_open(cutover, entry == entries.begin()); !closed.empty()) {
-      why += closed;
+      add_trouble(why, closed);
       left.insert(left.end(), entry, entries.end());
       return left;
     }
@@ -252,7 +252,7 @@ std::vector<Begun> undo_each(Cutover& cutover, Journal& journal, const std::vect
       });
       try_to_record(cutover, [&] { journal.undone(step.name); });
     } catch (const std::exception& failure) {
-      why += fmt::format("{}: {}; ", step.name, failure.what());
+      add_trouble(why, fmt::format("{}: {}", step.name, failure.what()));
       left.push_back(*entry);
     }
   }

@@ -109,7 +109,9 @@ class HookTraffic final : public Traffic {
       throw Error(ErrorCode::file_failed, fmt::format("the hook {} is not there any more", path.string()),
                   "put it back; or do by hand what it does, then: agent recover --traffic none");
     }
-    run_command({path.string()}, environment(hook), budget);
+    auto told = environment(hook);
+    told["PGRM_SECONDS"] = fmt::format("{:.2f}", to_seconds(budget));
+    run_command({path.string()}, told, budget);
   }
 
   std::string directory_;

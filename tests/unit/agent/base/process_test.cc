@@ -88,7 +88,9 @@ class Hooks : public testing::Test {
 TEST_F(Hooks, RunInTheirOrderWithTheirEnvironment) {
   const std::string note = directory_ + "/note";
   for (const char* hook : {"pre_fence", "post_fence", "post_promote", "on_undo"}) {
-    write(hook, "echo $PGRM_HOOK $PGRM_CUTOVER $PGRM_OLD_PRIMARY $PGRM_NEW_PRIMARY $PGRM_DATABASE >>" + note, true);
+    write(hook,
+          "echo $PGRM_HOOK $PGRM_CUTOVER $PGRM_OLD_PRIMARY $PGRM_NEW_PRIMARY $PGRM_DATABASE $PGRM_SECONDS >>" + note,
+          true);
   }
   const auto traffic = hooks();
   traffic->stop(std::chrono::seconds(10));
@@ -98,8 +100,8 @@ TEST_F(Hooks, RunInTheirOrderWithTheirEnvironment) {
   std::ifstream file(note);
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   EXPECT_EQ(text,
-            "pre_fence id old:1 new:2 db\npost_fence id old:1 new:2 db\n"
-            "post_promote id old:1 new:2 db\non_undo id old:1 new:2 db\n");
+            "pre_fence id old:1 new:2 db 10.00\npost_fence id old:1 new:2 db 10.00\n"
+            "post_promote id old:1 new:2 db 10.00\non_undo id old:1 new:2 db 10.00\n");
 }
 
 TEST_F(Hooks, TheirOrdersAreSaidBeforehand) {
