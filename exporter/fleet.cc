@@ -15,7 +15,7 @@ constexpr Duration between_first_looks = std::chrono::milliseconds(40);
 /// Labels may change while a pair is watched.
 bool same_work(const NamedPair& a, const NamedPair& b) {
   const auto same = [](const Conninfo& one, const Conninfo& other) {
-    return one.text().reveal() == other.text().reveal();
+    return one.password_file() == other.password_file() && one.text().reveal() == other.text().reveal();
   };
   return same(a.pair.primary, b.pair.primary) && same(a.pair.replica, b.pair.replica) && a.policy == b.policy;
 }

@@ -84,8 +84,7 @@ void allow_descriptors(std::size_t pairs) {
 
 int serve_fleet(const Settings& settings) {
   const std::string file = settings.text("PAIRS_FILE");
-  PairsReload pairs_reload(
-      file, [&file] { return password_files(file); }, [&settings] { return pairs_from(settings); });
+  PairsReload pairs_reload(file, [&settings] { return pairs_from(settings); });
   std::vector<NamedPair> pairs = pairs_reload.first();
   const std::string web_config = settings.optional_text("EXPORTER_WEB_CONFIG").value_or("");
   allow_descriptors(pairs.size());

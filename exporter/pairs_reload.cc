@@ -6,42 +6,24 @@
 #include <sstream>
 #include <utility>
 
-#include "core/base/pairs.h"
-
 namespace pgrm::exporter {
 
-std::vector<std::string> password_files(const std::string& pairs_file, const Settings::Environment& environment) {
-  constexpr auto variable = "POSTGRES_PASSWORD_FILE";
-  std::vector<std::string> files;
-  for (const PairEntry& pair : read_pairs(pairs_file)) {
-    const auto own = pair.values.find(variable);
-    const auto file = own != pair.values.end() ? own->second.text : environment(variable).value_or("");
-    if (!file.empty()) files.push_back(file);
-  }
-  return files;
-}
+PairsReload::PairsReload(std::string path, Read read) : path_(std::move(path)), read_(std::move(read)) {}
 
-PairsReload::PairsReload(std::string path, Files others, Read read)
-    : path_(std::move(path)), others_(std::move(others)), read_(std::move(read)), taken_{{path_, {}}} {}
-
-PairsReload::Stamp PairsReload::stamp_of(const std::string& file) {
+PairsReload::Stamp PairsReload::stamp() const {
   struct stat status {};
-  if (stat(file.c_str(), &status) != 0) return std::nullopt;
+  if (stat(path_.c_str(), &status) != 0) return std::nullopt;
   return std::tuple(status.st_ino, status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec);
 }
 
-/// The stamps come first: a file that is replaced while it is read is read once more.
+/// The stamp comes first: a file that is replaced while it is read is read once more.
 std::vector<NamedPair> PairsReload::take() {
-  for (auto& [file, stamp] : taken_) stamp = stamp_of(file);
-  Stamps taken{{path_, taken_.at(path_)}};
-  for (const std::string& file : others_()) taken.emplace(file, stamp_of(file));
-  taken_ = std::move(taken);
+  taken_ = stamp();
   return read_();
 }
 
 void PairsReload::look(bool asked, Fleet& fleet) {
-  Stamps now;
-  for (const auto& [file, stamp] : taken_) now.emplace(file, stamp_of(file));
+  const Stamp now = stamp();
   const bool changed = now != taken_ && now == std::exchange(seen_, now);
   if (!asked && !changed) return;
   try {

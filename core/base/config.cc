@@ -4,9 +4,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <utility>
 
 #include "core/base/error.h"
@@ -122,17 +119,12 @@ Secret Settings::secret(std::string_view variable) const {
   if (auto value = environment_(name); !own && value && !value->empty()) return Secret(std::move(*value));
   const auto path = file_of_secret(name);
   if (!path || path->empty()) return {};
-  std::error_code problem;
-  const bool is_file = !std::filesystem::is_directory(*path, problem);
-  std::ifstream file(*path);
-  std::string content;
-  if (is_file) content.assign(std::istreambuf_iterator<char>(file), {});
-  if (!is_file || !file) {
+  auto content = read_secret(*path);
+  if (!content) {
     const std::string origin = own ? pair_->values.find(name + "_FILE")->second.origin : name + "_FILE";
     throw Error(ErrorCode::configuration, fmt::format("{} is \"{}\", which cannot be read", origin, *path));
   }
-  if (content.ends_with('\n')) content.pop_back();
-  return Secret(std::move(content));
+  return Secret(std::move(*content), *path);
 }
 
 bool Settings::given(std::string_view variable) const {

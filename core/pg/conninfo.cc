@@ -6,10 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -125,7 +127,7 @@ Conninfo server_from(const Settings& settings, const std::string& side) {
   if (server.get("dbname").empty()) server = server.with("dbname", settings.text("POSTGRES_DB"));
   if (const Secret password = settings.secret("POSTGRES_PASSWORD");
       server.get("password").empty() && !password.empty()) {
-    server = server.with("password", password.reveal());
+    server = server.with_password(password);
   }
   return server;
 }
@@ -171,7 +173,7 @@ Conninfo Conninfo::parse(const std::string& text) {
 }
 
 Conninfo Conninfo::with(const std::string& keyword, std::string value) const {
-  Conninfo changed = *this;
+  Conninfo changed = without(keyword);
   changed.values_[keyword] = std::move(value);
   return changed;
 }
@@ -179,6 +181,13 @@ Conninfo Conninfo::with(const std::string& keyword, std::string value) const {
 Conninfo Conninfo::without(std::string_view keyword) const {
   Conninfo changed = *this;
   changed.values_.erase(std::string(keyword));
+  if (keyword == "password") changed.password_file_.clear();
+  return changed;
+}
+
+Conninfo Conninfo::with_password(const Secret& password) const {
+  Conninfo changed = with("password", password.reveal());
+  changed.password_file_ = password.file();
   return changed;
 }
 
@@ -188,8 +197,15 @@ std::string Conninfo::get(std::string_view keyword) const {
 }
 
 Secret Conninfo::text() const {
+  std::error_code problem;
+  std::string password;
+  // What is no regular file, such as <(pass show pgrm), can be read only once.
+  if (std::filesystem::is_regular_file(password_file_, problem)) password = read_secret(password_file_).value_or("");
   std::string text;
-  for (const auto& [keyword, value] : values_) text += keyword + "=" + quoted_value(value) + " ";
+  for (const auto& [keyword, value] : values_) {
+    const bool anew = keyword == "password" && !password.empty();
+    text += keyword + "=" + quoted_value(anew ? password : value) + " ";
+  }
   return Secret(std::move(text));
 }
 

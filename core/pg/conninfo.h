@@ -19,12 +19,17 @@ class Conninfo {
 
   Conninfo with(const std::string& keyword, std::string value) const;
   Conninfo without(std::string_view keyword) const;
+  /// Where the password comes from a file, text() has what the file says by then: a password may be rotated.
+  Conninfo with_password(const Secret& password) const;
+  /// Empty: the password comes from no file.
+  const std::string& password_file() const { return password_file_; }
   /// The value of `keyword`, empty when not set.
   std::string get(std::string_view keyword) const;
   /// A password of any kind: the server's or that of the client's key.
   bool has_password() const { return !get("password").empty() || !get("sslpassword").empty(); }
 
-  /// For libpq only: may contain the password.
+  /// For libpq only, right before it connects: may contain the password. A password file that says nothing counts as
+  /// not changed.
   Secret text() const;
   /// "user@host:port/database": for people, without secrets.
   std::string describe() const;
@@ -37,6 +42,7 @@ class Conninfo {
 
  private:
   std::map<std::string, std::string, std::less<>> values_;
+  std::string password_file_;
 };
 
 /// The pair that a migration is about. pair_from() names the two as the configuration does, whatever their roles are

@@ -6,6 +6,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "tests/integration/lab_pair.h"
 
 namespace pgrm {
@@ -221,6 +224,22 @@ TEST(SessionOpen, ASecondIsEnoughForAServerThatAnswers) {
   EXPECT_EQ(ping(good.with("port", "1"), soon), Ping::silent);
   EXPECT_EQ(code_of([&] { Session(good.with("password", "wrong"), "x").open(std::chrono::seconds(1)); }),
             ErrorCode::authentication);
+}
+
+TEST_F(SessionTest, LogsInWithWhatThePasswordFileSaysByThen) {
+  session_.script("DROP ROLE IF EXISTS rotated; CREATE ROLE rotated LOGIN PASSWORD 'old'", soon);
+  const std::string file = testing::TempDir() + "session-" + std::to_string(getpid());
+  const auto write = [&file](const std::string& text) { std::ofstream(file) << text; };
+  write("old");
+  Session rotated(session_.conninfo().with("user", "rotated").with_password(Secret("old", file)), "rotated");
+  rotated.open(soon);
+  session_.script("ALTER ROLE rotated PASSWORD 'new'", soon);
+  write("new\n");
+  rotated.close();
+  rotated.open(soon);
+  rotated.close();
+  session_.script("DROP ROLE rotated", soon);
+  std::filesystem::remove(file);
 }
 
 TEST(SessionOpen, SaysWhyItCannot) {

@@ -2,6 +2,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "core/base/error.h"
 
@@ -53,6 +58,29 @@ TEST(PairFrom, FillsADsnUpFromTheRest) {
   EXPECT_EQ(pair.primary.describe(), "me@db1:5432/testdb");
   EXPECT_EQ(pair.replica.describe(), "me@db2:5433/testdb");
   EXPECT_EQ(pair.primary.get("password"), "secret");
+}
+
+TEST(PairFrom, APasswordFileIsReadAgainForEveryLogin) {
+  const std::string folder = testing::TempDir() + "conninfo_" + std::to_string(getpid()), file = folder + "/password";
+  std::filesystem::create_directory(folder);
+  const auto write = [&file](const std::string& text) { std::ofstream(file) << text; };
+  write("old\n");
+  const Conninfo server = pair_from(settings({}, {{"POSTGRES_PASSWORD_FILE", file}})).replica;
+  const auto at_login = [](const Conninfo& one) { return Conninfo::parse(one.text().reveal()).get("password"); };
+  EXPECT_EQ(at_login(server), "old");
+  write("new\n");
+  EXPECT_EQ(at_login(server.with("dbname", "other").without("port")), "new");
+  EXPECT_EQ(at_login(server.with("password", "its own")), "its own");
+  EXPECT_EQ(at_login(server.without("password")), "");
+  EXPECT_THAT(server.text().reveal(), Not(HasSubstr(file)));
+
+  write("");
+  EXPECT_EQ(at_login(server), "old") << "it is being written";
+  std::filesystem::remove(file);
+  EXPECT_EQ(at_login(server), "old");
+  ASSERT_EQ(mkfifo(file.c_str(), 0600), 0);
+  EXPECT_EQ(at_login(server), "old") << "nobody writes to it a second time";
+  std::filesystem::remove_all(folder);
 }
 
 TEST(PairFrom, RefusesAPasswordOnTheCommandLineOnly) {

@@ -30,9 +30,6 @@ class PairsReloadTest : public testing::Test {
 
   const std::string folder_ = testing::TempDir() + "reload_" + std::to_string(getpid());
   const std::string path_ = folder_ + "/pairs.yml";
-  std::vector<std::string> others_;
-  int lists_ = 0;
-  bool unlisted_ = false;
   std::function<std::vector<NamedPair>()> read_ = [] { return std::vector<NamedPair>(); };
   int reads_ = 0;
   bool faulty_ = false;
@@ -42,13 +39,7 @@ class PairsReloadTest : public testing::Test {
     ++begun_[server.host()];
     return clusters_.emplace_back(std::make_unique<FakeCluster>())->node(Side::primary);
   }};
-  PairsReload reload_{path_,
-                      [this] {
-                        ++lists_;
-                        if (unlisted_) throw Error(ErrorCode::configuration, "no list of pairs");
-                        return others_;
-                      },
-                      [this] {
+  PairsReload reload_{path_, [this] {
                         ++reads_;
                         if (faulty_) throw Error(ErrorCode::configuration, "one\ntwo");
                         return read_();
@@ -84,70 +75,33 @@ TEST_F(PairsReloadTest, ReadsWhenAskedAndWhenTheFileHasChangedAndStandsStill) {
 }
 
 TEST_F(PairsReloadTest, ReadsOnceMoreWhatIsReplacedWhileItIsRead) {
-  others_ = {folder_ + "/password"};
-  write(others_.front(), "old");
-  for (const std::string& file : {path_, others_.front()}) {
-    read_ = [&file, first = true]() mutable {
-      if (std::exchange(first, false)) write(file, "replaced by a longer one");
-      return std::vector<NamedPair>();
-    };
-    reads_ = 0;
-    reload_.first();
-    look();
-    EXPECT_EQ(reads_, 2) << file;
-  }
-}
-
-TEST_F(PairsReloadTest, ReadsWhenAPasswordHasChangedAlsoAfterAFault) {
-  others_ = {folder_ + "/password"};
-  write(others_.front(), "old");
+  read_ = [this, first = true]() mutable {
+    if (std::exchange(first, false)) write(path_, "replaced by a longer one");
+    return std::vector<NamedPair>();
+  };
   reload_.first();
-  write(others_.front(), "changed");
   look();
   EXPECT_EQ(reads_, 2);
-
-  std::filesystem::remove(others_.front());
-  faulty_ = true;
-  look();
-  EXPECT_EQ(reads_, 3) << "once, not again and again";
-  faulty_ = false;
-  write(others_.front(), "back");
-  look();
-  EXPECT_EQ(reads_, 4);
-
-  unlisted_ = true;
-  lists_ = 0;
-  write(others_.front(), "changed, and the file of pairs has a fault");
-  look();
-  EXPECT_EQ(lists_, 1);
 }
 
-TEST_F(PairsReloadTest, OnlyThePairWhosePasswordHasChangedBeginsAnew) {
-  write(path_,
-        "pairs:\n"
-        "  - {name: a, primary: host=a, replica: host=a2, postgres-password-file: a.pw}\n"
-        "  - {name: b, primary: host=b, replica: host=b2, postgres-password-file: b.pw}\n"
-        "  - {name: c, primary: host=c, replica: host=c2}\n");
-  for (const char* const name : {"/a.pw", "/b.pw", "/all.pw"}) write(folder_ + name, "old");
-  const auto environment = [this](const std::string& name) -> std::optional<std::string> {
-    if (name == "POSTGRES_PASSWORD_FILE") return folder_ + "/all.pw";
-    return std::nullopt;
+TEST_F(PairsReloadTest, APasswordThatHasChangedBeginsNoPairAnewButAnotherFileDoes) {
+  const auto pairs = [this](const std::string& password_of_a) {
+    write(path_, "pairs:\n  - {name: a, primary: host=a, replica: host=a2, postgres-password-file: " + password_of_a +
+                     "}\n  - {name: b, primary: host=b, replica: host=b2, postgres-password-file: b.pw}\n");
   };
-  PairsReload reload(
-      path_, [&] { return password_files(path_, environment); },
-      [&] {
-        return pairs_from(Settings({{"PAIRS_FILE", path_}}, environment, {}));
-      });
-  fleet_.watch(reload.first());
-  const std::map<std::string, int> once{{"a", 1}, {"a2", 1}, {"b", 1}, {"b2", 1}, {"c", 1}, {"c2", 1}};
+  pairs("a.pw");
+  for (const char* const name : {"/a.pw", "/b.pw", "/c.pw"}) write(folder_ + name, "old");
+  const auto no_environment = [](const std::string&) -> std::optional<std::string> { return std::nullopt; };
+  read_ = [&] { return pairs_from(Settings({{"PAIRS_FILE", path_}}, no_environment, {})); };
+  fleet_.watch(reload_.first());
+  const std::map<std::string, int> once{{"a", 1}, {"a2", 1}, {"b", 1}, {"b2", 1}};
   EXPECT_EQ(begun_, once);
-  const std::pair<const char*, const char*> changes[] = {{"/a.pw", "a"}, {"/b.pw", "b"}, {"/all.pw", "c"}};
-  for (const auto& [file, pair] : changes) {
-    begun_.clear();
-    write(folder_ + file, "changed");
-    for (int i = 0; i < 4; ++i) reload.look(false, fleet_);
-    EXPECT_EQ(begun_, (std::map<std::string, int>{{pair, 1}, {std::string(pair) + "2", 1}})) << file;
-  }
+  write(folder_ + "/a.pw", "changed");
+  reload_.look(true, fleet_);
+  EXPECT_EQ(begun_, once);
+  pairs("c.pw");
+  reload_.look(true, fleet_);
+  EXPECT_EQ(begun_, (std::map<std::string, int>{{"a", 2}, {"a2", 2}, {"b", 1}, {"b2", 1}}));
 }
 
 }  // namespace
