@@ -220,7 +220,7 @@ constexpr std::array server_metrics{
                         [](const ServerState& s) { return number(s.timeline); }},
     Metric<ServerState>{"pgrm_read_only", gauge, "Whether new sessions are read-only by default",
                         "default_transaction_read_only in pg_settings",
-                        [](const ServerState& s) { return number(s.default_read_only); }},
+                        [](const ServerState& s) { return number(read_only(s)); }},
     Metric<ServerState>{"pgrm_full_view", gauge, "Whether the exporter's role sees all statistics (pg_monitor)",
                         "pg_has_role('pg_read_all_stats')", [](const ServerState& s) { return number(s.full_view); }},
     Metric<ServerState>{"pgrm_server_timestamp_seconds", gauge, "The server's own clock at the observation",

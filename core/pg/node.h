@@ -98,8 +98,9 @@ struct ServerState {
   std::string system_identifier;
   bool in_recovery = false;
   std::optional<std::uint32_t> timeline;
-  bool default_read_only = false;  // default_transaction_read_only as a new session gets it
-  bool full_view = false;          // has the rights of pg_monitor: without them replication columns are NULL
+  bool default_read_only = false;   // default_transaction_read_only as a new session gets it
+  std::string read_only_hidden_by;  // what has a default_transaction_read_only of its own for this observer, "role x"
+  bool full_view = false;           // has the rights of pg_monitor: without them replication columns are NULL
   WallTime server_time{};
   WallTime started_at{};
   // On a primary.

@@ -55,8 +55,8 @@ constexpr std::array differences{
 //
 // pg_current_wal_*() raise an error in recovery, pg_last_wal_*() and pg_is_wal_replay_paused() outside of it: hence the
 // branches inside the statement. A standby is asked first and the primary right after it: with the primary's positions
-// in front and the standby's at the end, as little WAL as possible is written in between. reset_val is what new
-// sessions get, whatever this session has set for itself.
+// in front and the standby's at the end, as little WAL as possible is written in between. reset_val is what this
+// session would get from a new login, whatever it has set for itself.
 constexpr std::string_view server_sql = R"sql(
 SELECT CASE WHEN NOT r THEN pg_current_wal_flush_lsn() END AS wal_flush,
        CASE WHEN NOT r THEN pg_current_wal_lsn() END AS wal_write,
@@ -68,6 +68,7 @@ SELECT CASE WHEN NOT r THEN pg_current_wal_flush_lsn() END AS wal_flush,
                                  (SELECT min_recovery_end_timeline FROM pg_control_recovery()))
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
        (SELECT reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only') AS default_read_only,
+       coalesce(current_setting('pgrm.read_only_by', true), '') AS read_only_hidden_by,
        pg_has_role('pg_read_all_stats', 'USAGE') AS full_view,
        extract(epoch FROM clock_timestamp()) AS server_time,
        extract(epoch FROM pg_postmaster_start_time()) AS started_at,
@@ -120,6 +121,7 @@ void map_server(const Rows& rows, ServerState& state) {
   state.in_recovery = row.boolean("in_recovery").value_or(false);
   if (const auto timeline = row.integer("timeline")) state.timeline = static_cast<std::uint32_t>(*timeline);
   state.default_read_only = row.boolean("default_read_only").value_or(false);
+  state.read_only_hidden_by = valid_utf8(row.text("read_only_hidden_by").value_or(""));
   state.full_view = row.boolean("full_view").value_or(false);
   state.server_time = row.time("server_time").value_or(WallTime{});
   state.started_at = row.time("started_at").value_or(WallTime{});

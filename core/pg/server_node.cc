@@ -762,8 +762,11 @@ class ServerNode final : public Node {
 
   ServerState look(Duration deadline) {
     const Budget budget(deadline);
+    if (hidden_) session_.close();  // whether it still is, only a login tells
     open(deadline);
-    return observer_.look(session_, budget.left());
+    ServerState state = observer_.look(session_, budget.left());
+    hidden_ = options_.observer_timeout && !state.read_only_hidden_by.empty();
+    return state;
   }
 
   void open(Duration deadline) { open_with_settings(session_, options_.observer_timeout, deadline); }
@@ -804,6 +807,7 @@ class ServerNode final : public Node {
 
   Session session_;
   Observer observer_;
+  bool hidden_ = false;  // the server's default_transaction_read_only, by this role's own
   NodeOptions options_;
 };
 

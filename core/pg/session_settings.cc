@@ -35,7 +35,6 @@ constexpr std::array session_settings_table{
     // A standby knows no serializable transactions, and one that is deferrable waits for others.
     SessionSetting{"default_transaction_isolation", 0, "'read committed'", "'read committed'"},
     SessionSetting{"default_transaction_deferrable", 0, "off", "off"},
-    SessionSetting{"default_transaction_read_only", 0, "on", nullptr},
     // Else a function of somebody else's in "public" that fits better than pg_catalog's runs with our rights.
     SessionSetting{"search_path", 0, "pg_catalog, pg_temp", "pg_catalog, pg_temp"},
     SessionSetting{"extra_float_digits", 0, "1", "1"},  // 13 has times as floating point numbers
@@ -80,9 +79,18 @@ std::string session_settings(const std::optional<Duration>& observer_timeout, in
   }
   // Names come as UTF-8 whatever the database's encoding is. From one without an encoding (SQL_ASCII) they come as they
   // are: asked for UTF-8, the server refuses every row with a name that is none.
-  return script +
-         "SELECT set_config('client_encoding', "
-         "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, false)";
+  script +=
+      "SELECT set_config('client_encoding', "
+      "CASE getdatabaseencoding() WHEN 'SQL_ASCII' THEN 'SQL_ASCII' ELSE 'UTF8' END, false); ";
+  // Where the login got default_transaction_read_only from, unless from the server: that one is hidden for as long as
+  // the session lives. Asked before it is set here.
+  script +=
+      "SELECT set_config('pgrm.read_only_by', (SELECT CASE source WHEN 'user' THEN format('role %I', session_user) "
+      "WHEN 'database' THEN format('database %I', current_database()) "
+      "WHEN 'database user' THEN format('role %I in database %I', session_user, current_database()) "
+      "WHEN 'client' THEN 'the connection string' ELSE '' END "
+      "FROM pg_settings WHERE name = 'default_transaction_read_only'), false)";
+  return observer_timeout ? script + "; SET default_transaction_read_only = on" : script;
 }
 
 }  // namespace pgrm

@@ -109,8 +109,8 @@ void put_state(Json& json, const ServerState& state) {
   json["system_identifier"] = state.system_identifier;
   json["in_recovery"] = state.in_recovery;
   json["timeline"] = or_null(state.timeline);
-  json["read_only"] = state.default_read_only;
-  json["takes_writes"] = takes_writes(state);
+  json["read_only"] = or_null(read_only(state));
+  json["takes_writes"] = state.in_recovery || read_only(state) ? Json(takes_writes(state)) : Json();
   json["full_view"] = state.full_view;
   json["server_time"] = to_iso8601(state.server_time);
   json["started_at"] = to_iso8601(state.started_at);

@@ -51,10 +51,23 @@ Objection missing_privilege(const Judged& pair) {
   return {};
 }
 
+Objection read_only_unknown(const Judged& pair) {
+  for (const Side side : {Side::primary, Side::replica}) {
+    const auto& state = pair.sample[side].state;
+    if (!state || read_only(*state)) continue;
+    const std::string& by = state->read_only_hidden_by;
+    return fmt::format("default_transaction_read_only of {} hides the server's own on the {}: {}", by, to_string(side),
+                       by == "the connection string" ? "take it out of options"
+                                                     : "alter " + by + " reset default_transaction_read_only");
+  }
+  return {};
+}
+
 /// In words for every way in which a pair can be without a flow.
 Objection roles(const Judged& pair) {
   if (!pair.both_seen() || pair.flow) return {};
   if (pair.primary()->in_recovery) return "both servers are in recovery: there is no primary";
+  if (!read_only(*pair.primary()) || !read_only(*pair.replica())) return "both servers are out of recovery";
   const auto writer = writable_side(pair.sample);
   if (writer == Side::replica) {
     return "the replica has been promoted and takes writes; the primary is a read-only former primary: nothing "
@@ -198,6 +211,7 @@ constexpr std::array rules{
     Rule{"primary_unreachable", [](const Judged& pair) { return unreachable(pair.sample, Side::primary); }},
     Rule{"replica_unreachable", [](const Judged& pair) { return unreachable(pair.sample, Side::replica); }},
     Rule{"missing_privilege", missing_privilege},
+    Rule{"read_only_unknown", read_only_unknown},
     Rule{"roles", roles},
     Rule{"system_identifier", system_identifier},
     Rule{"timeline", timeline},

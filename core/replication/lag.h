@@ -62,6 +62,7 @@ std::vector<SyncReason> out_of_sync(const Sample& sample, const LagThresholds& t
 inline constexpr std::array sync_reason_names{"primary_unreachable",
                                               "replica_unreachable",
                                               "missing_privilege",
+                                              "read_only_unknown",
                                               "roles",
                                               "system_identifier",
                                               "timeline",

@@ -56,7 +56,12 @@ Sample observe_pair(Node& primary, Node& replica, std::uint64_t generation, cons
   return sample;
 }
 
-bool takes_writes(const ServerState& state) { return !state.in_recovery && !state.default_read_only; }
+std::optional<bool> read_only(const ServerState& state) {
+  if (!state.read_only_hidden_by.empty()) return std::nullopt;
+  return state.default_read_only;
+}
+
+bool takes_writes(const ServerState& state) { return !state.in_recovery && read_only(state) == false; }
 
 std::optional<Side> writable_side(const Sample& sample) {
   const bool primary = sample.primary.state && takes_writes(*sample.primary.state);

@@ -56,7 +56,10 @@ NodeSample look_at(Node& node, const Clock& clock, Duration deadline);
 /// Never throws, as above. `deadline` is for each of them.
 Sample observe_pair(Node& primary, Node& replica, std::uint64_t generation, const Clock& clock, Duration deadline);
 
-/// Out of recovery, and a new session may write without asking for it.
+/// Whether new sessions are read-only by default. nullopt: something of the observer's own hides it.
+std::optional<bool> read_only(const ServerState& state);
+
+/// Out of recovery, and a new session is seen to be able to write without asking for it.
 bool takes_writes(const ServerState& state);
 
 /// The node that takes writes, when exactly one is seen to. A primary that is fenced or was demoted to read-only is

@@ -406,6 +406,30 @@ TEST_F(ExporterTest, WithoutPgMonitorItSaysSoAndKnowsNothing) {
   EXPECT_FALSE(all.contains("pgrm_wal_receiver_up{node=\"replica\"}"));
 }
 
+TEST_F(ExporterTest, AReadOnlyServerIsNotMistakenForARoleOrADatabaseThatIs) {
+  const auto hidden = [](const View& view) {
+    return has_reason(view, "read_only_unknown") && view.server(Side::replica) != nullptr &&
+           !read_only(*view.server(Side::replica));
+  };
+  for (const std::string whose : {"ROLE pgrm_monitor", "DATABASE postgres", "ROLE pgrm_monitor IN DATABASE postgres"}) {
+    primary_.run("ALTER " + whose + " SET default_transaction_read_only = on");
+    Sampler sampler = make_sampler("pgrm_monitor");
+    const auto becomes = [&](const std::function<bool(const View&)>& condition) {
+      return wait_until(system_clock(), soon, tick, {}, [&] {
+               sampler.round();
+               return condition(sampler.view());
+             }) == WaitEnd::reached;
+    };
+    EXPECT_TRUE(becomes(hidden)) << whose;
+    const View view = sampler.view();
+    EXPECT_FALSE(series(view).contains("pgrm_read_only{node=\"primary\"}")) << whose;
+    EXPECT_EQ(writable_side(view.sample()), std::nullopt) << whose;
+    primary_.run("ALTER " + whose + " RESET default_transaction_read_only");
+    EXPECT_TRUE(becomes(in_sync)) << whose << ": without a restart of the exporter";
+    EXPECT_EQ(writable_side(sampler.view().sample()), Side::primary);
+  }
+}
+
 TEST_F(ExporterTest, ARestartedPrimaryIsSeenAgainByOneConnection) {
   ASSERT_TRUE(comes([](const View& view) { return view.streak().consecutive() >= 3; })) << reasons();
   const std::string started = primary_.value("pg_postmaster_start_time()");

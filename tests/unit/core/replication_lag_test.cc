@@ -179,6 +179,9 @@ std::vector<Case> cases() {
          s.primary.state->standbys = {hidden};
        },
        {"missing_privilege"}},
+      {"the observer's role is read-only by itself",
+       [](Sample& s) { s.primary.state->read_only_hidden_by = s.replica.state->read_only_hidden_by = "role m"; },
+       {"read_only_unknown"}},
       {"two standbys", [](Sample& s) { s.primary.state->in_recovery = true; }, {"roles"}},
       {"after the cutover", [](Sample& s) { s = fakes::sample_after_cutover(); }, {"roles"}},
       {"another cluster",
@@ -347,6 +350,17 @@ TEST(CaughtUp, IsKnownFromTheLooksWhenTheyAreClose) {
   sample.primary.state->wal_flush = after_here(1024);
   EXPECT_FALSE(caught_up(sample, thresholds));
   EXPECT_FALSE(caught_up(fakes::sample_after_cutover(), thresholds));
+}
+
+TEST(OutOfSync, SaysHowTheServersOwnReadOnlyComesToLight) {
+  Sample sample = pair_sample(fakes::primary_state(), fakes::promoted_state());
+  sample.replica.state->read_only_hidden_by = "role m";
+  EXPECT_EQ(out_of_sync(sample, {}).front().text,
+            "default_transaction_read_only of role m hides the server's own on the replica: alter role m reset "
+            "default_transaction_read_only");
+  EXPECT_EQ(out_of_sync(sample, {}).back().text, "both servers are out of recovery") << "more is not known";
+  sample.replica.state->read_only_hidden_by = "the connection string";
+  EXPECT_NE(out_of_sync(sample, {}).front().text.find(": take it out of options"), std::string::npos);
 }
 
 TEST(OutOfSync, SaysPlainlyWhoTakesWritesWhenNothingReplicates) {

@@ -69,6 +69,10 @@ TEST(WritableSide, IsTheOnlyServerSeenToTakeWrites) {
   fenced.primary.state->default_read_only = true;
   EXPECT_EQ(writable_side(fenced), std::nullopt);
 
+  Sample hidden = before;
+  hidden.primary.state->read_only_hidden_by = "role monitor";
+  EXPECT_EQ(writable_side(hidden), std::nullopt) << "it may be read-only";
+
   EXPECT_EQ(writable_side(fakes::sample_after_cutover()), Side::replica);
 
   const Sample split = fakes::pair_sample(fakes::primary_state(), fakes::promoted_state());

@@ -357,6 +357,15 @@ TEST(Gauges, WithoutPgMonitorHiddenIsUnknownAndNotZero) {
   EXPECT_EQ(count_starting_with(all, "pgrm_wal_receiver_status"), 0U);
 }
 
+TEST(Gauges, AReadOnlyServerThatIsHiddenIsUnknownAndNotZero) {
+  Sample sample = pair_sample();
+  sample.primary.state->read_only_hidden_by = "role monitor";
+  const auto all = series(view_of({sample}));
+  EXPECT_EQ(count_starting_with(all, "pgrm_read_only{node=\"primary\"}"), 0U);
+  EXPECT_EQ(all.at("pgrm_read_only{node=\"replica\"}"), 0);
+  EXPECT_EQ(all.at("pgrm_out_of_sync{reason=\"read_only_unknown\"}"), 1);
+}
+
 TEST(Gauges, ACutLinkIsSeenThoughReceivedIsReplayed) {
   Sample sample = pair_sample();
   constexpr double behind = 19.0 * 1024 * 1024;
