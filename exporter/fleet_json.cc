@@ -37,7 +37,10 @@ struct VerdictRow {
 
 constexpr std::array verdicts{
     VerdictRow{"split",
-               [](const View& v) { return takes_writes_now(v, Side::primary) && takes_writes_now(v, Side::replica); }},
+               [](const View& v) {
+                 return takes_writes_now(v, Side::primary) && takes_writes_now(v, Side::replica) &&
+                        !one_server(v.sample());
+               }},
     VerdictRow{"unseen", [](const View& v) { return !v.observed() || !v.fresh(); }},
     VerdictRow{"not_ready",
                // An old primary that has become a standby must be in sync; one that was kept out of recovery cannot be.

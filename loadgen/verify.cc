@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
+#include <set>
 #include <utility>
 
 #include "core/base/error.h"
@@ -43,7 +44,9 @@ SELECT CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= $1::pg_l
 )sql"};
 
 constexpr Statement role{"role", R"sql(
-SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off' AS writable
+SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off' AS writable,
+       (SELECT system_identifier FROM pg_control_system()) || ' ' || extract(epoch FROM pg_postmaster_start_time())
+         AS server
 )sql"};
 
 struct Invariant {
@@ -303,11 +306,13 @@ std::vector<Server> open_servers(const VerifyOptions& options, std::vector<Extra
   if (!servers.empty()) return servers;
 
   std::optional<std::size_t> authority;
+  std::set<std::string> seen;
   for (const Conninfo& server : {options.pair.primary, options.pair.replica}) {
-    if (!servers.empty() && server.address() == servers.front().session.conninfo().address()) continue;  // one pooler
     try {
       Server candidate = open_server(server);
-      const bool writable = candidate.session.execute(role, {}, question_deadline).one().boolean("writable").value();
+      const Rows answer = candidate.session.execute(role, {}, question_deadline);
+      if (!seen.insert(answer.one().text("server").value()).second) continue;  // a pooler, or a name that moves
+      const bool writable = answer.one().boolean("writable").value();
       if (writable && authority) {
         throw Error(ErrorCode::proof_failed,
                     fmt::format("both {} and {} take writes", servers[*authority].name, candidate.name),

@@ -66,6 +66,10 @@ Objection read_only_unknown(const Judged& pair) {
 /// In words for every way in which a pair can be without a flow.
 Objection roles(const Judged& pair) {
   if (!pair.both_seen() || pair.flow) return {};
+  if (one_server(pair.sample)) {
+    return fmt::format("primary and replica are one server: both {} and {} lead to it", pair.sample.primary.address,
+                       pair.sample.replica.address);
+  }
   if (pair.primary()->in_recovery) return "both servers are in recovery: there is no primary";
   if (!read_only(*pair.primary()) || !read_only(*pair.replica())) return "both servers are out of recovery";
   const auto writer = writable_side(pair.sample);

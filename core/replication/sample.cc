@@ -63,6 +63,13 @@ std::optional<bool> read_only(const ServerState& state) {
 
 bool takes_writes(const ServerState& state) { return !state.in_recovery && read_only(state) == false; }
 
+bool one_server(const Sample& sample) {
+  const auto& primary = sample.primary.state;
+  const auto& replica = sample.replica.state;
+  return primary && replica && primary->system_identifier == replica->system_identifier &&
+         primary->started_at == replica->started_at;
+}
+
 std::optional<Side> writable_side(const Sample& sample) {
   const bool primary = sample.primary.state && takes_writes(*sample.primary.state);
   const bool replica = sample.replica.state && takes_writes(*sample.replica.state);

@@ -62,6 +62,9 @@ std::optional<bool> read_only(const ServerState& state);
 /// Out of recovery, and a new session is seen to be able to write without asking for it.
 bool takes_writes(const ServerState& state);
 
+/// Both addresses lead to the same server: one is a name that a cutover moves, or both are a pooler.
+bool one_server(const Sample& sample);
+
 /// The node that takes writes, when exactly one is seen to. A primary that is fenced or was demoted to read-only is
 /// none.
 std::optional<Side> writable_side(const Sample& sample);

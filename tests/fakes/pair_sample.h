@@ -149,6 +149,7 @@ inline Sample pair_sample(const ServerState& primary = primary_state(), const Se
   sample.took = std::chrono::milliseconds(4);
   sample.primary = seen("db1:5432", primary);
   sample.replica = seen("db2:5432", replica);
+  sample.replica.state->started_at += std::chrono::minutes(1);  // two servers
   for (NodeSample* const node : {&sample.primary, &sample.replica}) {
     node->began_at = sample.sampled_at;
     node->began_mono = sample.sampled_mono;

@@ -161,8 +161,7 @@ class Running {
 
   /// Returns when every operation that was begun has ended by itself, also those that are between two attempts.
   void settle() const {
-    ASSERT_TRUE(
-        http::raw_post(listening_, "/api/v1/rate", R"({"ops_per_second": 0.0001})").starts_with("HTTP/1.1 200"));
+    ASSERT_TRUE(http::raw_post(listening_, "/api/v1/rate", R"({"ops_per_second": 0.0001})").starts_with("HTTP/1.1 200"));
     wait_for("settled", [&] { return state().at("in_flight") == 0; });
   }
 
@@ -861,6 +860,13 @@ TEST_F(Verify, FindsAWriteOfARunThatTheLedgerDoesNotKnow) {
   EXPECT_TRUE(holds) << "both have them" << report;
   other.close();
   superuser().script("DROP DATABASE loadgen_test_copy", soon);
+}
+
+TEST_F(Verify, TakesOneServerUnderTwoNamesForOne) {
+  std::ostringstream out;
+  const Pair one{pair().primary, pair().primary.with("host", "localhost")};
+  EXPECT_TRUE(verify({.ledger = ledger_, .pair = one}, {}, out));
+  EXPECT_THAT(out.str(), Not(HasSubstr("only on")));
 }
 
 TEST_F(Verify, LooksAtTheStandbyToo) {

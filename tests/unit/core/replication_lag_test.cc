@@ -370,6 +370,9 @@ TEST(OutOfSync, SaysPlainlyWhoTakesWritesWhenNothingReplicates) {
   EXPECT_EQ(text_of(split), "both servers are out of recovery and take writes: nothing replicates");
   const Sample none = pair_sample(fakes::replica_state(), fakes::replica_state());
   EXPECT_EQ(text_of(none), "both servers are in recovery: there is no primary");
+  Sample one = split;
+  one.replica.state->started_at = one.primary.state->started_at;
+  EXPECT_EQ(text_of(one), "primary and replica are one server: both db1:5432 and db2:5432 lead to it");
 }
 
 }  // namespace

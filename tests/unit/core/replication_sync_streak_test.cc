@@ -100,7 +100,11 @@ INSTANTIATE_TEST_SUITE_P(Reasons, BrokenStreak,
                                                  s.primary.state->timeline = 2;
                                                  s.replica.state->timeline = 2;
                                                }},
-                                         Break{"roles", [](Sample& s) { std::swap(s.primary, s.replica); }},
+                                         Break{"roles",
+                                               [](Sample& s) {
+                                                 std::swap(s.primary, s.replica);
+                                                 std::swap(s.primary.state->started_at, s.replica.state->started_at);
+                                               }},
                                          Break{"system_identifier", [](Sample& s) {
                                                  s.primary.state->system_identifier = "7300000000000000002";
                                                  s.replica.state->system_identifier = "7300000000000000002";

@@ -37,11 +37,14 @@ Sample lagging() {
 
 std::vector<NamedView> fleet() {
   const Sample split = pair_sample(fakes::primary_state(), fakes::promoted_state());
+  Sample one = split;
+  one.replica.state->started_at = one.primary.state->started_at;
   return {{"a-ready", {{"team", "x"}}, view_of(pair_sample(), 2)},
           {"b-new", {}, view_of(pair_sample())},
           {"c-lags", {}, view_of(lagging())},
           {"d-moved", {}, view_of(fakes::sample_after_cutover())},
           {"e-split", {}, view_of(split)},
+          {"e-one", {}, view_of(one)},
           {"f-stale", {}, view_of(pair_sample(), 2, std::chrono::minutes(1))},
           {"g-none", {}, nothing()},
           {"h-standby", {}, view_of(pair_sample(fakes::replica_state(), fakes::primary_state()), 2)}};
@@ -68,8 +71,9 @@ TEST(FleetPages, ListThePairsWorstFirst) {
     seen.emplace_back(pair.at("name"), pair.at("verdict"));
   }
   const std::vector<std::pair<std::string, std::string>> expected{
-      {"e-split", "split"}, {"f-stale", "unseen"}, {"g-none", "unseen"},   {"c-lags", "not_ready"},
-      {"b-new", "in_sync"}, {"d-moved", "moved"},  {"h-standby", "moved"}, {"a-ready", "ready"}};
+      {"e-split", "split"},    {"f-stale", "unseen"},  {"g-none", "unseen"},
+      {"c-lags", "not_ready"}, {"e-one", "not_ready"}, {"b-new", "in_sync"},
+      {"d-moved", "moved"},    {"h-standby", "moved"}, {"a-ready", "ready"}};
   EXPECT_EQ(seen, expected);
 }
 
@@ -162,7 +166,7 @@ TEST(FleetPages, ANameThatIsNoneLeadsNowhere) {
 TEST(FleetPages, AreReadyWhenEveryPairHasBeenSeenLately) {
   EXPECT_EQ(get("/healthz").status, 200);
   EXPECT_EQ(get("/readyz").status, 503);
-  EXPECT_NE(get("/readyz").body.find("2 of 8 pairs have no fresh observation"), std::string::npos);
+  EXPECT_NE(get("/readyz").body.find("2 of 9 pairs have no fresh observation"), std::string::npos);
 }
 
 TEST(FleetPages, TheFrontPageNeedsNothingFromElsewhere) {
