@@ -39,6 +39,15 @@ constexpr Statement lock{"seed_lock", "SELECT pg_try_advisory_lock(hashtext('loa
 
 constexpr Statement cancel{"seed_cancel", "SELECT pg_cancel_backend($1::integer)"};
 
+// What has one of loadgen's names in a database that it never began.
+constexpr Statement strangers{"seed_strangers", R"sql(
+SELECT string_agg(name, ', ') AS names
+  FROM unnest(ARRAY['users', 'products', 'orders', 'order_items', 'audit_log', 'loadgen_operations',
+                    'set_updated_at()', 'set_total_amount()', 'update_total_amount()', 'write_audit_log()']) AS name
+ WHERE to_regclass('loadgen_database') IS NULL
+   AND CASE WHEN name LIKE '%()' THEN to_regprocedure(name) IS NOT NULL ELSE to_regclass(name) IS NOT NULL END
+)sql"};
+
 constexpr auto drop_sql = R"sql(
 DROP TABLE IF EXISTS loadgen_database, loadgen_operations, audit_log, order_items, orders, products, users;
 DROP FUNCTION IF EXISTS set_updated_at(), set_total_amount(), update_total_amount(), write_audit_log();
@@ -143,6 +152,12 @@ Shop shop_of(const SeedOptions& options) {
 }
 
 Database find_or_begin(Session& session, const SeedOptions& options) {
+  if (const auto names = session.execute(strangers, {}, statement_deadline).one().text("names")) {
+    throw Error(ErrorCode::configuration,
+                fmt::format("{} has what is not loadgen's under names that loadgen needs: {}",
+                            session.conninfo().describe(), *names),
+                "give loadgen a database of its own: POSTGRES_DB");
+  }
   if (options.reset) session.script(drop_sql, statement_deadline);
   auto database = find_database(session);
   if (!database) {

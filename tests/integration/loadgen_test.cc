@@ -386,6 +386,32 @@ TEST_F(LoadgenOnAPair, ASeededTableIsLikeAnyOther) {
             items + 1);
 }
 
+TEST_F(LoadgenOnAPair, WhatLoadgenHasNotMadeIsLeftAlone) {
+  superuser().script("DROP DATABASE IF EXISTS loadgen_test_shop", soon);
+  superuser().script("CREATE DATABASE loadgen_test_shop OWNER pgrm_app", soon);
+  const Conninfo shop = pair().primary.with("dbname", "loadgen_test_shop");
+  {
+    Session owner(shop, "loadgen_test");
+    owner.open(soon);
+    owner.script(
+        "CREATE TABLE users (name text); CREATE TABLE orders (); "
+        "CREATE FUNCTION write_audit_log() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        soon);
+    for (const bool reset : {false, true}) {
+      std::ostringstream out;
+      try {
+        seed(shop, {.users = 1, .products = 1, .orders = 1, .reset = reset}, system_clock(), {}, out, false);
+        ADD_FAILURE() << reset;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::configuration);
+        EXPECT_THAT(error.what(), HasSubstr("users, orders, write_audit_log()"));
+      }
+    }
+    EXPECT_NO_THROW(owner.script("SELECT name, write_audit_log() FROM users, orders", soon));
+  }
+  superuser().script("DROP DATABASE loadgen_test_shop", soon);
+}
+
 TEST_F(LoadgenOnAPair, TheSameSeedMakesTheSameRows) {
   const auto fingerprint = [this] {
     return text(
@@ -651,7 +677,7 @@ TEST_F(LoadgenOnAPair, WhatWasNeverSentFailsAndIsNotThere) {
 }
 
 TEST_F(LoadgenOnAPair, ARunNeedsASeed) {
-  session_.script("DROP TABLE loadgen_database", soon);
+  session_.script("ALTER TABLE loadgen_database RENAME TO moved_away", soon);
   std::ostringstream out;
   try {
     run({.pair = pair(), .listen = "127.0.0.1:0"}, system_clock(), {}, out);
@@ -660,6 +686,7 @@ TEST_F(LoadgenOnAPair, ARunNeedsASeed) {
     EXPECT_EQ(error.code(), ErrorCode::configuration);
     EXPECT_THAT(error.hint(), HasSubstr("loadgen seed"));
   }
+  session_.script("ALTER TABLE moved_away RENAME TO loadgen_database", soon);
 }
 
 TEST_F(LoadgenOnAPair, AFullDiskEndsTheRunWithAnError) {
