@@ -44,7 +44,8 @@ SELECT CASE WHEN NOT pg_is_in_recovery() OR pg_last_wal_replay_lsn() >= $1::pg_l
 )sql"};
 
 constexpr Statement role{"role", R"sql(
-SELECT NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off' AS writable,
+SELECT pg_is_in_recovery() AS standby,
+       NOT pg_is_in_recovery() AND current_setting('default_transaction_read_only') = 'off' AS writable,
        (SELECT system_identifier FROM pg_control_system()) || ' ' || extract(epoch FROM pg_postmaster_start_time())
          AS server
 )sql"};
@@ -85,6 +86,13 @@ Server open_server(const Conninfo& conninfo) {
   Server server{conninfo.describe(), Session(conninfo, "pgrm-loadgen-verify")};
   server.session.open(connect_deadline);
   return server;
+}
+
+/// What has not arrived yet would be taken for lost: only of one that others follow is it known what it must hold.
+void demand_no_standby(Server& authority) {
+  if (!authority.session.execute(role, {}, question_deadline).one().boolean("standby").value()) return;
+  throw Error(ErrorCode::configuration, authority.name + " is a standby, and may not hold every write yet",
+              "name the server that takes writes first, and this one with a second --against");
 }
 
 /// Waits until a standby has replayed what `authority` has written by now: before that it may not even hold the tables.
@@ -253,7 +261,11 @@ void print(const Report& report, std::ostream& out) {
   for (const Extra& other : report.others) {
     for (const auto& [run, extra] : other.by_run) finding(("WRONG, only on " + other.server).c_str(), run, extra);
   }
-  out << (report.holds()      ? "proven: every acknowledged write is there\n"
+  const auto unseen =
+      std::ranges::find_if(report.others, [](const Extra& other) { return !other.unreachable.empty(); });
+  const std::string where = unseen == report.others.end() ? "" : " on " + report.authority;
+  const std::string but = where.empty() ? "" : "; " + unseen->server + " was not compared";
+  out << (report.holds()      ? fmt::format("proven{}: every acknowledged write is there{}\n", where, but)
           : acknowledged == 0 ? "NOT proven: the ledger has no acknowledged write\n"
                               : "NOT proven: see above\n")
       << std::flush;
@@ -303,7 +315,10 @@ json to_json(const Report& report) {
 std::vector<Server> open_servers(const VerifyOptions& options, std::vector<Extra>& notes) {
   std::vector<Server> servers;
   for (const Conninfo& server : options.against) servers.push_back(open_server(server));
-  if (!servers.empty()) return servers;
+  if (!servers.empty()) {
+    demand_no_standby(servers.front());
+    return servers;
+  }
 
   std::optional<std::size_t> authority;
   std::set<std::string> seen;

@@ -889,6 +889,27 @@ TEST_F(Verify, FindsAWriteOfARunThatTheLedgerDoesNotKnow) {
   superuser().script("DROP DATABASE loadgen_test_copy", soon);
 }
 
+TEST_F(Verify, TakesNoStandbyForTheServerThatMustHoldEverything) {
+  for (const std::vector<Conninfo>& against : {std::vector{pair().replica}, {pair().replica, pair().primary}}) {
+    try {
+      verified(against);
+      ADD_FAILURE();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::configuration);
+      EXPECT_THAT(error.what(), HasSubstr(pair().replica.describe() + " is a standby"));
+    }
+  }
+  EXPECT_TRUE(verified({pair().primary, pair().replica}).first);
+}
+
+TEST_F(Verify, SaysThatAServerWasNotComparedAlsoWhereItSaysProven) {
+  std::ostringstream out;
+  const Pair alone{pair().primary, pair().replica.with("port", "1")};
+  EXPECT_TRUE(verify({.ledger = ledger_, .pair = alone}, {}, out));
+  EXPECT_THAT(out.str(), HasSubstr("proven on " + alone.primary.describe() + ": every acknowledged write is there; " +
+                                   alone.replica.describe() + " was not compared\n"));
+}
+
 TEST_F(Verify, TakesOneServerUnderTwoNamesForOne) {
   std::ostringstream out;
   const Pair one{pair().primary, pair().primary.with("host", "localhost")};
