@@ -4,9 +4,20 @@
 
 namespace pgrm {
 
+namespace {
+
+bool is_ignored(int signal) {
+  struct sigaction present {};
+  return sigaction(signal, nullptr, &present) == 0 && present.sa_handler == SIG_IGN;
+}
+
+}  // namespace
+
 Signals::Signals(std::function<void()> on_hangup) {
   sigemptyset(&set_);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set_, signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    if (!is_ignored(signal) || (signal == SIGHUP && on_hangup)) sigaddset(&set_, signal);
+  }
   pthread_sigmask(SIG_BLOCK, &set_, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   waiter_ = std::jthread([this, on_hangup = std::move(on_hangup)](const std::stop_token& ending) {
