@@ -59,8 +59,9 @@ http::Response set_rate(const Controls& controls, const http::Request& request) 
     return http::error_response(400, R"(expected {"ops_per_second": number})");
   }
   const auto rate = body["ops_per_second"].get<double>();
-  if (!(rate >= 0 && rate <= max_ops_per_second)) {
-    return http::error_response(400, fmt::format("ops_per_second is {}, allowed is 0 to {}", rate, max_ops_per_second));
+  if (rate != 0 && !(rate >= min_ops_per_second && rate <= max_ops_per_second)) {
+    return http::error_response(400, fmt::format("ops_per_second is {}, allowed is 0, and {} to {}", rate,
+                                                 min_ops_per_second, max_ops_per_second));
   }
   controls.set_rate(rate);
   spdlog::info("rate: {} operations per second", rate);

@@ -20,7 +20,8 @@ struct Controls {
   std::function<http::Response()> metrics;
 };
 
-inline constexpr double max_ops_per_second = 1e6;
+/// Besides 0, which is as fast as it goes. Slower ones wait for longer than a time can say.
+inline constexpr double min_ops_per_second = 0.001, max_ops_per_second = 1e6;
 
 /// Who may give orders. With neither: every program on this machine.
 struct Authority {

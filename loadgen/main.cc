@@ -21,6 +21,9 @@ constexpr auto examples = R"(  {0} seed --primary-host db1 --user app
   {0} verify --ledger ledger --primary-host db1 --replica-host db2 --user app
 )";
 
+/// What a script gives when its variable is not set must not pass for an option that was left out.
+const CLI::Validator not_empty([](const std::string& text) { return text.empty() ? "is empty" : std::string(); }, "");
+
 /// Where the pair is and how to log: what every command needs.
 void add_common_settings(CommandLine& command_line, CLI::App& command) {
   command_line.add_settings(
@@ -63,23 +66,24 @@ int run_command(int argc, const char* const* argv) {
   double duration = 0;
   std::string mix = "50/40/10";
   running->add_option("--ops-per-second", run_options.ops_per_second, "0: as fast as it goes")
-      ->check(CLI::Range(0.0, max_ops_per_second))
+      ->check(number_between(0, 0) | number_between(min_ops_per_second, max_ops_per_second))
       ->capture_default_str();
   running->add_option("--connections", run_options.connections, "Clients")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   running->add_option("--report-interval", report_interval, "Seconds from one line to the next")
-      ->check(CLI::Range(0.1, 86400.0))
+      ->check(number_between(0.1, 86400))
       ->capture_default_str();
   const CLI::Option* const for_long =
       running->add_option("--duration", duration, "Seconds to run (default: until SIGINT or SIGTERM)")
-          ->check(CLI::Range(0.001, 1e9));
-  running->add_option("--ledger", run_options.ledger, "File that proves what was acknowledged; appended to");
+          ->check(number_between(0.001, 1e9));
+  running->add_option("--ledger", run_options.ledger, "File that proves what was acknowledged; appended to")
+      ->check(not_empty);
   running->add_option("--mix", mix, "Percentages of inserts, updates and deletes")->capture_default_str();
   running->add_option("--seed", run_options.seed, "The same seed makes the same operations")->capture_default_str();
 
   running->add_option("--reads", run_options.reads, "Reads for each write, on as many connections more; 0: none")
-      ->check(CLI::Range(0.0, 10'000.0))
+      ->check(number_between(0, 0) | number_between(0.001, 10'000))
       ->capture_default_str();
 
   CLI::App* const verifying = app.add_subcommand("verify", "Look for every acknowledged write of a ledger");
@@ -87,9 +91,12 @@ int run_command(int argc, const char* const* argv) {
   VerifyOptions verify_options;
   std::vector<std::string> against;
   verifying->add_option("--ledger", verify_options.ledger, "As given to run")->required();
-  verifying->add_option(
-      "--against", against,
-      "Conninfo of the server that must hold every write, then of others that must not hold more (default: the pair)");
+  verifying
+      ->add_option(
+          "--against", against,
+          "Conninfo of the server that must hold every write, then of others that must not hold more (default: "
+          "the pair)")
+      ->check(not_empty);
   verifying->add_flag("--json", verify_options.json, "Print one JSON object");
 
   CLI::App* const explain = app.add_subcommand("explain", "Print the catalogue of metrics");

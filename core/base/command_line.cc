@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <utility>
@@ -12,6 +13,18 @@
 #include "core/base/version.h"
 
 namespace pgrm {
+
+CLI::Validator number_between(double min, double max) {
+  const std::string allowed = min == max ? fmt::format("{}", min) : fmt::format("FLOAT in [{} - {}]", min, max);
+  return {[=](const std::string& text) {
+            char* end = nullptr;
+            const double value = std::strtod(text.c_str(), &end);
+            // The comparison is written so that "nan" fails it.
+            if (end != text.c_str() && *end == '\0' && value >= min && value <= max) return std::string();
+            return fmt::format("\"{}\" is not {}", text, allowed);
+          },
+          allowed};
+}
 
 CommandLine::CommandLine(std::string_view started_as, std::string description, std::string_view examples)
     : program_(std::filesystem::path(started_as).filename()), app_(std::move(description), program_) {

@@ -14,6 +14,9 @@
 
 namespace pgrm {
 
+/// Like CLI::Range, but for "nan", which that lets through.
+CLI::Validator number_between(double min, double max);
+
 /// One program's command line. Build the CLI11 tree on app(), then call run() once.
 class CommandLine {
  public:

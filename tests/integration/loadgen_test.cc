@@ -161,7 +161,7 @@ class Running {
 
   /// Returns when every operation that was begun has ended by itself, also those that are between two attempts.
   void settle() const {
-    ASSERT_TRUE(http::raw_post(listening_, "/api/v1/rate", R"({"ops_per_second": 0.0001})").starts_with("HTTP/1.1 200"));
+    ASSERT_TRUE(http::raw_post(listening_, "/api/v1/rate", R"({"ops_per_second": 0.001})").starts_with("HTTP/1.1 200"));
     wait_for("settled", [&] { return state().at("in_flight") == 0; });
   }
 

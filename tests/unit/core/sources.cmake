@@ -1,4 +1,5 @@
 list(APPEND UNIT_SOURCES
+  ${CMAKE_CURRENT_SOURCE_DIR}/core/command_line_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/core/config_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/core/conninfo_test.cc
   ${CMAKE_CURRENT_SOURCE_DIR}/core/error_test.cc

@@ -136,8 +136,9 @@ TEST_F(ControlTest, ARateNeedsANumberInItsBounds) {
   EXPECT_EQ(reply.status, 400);
   EXPECT_THAT(json::parse(reply.body).at("error").get<std::string>(), HasSubstr("ops_per_second"));
   rate_ = 7;
-  for (const char* const wrong : {R"({"ops_per_second": -1})", R"({"ops_per_second": 1e7})",
-                                  R"({"ops_per_second": "1"})", R"({"rate": 1})", "[]", "{", "1"}) {
+  for (const char* const wrong :
+       {R"({"ops_per_second": -1})", R"({"ops_per_second": 1e7})", R"({"ops_per_second": 1e-10})",
+        R"({"ops_per_second": "1"})", R"({"rate": 1})", "[]", "{", "1"}) {
     EXPECT_TRUE(http::raw_post(server_.port(), "/api/v1/rate", wrong).starts_with("HTTP/1.1 400")) << wrong;
   }
   EXPECT_EQ(rate_, 7);
