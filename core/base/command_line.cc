@@ -88,17 +88,21 @@ Settings::Values CommandLine::read_config_file() const {
   Settings::Values values;
   if (config_path_.empty()) return values;
   for (const CLI::ConfigItem& item : CLI::ConfigTOML().from_file(config_path_)) {
-    const std::string flag = "--" + item.name;
-    bool known = false;
+    std::vector<std::string> variables;
     for (const Setting& row : settings_table) {
-      if (row.flag != flag || item.inputs.empty()) continue;
-      values[std::string(row.variable)] = item.inputs.front();
-      known = true;
+      if (row.flag == "--" + item.name && !item.inputs.empty()) variables.emplace_back(row.variable);
     }
-    if (!known) {
+    if (variables.empty()) {
       throw Error(ErrorCode::configuration, fmt::format("{} has the unknown key \"{}\"", config_path_, item.fullname()),
                   "the keys are the long options of --help without the dashes");
     }
+    if (variables.size() > 1) {
+      throw Error(ErrorCode::configuration,
+                  fmt::format("{} has the key \"{}\", which would be that of every program that reads this file",
+                              config_path_, item.name),
+                  fmt::format("give --{}, or set {}", item.name, fmt::join(variables, " or ")));
+    }
+    values[variables.front()] = item.inputs.front();
   }
   return values;
 }
