@@ -155,10 +155,12 @@ void copy_rows(pqxx::nontransaction& transaction, const std::string& table, cons
 #endif
 
 /// The server's last word in a session (PostgreSQL, appendix A): shutdown, crash, the session's own limits of time.
-/// COPY is answered with it while the connection looks open still.
+/// COPY is answered with it while the connection looks open still. Without a code it is libpq's own, which could not
+/// read the answer (out of memory, for one): what the server did is not known, and the rest of the answer may still
+/// come.
 bool is_goodbye(const std::string& sqlstate) {
   static constexpr std::array<std::string_view, 6> last_words{"57P01", "57P02", "57P04", "57P05", "25P03", "25P04"};
-  return std::ranges::find(last_words, sqlstate) != last_words.end();
+  return sqlstate.empty() || std::ranges::find(last_words, sqlstate) != last_words.end();
 }
 
 /// The server has never heard of the prepared statement, or has already. A pooler that gives every transaction another
