@@ -117,6 +117,8 @@ bool asks_for_another(const Head& head) {
   std::string_view host = named;
   if (host.starts_with('[')) return false;
   host = host.substr(0, host.find(':'));
+  if (host.ends_with('.')) host.remove_suffix(1);
+  if (host == "localhost.localdomain") return false;
   const bool address = host.find_first_not_of("0123456789.") == std::string_view::npos;
   return !address && host.find('.') != std::string_view::npos && !host.ends_with(".localhost");
 }

@@ -142,10 +142,12 @@ TEST_F(Http, APageWhoseNameLeadsHereGetsNothing) {
   const auto get = [this](const std::string& host) {
     return raw_exchange(server_.port(), "GET /hello HTTP/1.1\r\nHost: " + host + "\r\n\r\n").substr(0, 12);
   };
-  for (const char* const host : {"localhost:9717", "127.0.0.1:9717", "10.0.0.1", "[::1]:9717", "exporter:9717"}) {
+  for (const char* const host : {"localhost:9717", "127.0.0.1:9717", "10.0.0.1", "[::1]:9717", "exporter:9717",
+                                 "localhost.:9717", "exporter.", "localhost.localdomain"}) {
     EXPECT_EQ(get(host), "HTTP/1.1 200") << host;
   }
-  for (const char* const host : {"evil.example:9717", "evil.example", "127.0.0.1.nip.io", "localhost.evil.example"}) {
+  for (const char* const host : {"evil.example:9717", "evil.example", "127.0.0.1.nip.io", "localhost.evil.example",
+                                 "evil.example.", "evil.localdomain"}) {
     EXPECT_EQ(get(host), "HTTP/1.1 421") << host;
   }
 }
