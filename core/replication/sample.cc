@@ -9,9 +9,10 @@ namespace pgrm {
 std::string_view to_string(Side side) { return side == Side::primary ? "primary" : "replica"; }
 
 std::string address_of(const std::string& description) {
-  // user@host:port/database; the host may be the directory of a Unix socket.
-  const std::size_t start = description.find('@') + 1;
-  return description.substr(start, description.rfind('/') - start);
+  // user@host:port/database; the host may be the directory of a Unix socket, and the user's name may have an @.
+  const std::size_t end = description.rfind('/');
+  const std::size_t start = description.rfind('@', end) + 1;
+  return description.substr(start, end - start);
 }
 
 void not_seen(NodeSample& node) {
