@@ -130,7 +130,7 @@ int main(int argc, char** argv) {
   on_compare->add_flag("--begin", arguments.begin,
                        "look at the primary now: the window before the next cutover begins here");
   on_compare->add_option("--over", arguments.over, "look at the new primary now, and again so many seconds later")
-      ->check(CLI::Range(1.0, 86400.0))
+      ->check(number_between(1.0, 86400.0))
       ->option_text("SECONDS");
   bool abort = false;
   bool complete = false;

@@ -43,7 +43,7 @@ std::vector<std::string> absolute(std::vector<std::string> paths) {
 
 Conninfo with_password(const Conninfo& server, const Settings& settings, std::string_view password) {
   const Secret secret = settings.secret(password);
-  return server.get("password").empty() && !secret.empty() ? server.with("password", secret.reveal()) : server;
+  return server.get("password").empty() && !secret.empty() ? server.with_password(secret) : server;
 }
 
 /// Passwords of `given` for the same servers; else the one of the variable.
@@ -51,7 +51,7 @@ void take_passwords(std::vector<Conninfo>& servers, const std::vector<Conninfo>&
                     std::string_view variable) {
   for (Conninfo& server : servers) {
     const auto same = std::ranges::find(given, server.address(), &Conninfo::address);
-    if (same != given.end()) server = server.with("password", same->get("password"));
+    if (same != given.end()) server = server.with_password(Secret(same->get("password"), same->password_file()));
     server = with_password(server, settings, variable);
   }
 }
