@@ -14,7 +14,7 @@ import sys
 import time
 
 # s for all that a hook does. It is less than the agent gives it, so that it is the hook that says what hangs.
-PATIENCE = 0.8 * float(os.environ.get("PGRM_SECONDS", "10"))
+PATIENCE = 0.8 * float(os.environ.get("PGRM_SECONDS") or "10")
 begin = time.monotonic()
 
 

@@ -122,8 +122,7 @@ constexpr std::array rows{
         }},
     Row{"pgrm_loadgen_longest_write_gap_seconds", MetricType::Gauge, "",
         "Longest time between two consecutive acknowledged commits of all clients, or since the last one if longer; "
-        "none before"
-        " the first commit",
+        "none before the first commit",
         [](MetricFamily& family, const View& view) {
           if (view.gap) one(family, to_seconds(view.gap->length));
         }},

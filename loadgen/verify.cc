@@ -88,7 +88,7 @@ Server open_server(const Conninfo& conninfo) {
   return server;
 }
 
-/// What has not arrived yet would be taken for lost: only of one that others follow is it known what it must hold.
+/// A standby may lack what has not arrived yet, and that would be taken for lost.
 void demand_no_standby(Server& authority) {
   if (!authority.session.execute(role, {}, question_deadline).one().boolean("standby").value()) return;
   throw Error(ErrorCode::configuration, authority.name + " is a standby, and may not hold every write yet",

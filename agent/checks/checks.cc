@@ -366,16 +366,21 @@ Verdict senders(const Facts& facts) {
   return pass(observed);
 }
 
+/// Where a read-only default comes from; empty: there is none. That of a fence is none of the user's settings, and not
+/// for the user to reset.
+std::string read_only_default(const ServerState& state, const FenceSeen& fence, std::string_view server) {
+  if (!state.default_read_only || !fence.in_force.empty()) return {};
+  const std::string& by = state.read_only_hidden_by;
+  return by.empty() ? fmt::format("at the {}", server) : fmt::format("at the {} for {}", server, by);
+}
+
 Verdict not_read_only(const Facts& facts) {
-  // That of a fence is none of the user's settings, and not for the user to reset.
-  const bool old_server = primary_state(facts).default_read_only && facts.primary.fence.in_force.empty();
-  const bool new_server = replica_state(facts).default_read_only && facts.replica.fence.in_force.empty();
-  if (old_server || new_server) {
-    return fail(fmt::format("default_transaction_read_only is on at the {}", old_server && new_server
-                                                                                 ? "primary and the replica"
-                                                                             : old_server ? "primary"
-                                                                                          : "replica"),
-                "show where it comes from: select sourcefile, sourceline from pg_settings where name = "
+  const std::string old_server = read_only_default(primary_state(facts), facts.primary.fence, "primary");
+  const std::string new_server = read_only_default(replica_state(facts), facts.replica.fence, "replica");
+  if (!old_server.empty() || !new_server.empty()) {
+    const char* const both = !old_server.empty() && !new_server.empty() ? " and " : "";
+    return fail(fmt::format("default_transaction_read_only is on {}{}{}", old_server, both, new_server),
+                "show where it comes from: select source, sourcefile, sourceline from pg_settings where name = "
                 "'default_transaction_read_only'");
   }
   return pass("only a fence has set default_transaction_read_only = on");

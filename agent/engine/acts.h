@@ -116,9 +116,9 @@ bool application_waits(const Cutover& cutover);
 /// of the pause, though never less than shortest_call; what could not be undone by then is tried again once it goes on.
 Duration undo_deadline(const Cutover& cutover);
 
-/// How long a replica that is not seen is looked for before an undo: Options::blind_patience, and a second at most
+/// How long a replica that is not seen is looked for before an undo: Options::blind_patience, and at most a second
 /// while the application waits.
-Duration blind_patience(const Cutover& cutover);
+Duration patience_with_unseen(const Cutover& cutover);
 
 /// Begins to ask whether this cutover has the cluster's lock. `get()` throws Error(connection_lost) when it has not.
 [[nodiscard]] std::future<void> prove_lock(Cutover& cutover);

@@ -266,11 +266,16 @@ std::string run_hold(Cutover& cutover) {
 
 /// What a catch-up may take of the whole pause.
 static Duration catch_up_share(const Options& options) { return options.max_write_pause / 5; }
+/// How old a transaction may be whose end a driver waits for.
+static Duration draining_share(const Options& options) { return options.max_write_pause / 2; }
 
 std::string look_moment(Cutover& cutover) {
   const Options& options = cutover.options;
   std::string text = fmt::format("waits until the replica catches up within {} and a pause of at most {} is predicted",
                                  human(catch_up_share(options)), human(options.max_write_pause));
+  if (!cutover.traffic.empty()) {
+    text += fmt::format(", no transaction that a driver waits for is older than {}", human(draining_share(options)));
+  }
   if (options.wait_for_transactions > Duration::zero()) {
     text +=
         fmt::format(", and no client transaction is older than 1 s, at most {}", human(options.wait_for_transactions));
@@ -308,10 +313,10 @@ static NotNow why_not_now(Cutover& cutover) {
                         probe->remaining),
             "agent status says what holds it up; --max-write-pause allows five times that time"};
   }
-  if (const auto open = holds_up_traffic(cutover); open && open->age > wanted.seconds) {
-    return {
-        fmt::format("a transaction that the drivers would wait for is open for {}: {}", human(open->age), open->who),
-        "end it; or --max-write-pause allows a longer wait for it"};
+  if (const auto open = holds_up_traffic(cutover); open && open->age > draining_share(options)) {
+    return {fmt::format("a transaction that the drivers would wait for is open for {}, allowed: {}: {}",
+                        human(open->age), human(draining_share(options)), open->who),
+            "end it; or --max-write-pause allows twice that time"};
   }
   // A prediction takes as long as some round trips: a new one only where the last one says no. What the application
   // writes meanwhile is missing from the room that the alignment has left in the WAL segment.

@@ -123,7 +123,7 @@ std::string_view to_string(Also also) {
 }
 
 std::string_view to_string(Patience patience) {
-  constexpr std::string_view words[] = {"", "still so after 10 s of looking, 1 s while the application waits",
+  constexpr std::string_view words[] = {"", "still so after 10 s of looking, at most 1 s while the application waits",
                                         "still so after PROMOTE_TIMEOUT"};
   return words[static_cast<int>(patience)];
 }

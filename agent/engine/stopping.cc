@@ -66,24 +66,24 @@ Duration call_deadline(const Cutover& cutover) {
 
 bool application_waits(const Cutover& cutover) { return pause_so_far(cutover).has_value() && !cutover.writes_resumed; }
 
-static constexpr Duration for_the_undo = std::chrono::seconds(1);
+static constexpr Duration undo_allowance = std::chrono::seconds(1);  // after the budget
 
 static Duration left_for_undo(const Cutover& cutover) {
-  return cutover.options.max_write_pause + for_the_undo - *pause_so_far(cutover);
+  return cutover.options.max_write_pause + undo_allowance - *pause_so_far(cutover);
 }
 
 Duration undo_deadline(const Cutover& cutover) {
   const Options& options = cutover.options;
   if (!application_waits(cutover)) return options.call_deadline;
   const Duration half = left_for_undo(cutover) / 2;  // one server that hangs leaves something for the next question
-  return std::min<Duration>(options.call_deadline, std::clamp<Duration>(half, shortest_call, for_the_undo));
+  return std::min<Duration>(options.call_deadline, std::clamp<Duration>(half, shortest_call, undo_allowance));
 }
 
-Duration blind_patience(const Cutover& cutover) {
+Duration patience_with_unseen(const Cutover& cutover) {
   const Options& options = cutover.options;
   if (!application_waits(cutover)) return options.blind_patience;
-  const Duration spare = left_for_undo(cutover) - for_the_undo / 2;
-  return std::min(options.blind_patience, std::clamp<Duration>(spare, Duration::zero(), for_the_undo));
+  const Duration spare = left_for_undo(cutover) - undo_allowance / 2;
+  return std::min(options.blind_patience, std::clamp<Duration>(spare, Duration::zero(), undo_allowance));
 }
 
 // ---- stop_traffic
@@ -114,7 +114,7 @@ std::string resumed(Cutover& cutover, const Traffic& driver, const std::function
 }
 
 void undo_stop_traffic(Cutover& cutover, const nlohmann::json& /*before*/) {
-  // All at once: none of them has moved anything, and one that hangs must not hold up the others.
+  // All at once, because one that hangs must not hold up the others.
   std::vector<std::future<void>> orders;
   for (const auto& driver : cutover.traffic) {
     orders.push_back(std::async(driver->beside(),
@@ -212,6 +212,16 @@ std::string look_final_verification(Cutover& cutover) {
                      behind < 0 ? "nothing replayed" : fmt::format("{} bytes behind", behind));
 }
 
+/// For a message; empty when it cannot be asked now.
+static std::string name_of_oldest_transaction(Cutover& cutover) {
+  try {
+    const auto oldest = old_admin(cutover).oldest_transaction(std::nullopt, shortest_call);
+    return oldest ? oldest->who : "";
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 /// Where the WAL ends once no client's transaction is open any more: all that any client was told is committed lies
 /// before it, and on disk. What autovacuum or another worker of the server writes later is nobody's commit.
 static WalEnd end_of_clients(Cutover& cutover) {
@@ -225,12 +235,12 @@ static WalEnd end_of_clients(Cutover& cutover) {
     return end.idle && (end.flush >= asked.insert || all_flushed(end));
   };
   if (waited(cutover, left_of_pause(cutover), tick, at_rest)) return end;
-  const auto open = end.idle ? std::nullopt : old_admin(cutover).oldest_transaction(std::nullopt, shortest_call);
+  const std::string open = end.idle ? "" : name_of_oldest_transaction(cutover);
   throw Error(
       ErrorCode::timeout,
       end.idle
           ? fmt::format("WAL up to {} is not on disk, flushed is {}", end.insert.to_string(), end.flush.to_string())
-          : "a client's transaction is still open on the primary, behind the fence" + (open ? ": " + open->who : ""),
+          : "a client's transaction is still open on the primary, behind the fence" + (open.empty() ? "" : ": " + open),
       "select * from pg_prepared_xacts; select * from pg_stat_activity where backend_xid is not null on the "
       "primary");
 }

@@ -2,7 +2,7 @@
 //   1. Nothing is changed before the promotion without the cluster's lock, proved by the session that holds it. A lost
 //      lock is taken again before anything is undone; while another agent has it, nothing is touched.
 //   2. The old primary is opened only after the replica was looked at: it is seen in recovery, or it was not seen for
-//      Options::blind_patience (for a second at most while the application waits) and no order to promote is on its way
+//      Options::blind_patience (for at most a second while the application waits) and no order to promote is on its way
 //      (or a person says that it is gone for good).
 //   3. The new primary is opened only behind a fence on the old one that was looked at after the promotion, or when the
 //      old one cannot be seen.
@@ -176,7 +176,7 @@ Duration length_of(Patience patience, const Cutover& cutover) {
     case Patience::none:
       return Duration::zero();
     case Patience::blind:
-      return blind_patience(cutover);
+      return patience_with_unseen(cutover);
     case Patience::promotion:
       return options.promote_timeout;
   }
@@ -713,7 +713,7 @@ Outcome dry_run(Cutover& cutover) {
   if (outcome.exit_code == 0) {
     cutover.prediction = try_predict(cutover);
     if (const std::string why = too_long(cutover); !why.empty()) {
-      conclude(outcome, ErrorCode::sync_timeout, why, "--max-write-pause allows a longer one; the parts are below");
+      conclude(outcome, ErrorCode::sync_timeout, why, "--max-write-pause allows a longer one");
     }
   }
   look(cutover, Trying::asking);

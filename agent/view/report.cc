@@ -59,8 +59,10 @@ std::string parts_of(const nlohmann::json& report, int attempt) {
     if (step.value("attempt", 1) != attempt) continue;
     stopped = stopped || step.at("name") == "stop_traffic";
     if (!stopped) continue;
-    parts.push_back(fmt::format("{}{} {}", step.at("result") == "undone" ? "undo of " : "",
-                                step.at("name").get<std::string>(), in_ms(step.at("seconds"))));
+    const bool undone = step.at("result") == "undone";
+    parts.push_back(fmt::format("{}{} {}", undone ? "undo of " : "", step.at("name").get<std::string>(),
+                                in_ms(step.at("seconds"))));
+    if (undone && step.at("name") == "stop_traffic") break;
   }
   return fmt::format("{}", fmt::join(parts, ", "));
 }

@@ -18,8 +18,9 @@ struct Role {
 Role role_of(const NodeSample& node) {
   if (!node.state) return {"unreachable", red};
   if (node.state->in_recovery) return {"standby", cyan};
-  if (node.state->default_read_only) return {"read-only", yellow};
-  return {"primary", green};
+  const auto read_only_default = read_only(*node.state);
+  if (!read_only_default) return {"no standby", yellow};  // whether it is read-only is hidden
+  return *read_only_default ? Role{"read-only", yellow} : Role{"primary", green};
 }
 
 std::string text_of(const std::optional<Lsn>& position) { return position ? position->to_string() : "-"; }

@@ -14,7 +14,7 @@ class Secret {
   bool empty() const { return value_.empty(); }
   /// The only way out; the caller must not log it, report it or pass it on a command line.
   const std::string& reveal() const { return value_; }
-  /// That it was read from; empty: none.
+  /// The file that it was read from; empty: none.
   const std::string& file() const { return file_; }
 
  private:

@@ -11,7 +11,9 @@ namespace pgrm {
 
 /// Blocks SIGINT, SIGTERM and SIGHUP in the calling thread and, by inheritance, in every thread started after it: make
 /// one at the top of main(), before any thread. A thread waits for them; the first SIGINT or SIGTERM requests the
-/// stop. SIGHUP calls `on_hangup`, or requests the stop too when there is none. SIGPIPE is ignored.
+/// stop. SIGHUP calls `on_hangup`, or requests the stop too when there is none. One that the program was started with
+/// ignored stays so (nohup; a job in the background of a script), but for SIGHUP with an `on_hangup`. SIGPIPE is
+/// ignored.
 class Signals {
  public:
   explicit Signals(std::function<void()> on_hangup = {});

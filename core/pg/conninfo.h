@@ -65,7 +65,7 @@ void refuse_ambiguous(const Conninfo& server, const std::string& variable);
 
 enum class Ping { accepts, rejects, silent };
 /// Whether a server accepts connections there, rejects them (it starts or stops), or says nothing within `deadline`.
-/// Does not log in.
+/// Gives no password.
 Ping ping(const Conninfo& server, Duration deadline);
 
 /// What the server says to a login without a password: empty when it lets in or asks for one, which is all that can be

@@ -1,4 +1,4 @@
-// Logging in with a deadline that is kept to the millisecond.
+// Logging in with a deadline that is kept to the millisecond, but for the time that looking up a name takes.
 #pragma once
 
 #include <string>

@@ -301,7 +301,7 @@ Session& Session::operator=(Session&&) noexcept = default;
 /// libpq's lower bound.
 static constexpr std::chrono::seconds shortest_connect_timeout{2};
 
-/// Whether nobody answers there for as long as that. Who refuses at once is asked why by the caller.
+/// Whether nobody answers there for as long as that. A server that refuses at once is asked why by the caller.
 static bool hangs(const Conninfo& server, Duration deadline) {
   const Mono end = system_clock().now() + deadline;
   return ping(server, deadline) == Ping::silent && system_clock().now() >= end;

@@ -71,8 +71,7 @@ class Rows {
   std::int64_t affected_;
 };
 
-/// Not thread-safe. Never reconnects by itself: a lost session is
-/// an error that is seen.
+/// Not thread-safe. Never reconnects by itself: a lost session is an error that is seen.
 class Session {
  public:
   /// Does not connect yet. `application_name` shows in pg_stat_activity. `told` may be empty.

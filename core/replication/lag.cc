@@ -191,8 +191,7 @@ Objection lag_bytes(const Judged& pair) {
 Objection lag_seconds(const Judged& pair) {
   const auto& probe = pair.sample.catch_up;
   const std::string required = fmt::format("required is less than {}", human(pair.thresholds.seconds));
-  // Where nothing is behind, it is what once was: PostgreSQL shows it until the standby's next status message.
-  if (pair.lag.replay && *pair.lag.replay >= pair.thresholds.seconds && pair.lag.replay_bytes != 0) {
+  if (pair.lag.replay && *pair.lag.replay >= pair.thresholds.seconds) {
     return fmt::format("replay is {} behind by pg_stat_replication.replay_lag, {}", human(*pair.lag.replay), required);
   }
   if (!probe || probe->took < pair.thresholds.seconds) return {};
@@ -238,7 +237,7 @@ std::optional<Flow> wal_flow(const Sample& sample) {
 }
 
 std::optional<Duration> known_lag(std::optional<Duration> reported, std::optional<std::int64_t> behind) {
-  if (!reported && behind == 0) return Duration::zero();
+  if (behind == 0) return Duration::zero();
   return reported;
 }
 

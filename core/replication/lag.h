@@ -21,7 +21,8 @@ struct Flow {
 /// after a promotion nothing flows until the old primary is made a standby, and then it flows the other way.
 std::optional<Flow> wal_flow(const Sample& sample);
 
-/// pg_stat_replication's *_lag is NULL when idle: then 0 if nothing is behind, unknown if bytes are.
+/// pg_stat_replication shows the last *_lag for some seconds after it, and NULL when idle: 0 if nothing is behind, and
+/// unknown if it is NULL while bytes are.
 std::optional<Duration> known_lag(std::optional<Duration> reported, std::optional<std::int64_t> behind);
 
 /// Measured at both ends, because pg_stat_replication's LSNs are as old as the standby's last reply. The reference is

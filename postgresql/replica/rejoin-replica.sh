@@ -122,7 +122,11 @@ find_own() {
   data=$(readlink -f -- "$PGDATA")
   for place in "$(dirname -- "$data")" "$(dirname -- "$passfile")"; do
     own=$place/rejoin-own${data//\//-}
-    if [ -w "$place" ]; then return; fi
+    if [ -w "$place" ]; then
+      # In a folder that all can write to, somebody else may have put it there.
+      if [ -e "$own" ] && [ ! -O "$own" ]; then fail "$own belongs to somebody else" "look what it is, and remove it"; fi
+      return
+    fi
   done
   fail "neither $(dirname -- "$data") nor $(dirname -- "$passfile") can be written to, and this machine's configuration must be kept there meanwhile" \
     "let REPLICATION_PASSFILE name a file in a folder of the user that runs this"
@@ -144,8 +148,8 @@ keep_own() {
   sync "$(dirname -- "$own")"
   say "this machine's configuration is kept in $own until it is put back"
 }
-# Then what was kept is old: the run that kept it had come so far that the server could be used. Every start writes this file.
-was_started_since() { [ "$PGDATA/postmaster.opts" -nt "$own" ]; }
+# Then what was kept is old: it was put back, and the server has been used since. Every start writes postmaster.opts.
+was_started_since() { [ -e "$own/put-back" ] && [ "$PGDATA/postmaster.opts" -nt "$own/put-back" ]; }
 put_own_back() {
   local name
   while read -r name; do
@@ -153,6 +157,7 @@ put_own_back() {
     cp -a -- "$own/files/$name" "$PGDATA/"
   done < <(ls -A -- "$own/files")
   sync -f "$PGDATA"
+  : >"$own/put-back"
 }
 forget_own() {
   rm -rf -- "$own.new"

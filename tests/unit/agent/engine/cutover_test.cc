@@ -313,7 +313,7 @@ TEST(Cutover, StopsNothingWhileADriverWouldWaitForAnOldTransaction) {
   rig.traffic->pooled = {FakeCluster::oldest_pid};
   const Outcome outcome = rig.run();
   EXPECT_EQ(outcome.exit_code, 4);
-  EXPECT_THAT(outcome.message, HasSubstr("is open for 3.0 s: pid 4711 of shop"));
+  EXPECT_THAT(outcome.message, HasSubstr("is open for 3.0 s, allowed: 2.5 s: pid 4711 of shop"));
   EXPECT_THAT(outcome.hint, HasSubstr("end it"));
   EXPECT_THAT(rig.traffic->given, IsEmpty());
 }
