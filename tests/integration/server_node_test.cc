@@ -572,7 +572,7 @@ TEST_F(ServerNodeTest, NobodyElsesSettingsBreakASession) {
       }
       EXPECT_FALSE(acting->facts(soon).settings.empty());
       EXPECT_EQ(acting->fresh_identity(soon).get().in_recovery, standby);
-      const Attack attack{.role = {}, .overrides_read_only = true, .writes = false};
+      const Attack attack{.role = {}, .overrides_read_only = !standby, .writes = false};
       EXPECT_EQ(acting->attack(attack, soon).get().read_only, standby);
       if (!standby) {
         ASSERT_TRUE(acting->try_lock(soon));
