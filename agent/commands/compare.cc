@@ -45,7 +45,7 @@ Found newest_record(const Options& options) {
               "agent compare --begin takes the first look, before the next cutover");
 }
 
-WorkloadLook look_at(const Server& server, Duration deadline) { return server.workload()->look(deadline); }
+WorkloadSnapshot look_at(const Server& server, Duration deadline) { return server.workload()->snapshot(deadline); }
 
 /// The one that is out of recovery.
 std::pair<Server*, const Conninfo*> primary_of(Invocation& invocation) {

@@ -71,7 +71,7 @@ std::function<std::string()> held_by(const std::string& file) {
 }
 
 /// The look of `agent compare --begin`, when there is one.
-std::optional<WorkloadLook> look_of_before(const std::string& state_dir) {
+std::optional<WorkloadSnapshot> look_of_before(const std::string& state_dir) {
   const std::string path = state_dir + "/" + workload_file;
   if (!fs::exists(path)) return std::nullopt;
   try {

@@ -62,15 +62,15 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
   Block block(std::cout);
   bool blind = false;
   do {
-    const PairLook look =
+    const PairSnapshot snapshot =
         look_at_pair(*invocation.servers.primary.admin, *invocation.servers.replica.admin, *invocation.exporter,
                      invocation.options.exporter_state, clock, invocation.options.call_deadline);
-    blind = !look.sample.primary.state && !look.sample.replica.state;
-    if (const auto behind = pair_lag(look.sample).replay_bytes) history.add(clock.now(), *behind);
+    blind = !snapshot.sample.primary.state && !snapshot.sample.replica.state;
+    if (const auto behind = pair_lag(snapshot.sample).replay_bytes) history.add(clock.now(), *behind);
     const Style style = Style::of_terminal();
-    const Lines lines = status_lines(look, history.points(), style);
+    const Lines lines = status_lines(snapshot, history.points(), style);
     if (arguments.json) {
-      nlohmann::json told = status_to_json(look);
+      nlohmann::json told = status_to_json(snapshot);
       if (!arguments.watch) {
         const Situation seen = look_closely(invocation);
         told.update(situation_to_json(seen));
@@ -80,7 +80,7 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
     } else if (in_place) {
       block.draw(lines, style);
     } else if (arguments.watch) {
-      std::cout << status_line(look) << std::endl;
+      std::cout << status_line(snapshot) << std::endl;
     } else {
       for (const Line& line : lines) std::cout << line.render({0, style.colour, style.unicode}) << '\n';
       const Situation seen = look_closely(invocation);

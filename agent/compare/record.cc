@@ -3,12 +3,12 @@
 namespace pgrm::agent {
 namespace {
 
-nlohmann::json optional_to_json(const std::optional<WorkloadLook>& look) {
-  return look ? to_json(*look) : nlohmann::json();
+nlohmann::json optional_to_json(const std::optional<WorkloadSnapshot>& snapshot) {
+  return snapshot ? to_json(*snapshot) : nlohmann::json();
 }
 
-std::optional<WorkloadLook> optional_look(const nlohmann::json& json) {
-  return json.is_null() ? std::nullopt : std::optional(look_from_json(json));
+std::optional<WorkloadSnapshot> optional_snapshot(const nlohmann::json& json) {
+  return json.is_null() ? std::nullopt : std::optional(snapshot_from_json(json));
 }
 
 /// Arrays: there are thousands of them.
@@ -28,33 +28,33 @@ Statements statements_from_json(const nlohmann::json& rows) {
 
 }  // namespace
 
-nlohmann::json to_json(const WorkloadLook& look) {
-  return {{"version", look.version},
-          {"system_identifier", look.system_identifier},
-          {"database", look.database},
-          {"at", to_unix(look.at)},
-          {"started_at", to_unix(look.started_at)},
-          {"counters", look.counters},
-          {"resets", look.resets},
-          {"settings", look.settings},
-          {"statements", look.statements ? statements_to_json(*look.statements) : nlohmann::json()},
-          {"statements_problem", look.statements_problem},
-          {"statements_hint", look.statements_hint}};
+nlohmann::json to_json(const WorkloadSnapshot& snapshot) {
+  return {{"version", snapshot.version},
+          {"system_identifier", snapshot.system_identifier},
+          {"database", snapshot.database},
+          {"at", to_unix(snapshot.at)},
+          {"started_at", to_unix(snapshot.started_at)},
+          {"counters", snapshot.counters},
+          {"resets", snapshot.resets},
+          {"settings", snapshot.settings},
+          {"statements", snapshot.statements ? statements_to_json(*snapshot.statements) : nlohmann::json()},
+          {"statements_problem", snapshot.statements_problem},
+          {"statements_hint", snapshot.statements_hint}};
 }
 
-WorkloadLook look_from_json(const nlohmann::json& json) {
-  WorkloadLook look{.version = json.at("version"),
-                    .system_identifier = json.at("system_identifier"),
-                    .database = json.at("database"),
-                    .at = from_unix(json.at("at").get<double>()),
-                    .started_at = from_unix(json.at("started_at").get<double>()),
-                    .statements_problem = json.at("statements_problem"),
-                    .statements_hint = json.at("statements_hint")};
-  for (const auto& [name, value] : json.at("counters").items()) look.counters[name] = value;
-  for (const auto& [name, value] : json.at("resets").items()) look.resets[name] = value;
-  for (const auto& [name, value] : json.at("settings").items()) look.settings[name] = value;
-  if (const auto& rows = json.at("statements"); !rows.is_null()) look.statements = statements_from_json(rows);
-  return look;
+WorkloadSnapshot snapshot_from_json(const nlohmann::json& json) {
+  WorkloadSnapshot snapshot{.version = json.at("version"),
+                            .system_identifier = json.at("system_identifier"),
+                            .database = json.at("database"),
+                            .at = from_unix(json.at("at").get<double>()),
+                            .started_at = from_unix(json.at("started_at").get<double>()),
+                            .statements_problem = json.at("statements_problem"),
+                            .statements_hint = json.at("statements_hint")};
+  for (const auto& [name, value] : json.at("counters").items()) snapshot.counters[name] = value;
+  for (const auto& [name, value] : json.at("resets").items()) snapshot.resets[name] = value;
+  for (const auto& [name, value] : json.at("settings").items()) snapshot.settings[name] = value;
+  if (const auto& rows = json.at("statements"); !rows.is_null()) snapshot.statements = statements_from_json(rows);
+  return snapshot;
 }
 
 nlohmann::json to_json(const WorkloadRecord& record) {
@@ -70,9 +70,9 @@ nlohmann::json to_json(const WorkloadRecord& record) {
 WorkloadRecord record_from_json(const nlohmann::json& json) {
   return {.old_primary = json.at("old_primary"),
           .new_primary = json.at("new_primary"),
-          .begin = optional_look(json.at("begin")),
-          .end = optional_look(json.at("end")),
-          .opened = optional_look(json.at("opened")),
+          .begin = optional_snapshot(json.at("begin")),
+          .end = optional_snapshot(json.at("end")),
+          .opened = optional_snapshot(json.at("opened")),
           .problem = json.at("problem")};
 }
 
@@ -90,7 +90,7 @@ WorkloadWindow window_before(const WorkloadRecord& record) {
   return all;
 }
 
-WorkloadWindow window_after(const WorkloadRecord& record, const WorkloadLook& now) {
+WorkloadWindow window_after(const WorkloadRecord& record, const WorkloadSnapshot& now) {
   if (record.opened) return between(*record.opened, now);
   WorkloadWindow window{.to = now.at, .settings = now.settings};
   window.problem = "the new primary was not looked at when the cutover was done" +

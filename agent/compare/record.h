@@ -15,15 +15,16 @@ inline constexpr auto workload_file = "workload.json";
 
 /// Unknown looks are nullopt: nothing depends on them but the comparison.
 struct WorkloadRecord {
-  std::string old_primary{}, new_primary{};    // addresses
-  std::optional<WorkloadLook> begin{}, end{};  // at the old primary: when the cutover began, and before writes stopped
-  std::optional<WorkloadLook> opened{};        // at the new one, when the cutover was done
-  std::string problem{};                       // the first look that failed, and why; empty: none
+  std::string old_primary{}, new_primary{};  // addresses
+  std::optional<WorkloadSnapshot> begin{},
+      end{};                                 // at the old primary: when the cutover began, and before writes stopped
+  std::optional<WorkloadSnapshot> opened{};  // at the new one, when the cutover was done
+  std::string problem{};                     // the first look that failed, and why; empty: none
 };
 
-nlohmann::json to_json(const WorkloadLook& look);
+nlohmann::json to_json(const WorkloadSnapshot& snapshot);
 /// Throws nlohmann::json::exception.
-WorkloadLook look_from_json(const nlohmann::json& json);
+WorkloadSnapshot snapshot_from_json(const nlohmann::json& json);
 
 nlohmann::json to_json(const WorkloadRecord& record);
 /// Throws nlohmann::json::exception.
@@ -34,6 +35,6 @@ WorkloadRecord record_from_json(const nlohmann::json& json);
 WorkloadWindow window_before(const WorkloadRecord& record);
 
 /// What it has done to the new one since the cutover was done.
-WorkloadWindow window_after(const WorkloadRecord& record, const WorkloadLook& now);
+WorkloadWindow window_after(const WorkloadRecord& record, const WorkloadSnapshot& now);
 
 }  // namespace pgrm::agent

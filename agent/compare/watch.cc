@@ -53,10 +53,10 @@ class Watch {
     if (means_.shows) means_.shows(so_far_);
   }
 
-  std::optional<WorkloadLook> ask() {
+  std::optional<WorkloadSnapshot> ask() {
     try {
       if (!observer_) observer_ = means_.new_primary.workload();
-      return observer_->look(means_.options.call_deadline);
+      return observer_->snapshot(means_.options.call_deadline);
     } catch (const Error& error) {
       observer_.reset();  // the next look opens a new session
       trouble_ = fmt::format("a look at the new primary failed: {}", error.what());
@@ -91,7 +91,7 @@ class Watch {
   const WorkloadWindow before_;
   const Mono began_;
   std::unique_ptr<WorkloadObserver> observer_;
-  std::deque<WorkloadLook> recent_;
+  std::deque<WorkloadSnapshot> recent_;
   std::string trouble_;
   WatchedSoFar so_far_;
 };
@@ -135,10 +135,10 @@ WayBack way_back(Node& new_primary, const Options& options) {
 
 WatchedSoFar watch_after(const WatchMeans& means, WorkloadRecord& record) { return Watch(means, record).go(); }
 
-std::optional<WorkloadLook> try_look(const Server& server, Duration deadline, std::string& problem) {
+std::optional<WorkloadSnapshot> try_look(const Server& server, Duration deadline, std::string& problem) {
   if (!server.workload) return std::nullopt;
   try {
-    return server.workload()->look(deadline);
+    return server.workload()->snapshot(deadline);
   } catch (const Error& error) {
     if (problem.empty()) problem = error.what();
     return std::nullopt;

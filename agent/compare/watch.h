@@ -48,7 +48,7 @@ struct WatchMeans {
 WatchedSoFar watch_after(const WatchMeans& means, WorkloadRecord& record);
 
 /// Asks `server` once. nullopt: it cannot be asked, and `problem` says why.
-std::optional<WorkloadLook> try_look(const Server& server, Duration deadline, std::string& problem);
+std::optional<WorkloadSnapshot> try_look(const Server& server, Duration deadline, std::string& problem);
 
 /// Asks `server` for the texts of what is told. Never throws Error: without them a statement has its number.
 void name_statements(Comparison& comparison, const Server& server, Duration deadline);

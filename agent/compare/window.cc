@@ -8,13 +8,13 @@
 namespace pgrm::agent {
 namespace {
 
-bool began_anew(const WorkloadLook& begin, const WorkloadLook& end, std::string_view statistics) {
+bool began_anew(const WorkloadSnapshot& begin, const WorkloadSnapshot& end, std::string_view statistics) {
   const auto before = begin.resets.find(statistics), after = end.resets.find(statistics);
   if (before == begin.resets.end() || after == end.resets.end()) return false;  // a version that does not tell
   return before->second != after->second;
 }
 
-std::string why_unknown(const WorkloadLook& begin, const WorkloadLook& end, Duration shortest) {
+std::string why_unknown(const WorkloadSnapshot& begin, const WorkloadSnapshot& end, Duration shortest) {
   if (begin.system_identifier != end.system_identifier || begin.database != end.database) {
     return "the two looks are not at the same database";
   }
@@ -57,7 +57,7 @@ std::optional<double> WorkloadWindow::rate(std::string_view name) const {
   return *value / *seconds;
 }
 
-WorkloadWindow between(const WorkloadLook& begin, const WorkloadLook& end, Duration shortest) {
+WorkloadWindow between(const WorkloadSnapshot& begin, const WorkloadSnapshot& end, Duration shortest) {
   WorkloadWindow window = whole(end);
   window.from = begin.at;
   window.seconds = to_unix(end.at) - to_unix(begin.at);
@@ -94,16 +94,16 @@ WorkloadWindow between(const WorkloadLook& begin, const WorkloadLook& end, Durat
   return window;
 }
 
-WorkloadWindow whole(const WorkloadLook& look) {
+WorkloadWindow whole(const WorkloadSnapshot& snapshot) {
   return {.problem = {},
           .from = {},
-          .to = look.at,
+          .to = snapshot.at,
           .seconds = std::nullopt,
-          .counters = look.counters,
-          .settings = look.settings,
-          .statements = look.statements,
-          .statements_problem = look.statements_problem,
-          .statements_hint = look.statements_hint,
+          .counters = snapshot.counters,
+          .settings = snapshot.settings,
+          .statements = snapshot.statements,
+          .statements_problem = snapshot.statements_problem,
+          .statements_hint = snapshot.statements_hint,
           .notes = {}};
 }
 

@@ -31,9 +31,9 @@ struct WorkloadWindow {
 
 /// REQUIRES: `end` is the later one. Counters that began anew in between are unknown; after a restart, or on another
 /// server, everything is.
-WorkloadWindow between(const WorkloadLook& begin, const WorkloadLook& end, Duration shortest = shortest_window);
+WorkloadWindow between(const WorkloadSnapshot& begin, const WorkloadSnapshot& end, Duration shortest = shortest_window);
 
 /// Everything since the statistics of that server began, which may be long ago: how much by the second is not known.
-WorkloadWindow whole(const WorkloadLook& look);
+WorkloadWindow whole(const WorkloadSnapshot& snapshot);
 
 }  // namespace pgrm::agent

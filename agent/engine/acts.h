@@ -15,19 +15,19 @@
 namespace pgrm::agent {
 
 // readying.cc
-std::string look_preflight(Cutover& cutover);
+std::string preview_preflight(Cutover& cutover);
 std::string run_preflight(Cutover& cutover);
-std::string look_wait_sync(Cutover& cutover);
+std::string preview_wait_sync(Cutover& cutover);
 std::string run_wait_sync(Cutover& cutover);
-std::string look_prepare(Cutover& cutover);
+std::string preview_prepare(Cutover& cutover);
 std::string run_prepare(Cutover& cutover);
-std::string look_hold(Cutover& cutover);
+std::string preview_hold(Cutover& cutover);
 std::string run_hold(Cutover& cutover);
-std::string look_moment(Cutover& cutover);
+std::string preview_moment(Cutover& cutover);
 std::string run_moment(Cutover& cutover);
 
 // warming.cc
-std::string look_warm(Cutover& cutover);
+std::string preview_warm(Cutover& cutover);
 std::string run_warm(Cutover& cutover);
 /// What changed since; a part of the evidence of `prepare`, empty when nothing is to be warmed. Never throws Error.
 std::string warm_again(Cutover& cutover);
@@ -38,34 +38,34 @@ void look_at_end(Cutover& cutover);
 void look_at_opened(Cutover& cutover);
 
 // stopping.cc
-std::string look_arm_fence(Cutover& cutover);
+std::string preview_arm_fence(Cutover& cutover);
 nlohmann::json before_arm_fence(Cutover& cutover);
 void recall_arm_fence(Cutover& cutover, const nlohmann::json& before);
 std::string run_arm_fence(Cutover& cutover);
 void undo_arm_fence(Cutover& cutover, const nlohmann::json& before);
-std::string look_stop_traffic(Cutover& cutover);
+std::string preview_stop_traffic(Cutover& cutover);
 std::string run_stop_traffic(Cutover& cutover);
 void undo_stop_traffic(Cutover& cutover, const nlohmann::json& before);
-std::string look_fence(Cutover& cutover);
+std::string preview_fence(Cutover& cutover);
 std::string run_fence(Cutover& cutover);
 void undo_fence(Cutover& cutover, const nlohmann::json& before);
-std::string look_final_verification(Cutover& cutover);
+std::string preview_final_verification(Cutover& cutover);
 std::string run_final_verification(Cutover& cutover);
 
 // promoting.cc
-std::string look_promote(Cutover& cutover);
+std::string preview_promote(Cutover& cutover);
 nlohmann::json before_promote(Cutover& cutover);
 void recall_promote(Cutover& cutover, const nlohmann::json& before);
 std::string run_promote(Cutover& cutover);
-std::string look_validate(Cutover& cutover);
+std::string preview_validate(Cutover& cutover);
 std::string run_validate(Cutover& cutover);
-std::string look_open(Cutover& cutover);
+std::string preview_open(Cutover& cutover);
 std::string run_open(Cutover& cutover);
 
 // demoting.cc
-std::string look_demote_old(Cutover& cutover);
+std::string preview_demote_old(Cutover& cutover);
 std::string run_demote_old(Cutover& cutover);
-std::string look_drain_old(Cutover& cutover);
+std::string preview_drain_old(Cutover& cutover);
 std::string run_drain_old(Cutover& cutover);
 
 // What they share.

@@ -54,7 +54,7 @@ Lsn settle(Cutover& cutover) {
 
 }  // namespace
 
-std::string look_align_wal(Cutover& cutover) {
+std::string preview_align_wal(Cutover& cutover) {
   if (cutover.wal_segment == 0) return why_not(cutover);
   const Lsn end = old_admin(cutover).wal_end(cutover.options.call_deadline).insert;
   return fmt::format("writes up to {:.1f} MB of WAL that say nothing, so that the promotion need not copy a segment",

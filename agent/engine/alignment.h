@@ -24,7 +24,7 @@ constexpr std::int64_t left_in_segment(Lsn at, std::int64_t segment) {
 }
 
 // The step align_wal, see steps.h.
-std::string look_align_wal(Cutover& cutover);
+std::string preview_align_wal(Cutover& cutover);
 std::string run_align_wal(Cutover& cutover);
 
 /// On the fenced old primary: gives up the rest of the segment when there is little of it. Returns whether it did; then

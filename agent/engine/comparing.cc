@@ -8,7 +8,7 @@
 namespace pgrm::agent {
 namespace {
 
-std::optional<WorkloadLook> look(Cutover& cutover, const Server& server) {
+std::optional<WorkloadSnapshot> look(Cutover& cutover, const Server& server) {
   std::string problem;
   auto seen = try_look(server, cutover.options.call_deadline, problem);
   if (!problem.empty()) {

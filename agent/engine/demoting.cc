@@ -15,7 +15,7 @@ namespace pgrm::agent {
 
 // ---- demote_old
 
-std::string look_demote_old(Cutover& cutover) {
+std::string preview_demote_old(Cutover& cutover) {
   return fmt::format("{}: {}", to_string(cutover.options.demotion), strength_of(cutover.options.demotion));
 }
 
@@ -140,7 +140,7 @@ std::string run_demote_old(Cutover& cutover) {
 /// A driver whose session was ended is back by then, and one that only looks whether it may write has gone on.
 constexpr Duration drain_interval = std::chrono::milliseconds(500);
 
-std::string look_drain_old(Cutover& cutover) {
+std::string preview_drain_old(Cutover& cutover) {
   if (needs_node_control(cutover.options.demotion)) return "nobody can write to a server that is stopped or a standby";
   if (cutover.options.drain_old == Duration::zero()) return "names the sessions that have come back to the old primary";
   return fmt::format("ends for {} the sessions that come back to the old primary, and names those that are left",
@@ -187,7 +187,7 @@ static std::string names_of(const std::vector<Writer>& writers) {
 }
 
 std::string run_drain_old(Cutover& cutover) {
-  if (needs_node_control(cutover.options.demotion)) return look_drain_old(cutover);
+  if (needs_node_control(cutover.options.demotion)) return preview_drain_old(cutover);
   const Duration wanted = cutover.options.drain_old;
   try {
     const std::size_t ended = wanted == Duration::zero() ? 0 : drain(cutover);

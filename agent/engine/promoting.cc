@@ -12,7 +12,7 @@ namespace pgrm::agent {
 
 // ---- promote
 
-std::string look_promote(Cutover& cutover) {
+std::string preview_promote(Cutover& cutover) {
   const bool promoted = !new_admin(cutover).in_recovery(cutover.options.call_deadline);
   return (promoted ? "has promoted " : "promotes ") + cutover.options.pair.replica.address();
 }
@@ -95,7 +95,7 @@ std::string run_promote(Cutover& cutover) {
 
 // ---- validate
 
-std::string look_validate(Cutover& /*cutover*/) { return "writes a row to the new primary and reads it back"; }
+std::string preview_validate(Cutover& /*cutover*/) { return "writes a row to the new primary and reads it back"; }
 
 /// Over the connection from before the fence. A new agent has none, and the gate came over by replication: it opens the
 /// gate first, which is right once the promotion is proved.
@@ -144,7 +144,7 @@ std::string run_validate(Cutover& cutover) {
 
 // ---- open
 
-std::string look_open(Cutover& cutover) {
+std::string preview_open(Cutover& cutover) {
   return "lets the application go on with " + cutover.options.pair.replica.address();
 }
 

@@ -13,7 +13,9 @@ namespace pgrm::agent {
 
 // ---- preflight
 
-std::string look_preflight(Cutover& /*cutover*/) { return "asks both servers, the exporter and the traffic drivers"; }
+std::string preview_preflight(Cutover& /*cutover*/) {
+  return "asks both servers, the exporter and the traffic drivers";
+}
 
 std::string run_preflight(Cutover& cutover) {
   const Facts facts = gather_facts(cutover.servers, cutover.exporter, cutover.traffic, cutover.node_control,
@@ -31,7 +33,7 @@ std::string run_preflight(Cutover& cutover) {
 
 // ---- wait_sync
 
-std::string look_wait_sync(Cutover& cutover) {
+std::string preview_wait_sync(Cutover& cutover) {
   return fmt::format("waits for {} consecutive in-sync checks, at most {}", cutover.options.required_checks,
                      human(cutover.options.sync_timeout));
 }
@@ -119,7 +121,7 @@ static void prove_replica_configuration(Cutover& cutover) {
   }
 }
 
-std::string look_prepare(Cutover&) { return "writes a checkpoint on both servers, so that promotion is quick"; }
+std::string preview_prepare(Cutover&) { return "writes a checkpoint on both servers, so that promotion is quick"; }
 
 std::string run_prepare(Cutover& cutover) {
   const std::string warmed = warm_again(cutover);
@@ -174,7 +176,7 @@ static void require_window(const Cutover& cutover) {
   throw Error(ErrorCode::sync_timeout, window_text(cutover) + ", has ended", "the same command waits for the next one");
 }
 
-std::string look_hold(Cutover& cutover) {
+std::string preview_hold(Cutover& cutover) {
   const std::string held = cutover.held_by();
   if (!held.empty()) return "waits: " + held;
   return cutover.options.window ? "waits for " + window_text(cutover) : "nothing to wait for";
@@ -269,7 +271,7 @@ static Duration catch_up_share(const Options& options) { return options.max_writ
 /// How old a transaction may be whose end a driver waits for.
 static Duration draining_share(const Options& options) { return options.max_write_pause / 2; }
 
-std::string look_moment(Cutover& cutover) {
+std::string preview_moment(Cutover& cutover) {
   const Options& options = cutover.options;
   std::string text = fmt::format("waits until the replica catches up within {} and a pause of at most {} is predicted",
                                  human(catch_up_share(options)), human(options.max_write_pause));

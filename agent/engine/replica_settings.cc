@@ -30,7 +30,7 @@ std::string statements(const SystemSettings& settings) {
 
 }  // namespace
 
-std::string look_replica_settings(Cutover& cutover) {
+std::string preview_replica_settings(Cutover& cutover) {
   if (cutover.replica_settings.empty()) return "no setting delays the promotion";
   return fmt::format("{} on {} until it is open", as_text(cutover.replica_settings),
                      cutover.options.pair.replica.address());

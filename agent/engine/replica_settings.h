@@ -15,7 +15,7 @@ namespace pgrm::agent {
 struct Cutover;
 
 // The step replica_settings, see steps.h.
-std::string look_replica_settings(Cutover& cutover);
+std::string preview_replica_settings(Cutover& cutover);
 nlohmann::json before_replica_settings(Cutover& cutover);
 void recall_replica_settings(Cutover& cutover, const nlohmann::json& before);
 std::string run_replica_settings(Cutover& cutover);

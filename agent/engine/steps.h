@@ -20,7 +20,7 @@ struct Step {
   bool commits = false;     // the one point of no return
   bool in_dry_run = false;  // only reads, so that a dry run does it for real
   /// What the step would do, said from what is there. Changes nothing. Throws Error.
-  std::string (*look)(Cutover&) = nullptr;
+  std::string (*preview)(Cutover&) = nullptr;
   /// What `undo` has to restore, recorded before `run`; nullptr: nothing.
   nlohmann::json (*before)(Cutover&) = nullptr;
   /// The inverse of `before`, for an agent that carries on: tells the cutover what was recorded. nullptr: nothing.
@@ -45,7 +45,7 @@ constexpr bool well_formed(std::span<const Step> steps) {
     if (step.commits) ++commits;
     if (step.mutates && commits == 0 && step.undo == nullptr) return false;
     if (step.in_dry_run && (step.mutates || step.commits)) return false;
-    if (step.look == nullptr || step.run == nullptr) return false;
+    if (step.preview == nullptr || step.run == nullptr) return false;
     for (std::size_t j = 0; j < i; ++j) {
       if (steps[j].name == step.name) return false;
     }

@@ -14,7 +14,7 @@ namespace pgrm::agent {
 
 // ---- arm_fence
 
-std::string look_arm_fence(Cutover& cutover) {
+std::string preview_arm_fence(Cutover& cutover) {
   return fmt::format(
       "writes the settings of the fence into the configuration of {}, "
       "to take effect with the fence",
@@ -88,7 +88,7 @@ Duration patience_with_unseen(const Cutover& cutover) {
 
 // ---- stop_traffic
 
-std::string look_stop_traffic(Cutover& cutover) {
+std::string preview_stop_traffic(Cutover& cutover) {
   std::vector<std::string> names;
   for (const auto& driver : cutover.traffic) names.push_back(driver->name());
   if (names.empty()) return "nobody is told: the fence ends the application's sessions";
@@ -132,7 +132,7 @@ void undo_stop_traffic(Cutover& cutover, const nlohmann::json& /*before*/) {
 
 // ---- fence
 
-std::string look_fence(Cutover& cutover) {
+std::string preview_fence(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   const FenceView view = old_admin(cutover).fence_view(deadline);
   const FencePlan plan = plan_fence(view, cutover.options, cutover.id);
@@ -202,7 +202,7 @@ void undo_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
 
 // ---- final_verification
 
-std::string look_final_verification(Cutover& cutover) {
+std::string preview_final_verification(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
   // The replica first, so that the difference can only look larger.
   const auto replayed = new_admin(cutover).wal_replayed(deadline);

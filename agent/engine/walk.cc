@@ -705,7 +705,7 @@ Outcome dry_run(Cutover& cutover) {
     for (const Step& step : steps()) {
       if (cutover.stop.stop_requested()) throw Error(ErrorCode::undone, "interrupted");
       perform(cutover, outcome, step, step.why, step.in_dry_run ? StepResult::done : StepResult::looked,
-              [&] { return step.in_dry_run ? step.run(cutover) : step.look(cutover); });
+              [&] { return step.in_dry_run ? step.run(cutover) : step.preview(cutover); });
     }
   } catch (const Error& error) {
     conclude(outcome, error.code(), error.what(), error.hint());

@@ -26,7 +26,7 @@ WarmMeans means_of(Cutover& cutover) {
 
 }  // namespace
 
-std::string look_warm(Cutover& cutover) {
+std::string preview_warm(Cutover& cutover) {
   if (!cutover.options.warm) return "not asked for (--warm)";
   const WarmSurvey survey = survey_of(cutover);
   for (const std::string& advice : survey.advice) cutover.warnings.push_back("warm: " + advice);

@@ -27,7 +27,7 @@ struct PlannedOrder {
 
 struct PlannedStep {
   const Step* step;
-  std::string look;                   // what it would do, said from what is there
+  std::string preview;                // what it would do, said from what is there
   std::optional<Duration> predicted;  // where writes are stopped while it runs
   std::vector<PlannedOrder> orders, undo;
 };

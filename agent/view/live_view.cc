@@ -30,9 +30,10 @@ void LiveView::run(const std::stop_token& stop) {
   Block block(out_);
   do {
     const Style style = Style::of_terminal();
-    const auto look = watch_.latest();
-    block.draw(cutover_lines(title_, progress_.standing(), look.get(), progress_.lag().points(), clock_.now(), style),
-               style);
+    const auto snapshot = watch_.latest();
+    block.draw(
+        cutover_lines(title_, progress_.standing(), snapshot.get(), progress_.lag().points(), clock_.now(), style),
+        style);
   } while (!clock_.sleep_for(std::chrono::milliseconds(100), stop));
   block.erase();
 }

@@ -8,15 +8,15 @@
 
 namespace pgrm::agent {
 
-PairLook look_at_pair(Node& primary, Node& replica, http::Client& exporter, const std::string& path, const Clock& clock,
-                      Duration deadline) {
-  PairLook look{observe_pair(primary, replica, 1, clock, deadline), std::nullopt};
+PairSnapshot look_at_pair(Node& primary, Node& replica, http::Client& exporter, const std::string& path,
+                          const Clock& clock, Duration deadline) {
+  PairSnapshot snapshot{observe_pair(primary, replica, 1, clock, deadline), std::nullopt};
   try {
-    look.exporter = state_from_json(http::get_ok(exporter, path, deadline));
+    snapshot.exporter = state_from_json(http::get_ok(exporter, path, deadline));
   } catch (const Error&) {
-    look.exporter.reset();
+    snapshot.exporter.reset();
   }
-  return look;
+  return snapshot;
 }
 
 PairWatch::PairWatch(const Options& options, const std::string& token, Duration interval, std::function<bool()> held,
@@ -34,7 +34,7 @@ PairWatch::PairWatch(const Options& options, const std::string& token, Duration 
   thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 
-std::shared_ptr<const PairLook> PairWatch::latest() const {
+std::shared_ptr<const PairSnapshot> PairWatch::latest() const {
   const std::scoped_lock lock(mutex_);
   return latest_;
 }
@@ -42,11 +42,11 @@ std::shared_ptr<const PairLook> PairWatch::latest() const {
 void PairWatch::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     if (!held_()) {
-      auto look = std::make_shared<const PairLook>(
+      auto snapshot = std::make_shared<const PairSnapshot>(
           look_at_pair(*primary_, *replica_, *exporter_, exporter_state_, clock_, deadline_));
-      if (const auto behind = pair_lag(look->sample).replay_bytes) lag_.add(clock_.now(), *behind);
+      if (const auto behind = pair_lag(snapshot->sample).replay_bytes) lag_.add(clock_.now(), *behind);
       const std::scoped_lock lock(mutex_);
-      latest_ = std::move(look);
+      latest_ = std::move(snapshot);
     }
     clock_.sleep_for(interval_, stop);
   }

@@ -18,15 +18,15 @@
 
 namespace pgrm::agent {
 
-struct PairLook {
+struct PairSnapshot {
   Sample sample;
   std::optional<ExporterState> exporter;  // nullopt: it does not answer
 };
 
 /// One look, over connections of the caller's; what is unreachable stands in the result. `path`: where the exporter
 /// answers for the pair.
-PairLook look_at_pair(Node& primary, Node& replica, http::Client& exporter, const std::string& path, const Clock& clock,
-                      Duration deadline);
+PairSnapshot look_at_pair(Node& primary, Node& replica, http::Client& exporter, const std::string& path,
+                          const Clock& clock, Duration deadline);
 
 class PairWatch {
  public:
@@ -40,8 +40,8 @@ class PairWatch {
   PairWatch(const PairWatch&) = delete;
   PairWatch& operator=(const PairWatch&) = delete;
 
-  /// Thread-safe; nullptr before the first look.
-  std::shared_ptr<const PairLook> latest() const;
+  /// Thread-safe; nullptr before the first snapshot.
+  std::shared_ptr<const PairSnapshot> latest() const;
 
  private:
   void run(const std::stop_token& stop);
@@ -54,7 +54,7 @@ class PairWatch {
   std::unique_ptr<http::Client> exporter_;
   const std::string exporter_state_;
   mutable std::mutex mutex_;
-  std::shared_ptr<const PairLook> latest_;
+  std::shared_ptr<const PairSnapshot> latest_;
   std::jthread thread_;  // last: it uses all of the above
 };
 

@@ -122,7 +122,7 @@ nlohmann::json plan_to_json(const Cutover& planned, const Plan& plan, const Ques
     list.push_back(
         {{"name", step.step->name},
          {"why", step.step->why},
-         {"would", step.look},
+         {"would", step.preview},
          {"point_of_no_return", step.step->commits},
          {"predicted_seconds", step.predicted ? nlohmann::json(to_seconds(*step.predicted)) : nlohmann::json()},
          {"orders", orders_to_json(step.orders)},

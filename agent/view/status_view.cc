@@ -35,10 +35,10 @@ std::string timeline_of(const NodeSample& node) {
 }
 
 /// Whether what the exporter says is about these very servers.
-bool about_us(const PairLook& look) {
-  const auto& state = look.sample.primary.state ? look.sample.primary.state : look.sample.replica.state;
+bool about_us(const PairSnapshot& snapshot) {
+  const auto& state = snapshot.sample.primary.state ? snapshot.sample.primary.state : snapshot.sample.replica.state;
   const auto& server =
-      look.exporter->primary.system_identifier.empty() ? look.exporter->replica : look.exporter->primary;
+      snapshot.exporter->primary.system_identifier.empty() ? snapshot.exporter->replica : snapshot.exporter->primary;
   return state && server.system_identifier == state->system_identifier;
 }
 
@@ -48,14 +48,14 @@ struct Gate {
 };
 
 /// Whether a cutover could begin now, in one line.
-Gate gate_of(const PairLook& look) {
-  const auto writable = writable_side(look.sample);
-  if (!wal_flow(look.sample) && writable == Side::replica) {
+Gate gate_of(const PairSnapshot& snapshot) {
+  const auto writable = writable_side(snapshot.sample);
+  if (!wal_flow(snapshot.sample) && writable == Side::replica) {
     return {"CUT OVER: the replica is the primary now", green};
   }
-  if (!look.exporter) return {"UNKNOWN: the exporter does not answer", red};
-  if (!about_us(look)) return {"UNKNOWN: the exporter does not see these servers", red};
-  const ExporterState& state = *look.exporter;
+  if (!snapshot.exporter) return {"UNKNOWN: the exporter does not answer", red};
+  if (!about_us(snapshot)) return {"UNKNOWN: the exporter does not see these servers", red};
+  const ExporterState& state = *snapshot.exporter;
   if (state.age > state.stale_after)
     return {"UNKNOWN: the exporter's observation is " + human(state.age) + " old", red};
   std::string streak = fmt::format("{} in-sync checks in a row, {} required", state.consecutive, state.required);
@@ -65,12 +65,12 @@ Gate gate_of(const PairLook& look) {
   return {"NOT IN SYNC", red};
 }
 
-void add_servers(Lines& lines, const PairLook& look) {
+void add_servers(Lines& lines, const PairSnapshot& snapshot) {
   lines.emplace_back().add(fmt::format("  {:<8} {:<22} {:<11} {:>8} {:>11}  {}", "server", "address", "is", "timeline",
                                        "connections", "WAL at"),
                            dim);
   for (const Side side : {Side::primary, Side::replica}) {
-    const NodeSample& node = look.sample[side];
+    const NodeSample& node = snapshot.sample[side];
     const Role role = role_of(node);
     const std::string connections =
         node.state ? fmt::format("{} of {}", node.state->connections, node.state->connections_limit) : "-";
@@ -124,10 +124,11 @@ std::vector<std::int64_t> columns_of(const std::vector<LagHistory::Point>& histo
   return values;
 }
 
-void add_lag(Lines& lines, const PairLook* look, const std::vector<LagHistory::Point>& history, const Style& style) {
+void add_lag(Lines& lines, const PairSnapshot* snapshot, const std::vector<LagHistory::Point>& history,
+             const Style& style) {
   std::string now = "unknown";
-  if (look != nullptr) {
-    if (const auto bytes = pair_lag(look->sample).replay_bytes) now = human_bytes(*bytes);
+  if (snapshot != nullptr) {
+    if (const auto bytes = pair_lag(snapshot->sample).replay_bytes) now = human_bytes(*bytes);
   }
   Line& line = lines.emplace_back(fmt::format("  {:<8} ", "lag")).add(fmt::format("{:<9}", now), bold);
   if (history.size() < 2) return;
@@ -153,19 +154,19 @@ void add_slots(Lines& lines, const Sample& sample) {
   }
 }
 
-void add_reasons(Lines& lines, const PairLook& look) {
-  if (!look.exporter || !about_us(look) || !wal_flow(look.sample)) return;
-  for (const SyncReason& reason : look.exporter->reasons) {
+void add_reasons(Lines& lines, const PairSnapshot& snapshot) {
+  if (!snapshot.exporter || !about_us(snapshot) || !wal_flow(snapshot.sample)) return;
+  for (const SyncReason& reason : snapshot.exporter->reasons) {
     lines.emplace_back(fmt::format("  {:<8} ", "blocks")).add(reason.text, red);
   }
 }
 
 }  // namespace
 
-Lines status_lines(const PairLook& look, const std::vector<LagHistory::Point>& history, const Style& style) {
+Lines status_lines(const PairSnapshot& snapshot, const std::vector<LagHistory::Point>& history, const Style& style) {
   Lines lines;
-  const Gate gate = gate_of(look);
-  const std::string time = to_iso8601(look.sample.sampled_at).substr(11, 8) + " UTC";
+  const Gate gate = gate_of(snapshot);
+  const std::string time = to_iso8601(snapshot.sample.sampled_at).substr(11, 8) + " UTC";
   const std::size_t width = style.width == 0 ? 80 : std::min<std::size_t>(style.width, 110);
   const std::size_t used = 2 + gate.text.size() + time.size();
   lines.emplace_back("  ")
@@ -173,34 +174,34 @@ Lines status_lines(const PairLook& look, const std::vector<LagHistory::Point>& h
       .add(std::string(width > used ? width - used : 2, ' '))
       .add(time, dim);
   lines.emplace_back();
-  add_servers(lines, look);
+  add_servers(lines, snapshot);
   lines.emplace_back();
-  add_pipeline(lines, look.sample);
+  add_pipeline(lines, snapshot.sample);
   lines.emplace_back();
-  add_lag(lines, &look, history, style);
-  add_slots(lines, look.sample);
-  add_reasons(lines, look);
+  add_lag(lines, &snapshot, history, style);
+  add_slots(lines, snapshot.sample);
+  add_reasons(lines, snapshot);
   return lines;
 }
 
-std::string status_line(const PairLook& look) {
-  const auto lag = pair_lag(look.sample).replay_bytes;
-  std::string line = to_iso8601(look.sample.sampled_at);
+std::string status_line(const PairSnapshot& snapshot) {
+  const auto lag = pair_lag(snapshot.sample).replay_bytes;
+  std::string line = to_iso8601(snapshot.sample.sampled_at);
   for (const Side side : {Side::primary, Side::replica}) {
-    const NodeSample& node = look.sample[side];
+    const NodeSample& node = snapshot.sample[side];
     line += fmt::format("  {} {} {}", to_string(side), role_of(node).name, text_of(position_of(node)));
   }
-  line += fmt::format("  lag {}  {}", lag ? human_bytes(*lag) : "unknown", gate_of(look).text);
-  if (look.exporter && about_us(look)) {
-    for (const SyncReason& reason : look.exporter->reasons) line += "; " + reason.text;
+  line += fmt::format("  lag {}  {}", lag ? human_bytes(*lag) : "unknown", gate_of(snapshot).text);
+  if (snapshot.exporter && about_us(snapshot)) {
+    for (const SyncReason& reason : snapshot.exporter->reasons) line += "; " + reason.text;
   }
   return line;
 }
 
-nlohmann::json status_to_json(const PairLook& look) {
-  nlohmann::json status{{"sampled_at", to_iso8601(look.sample.sampled_at)}, {"sync", nullptr}};
+nlohmann::json status_to_json(const PairSnapshot& snapshot) {
+  nlohmann::json status{{"sampled_at", to_iso8601(snapshot.sample.sampled_at)}, {"sync", nullptr}};
   for (const Side side : {Side::primary, Side::replica}) {
-    const NodeSample& node = look.sample[side];
+    const NodeSample& node = snapshot.sample[side];
     const auto position = position_of(node);
     status["nodes"][std::string(to_string(side))] = {
         {"address", node.address},
@@ -209,27 +210,27 @@ nlohmann::json status_to_json(const PairLook& look) {
         {"timeline", node.state && node.state->timeline ? nlohmann::json(*node.state->timeline) : nlohmann::json()},
         {"wal_lsn", position ? nlohmann::json(position->to_string()) : nlohmann::json()}};
   }
-  const auto lag = pair_lag(look.sample).replay_bytes;
+  const auto lag = pair_lag(snapshot.sample).replay_bytes;
   status["lag_bytes"] = lag ? nlohmann::json(*lag) : nlohmann::json();
-  const auto writable = writable_side(look.sample);
+  const auto writable = writable_side(snapshot.sample);
   status["writable"] = writable ? nlohmann::json(to_string(*writable)) : nlohmann::json();
-  if (look.exporter && about_us(look)) {
+  if (snapshot.exporter && about_us(snapshot)) {
     auto reasons = nlohmann::json::array();
-    for (const SyncReason& reason : look.exporter->reasons) reasons.push_back(reason.text);
-    status["sync"] = {{"in_sync", look.exporter->in_sync},
-                      {"consecutive", look.exporter->consecutive},
-                      {"required", look.exporter->required},
+    for (const SyncReason& reason : snapshot.exporter->reasons) reasons.push_back(reason.text);
+    status["sync"] = {{"in_sync", snapshot.exporter->in_sync},
+                      {"consecutive", snapshot.exporter->consecutive},
+                      {"required", snapshot.exporter->required},
                       {"reasons", reasons}};
   }
   return status;
 }
 
-Lines cutover_lines(const std::string& title, const Standing& standing, const PairLook* look,
+Lines cutover_lines(const std::string& title, const Standing& standing, const PairSnapshot* snapshot,
                     const std::vector<LagHistory::Point>& history, Mono now, const Style& style) {
   Lines lines;
   lines.emplace_back().add(title, bold);
-  if (look != nullptr) add_servers(lines, *look);
-  add_lag(lines, look, history, style);
+  if (snapshot != nullptr) add_servers(lines, *snapshot);
+  add_lag(lines, snapshot, history, style);
   lines.emplace_back();
   for (const StepStanding& step : standing.steps) {
     const Mark& mark = mark_of(step.result);

@@ -157,29 +157,29 @@ class ServerWorkload final : public WorkloadObserver {
   ServerWorkload(const Conninfo& server, NodeOptions options)
       : session_(server, options.application_name, options.told), options_(std::move(options)) {}
 
-  WorkloadLook look(Duration deadline) override {
+  WorkloadSnapshot snapshot(Duration deadline) override {
     open(deadline);
     if (workload_sql_.empty()) workload_sql_ = workload_sql(session_.server_version());
     const Rows answer = session_.execute({"pgrm_workload", workload_sql_.c_str()}, {}, deadline);
     const auto row = answer.one();
-    WorkloadLook look{.version = session_.server_version(),
-                      .system_identifier = row.text("system_identifier").value_or(""),
-                      .database = row.text("database").value_or(""),
-                      .at = row.time("at").value_or(WallTime{}),
-                      .started_at = row.time("started_at").value_or(WallTime{}),
-                      .counters = known<double>(row.text("counters")),
-                      .resets = known<std::string>(row.text("resets")),
-                      .settings = known<std::string>(row.text("settings")),
-                      .statements = std::nullopt,
-                      .statements_problem = {},
-                      .statements_hint = {}};
+    WorkloadSnapshot snapshot{.version = session_.server_version(),
+                              .system_identifier = row.text("system_identifier").value_or(""),
+                              .database = row.text("database").value_or(""),
+                              .at = row.time("at").value_or(WallTime{}),
+                              .started_at = row.time("started_at").value_or(WallTime{}),
+                              .counters = known<double>(row.text("counters")),
+                              .resets = known<std::string>(row.text("resets")),
+                              .settings = known<std::string>(row.text("settings")),
+                              .statements = std::nullopt,
+                              .statements_problem = {},
+                              .statements_hint = {}};
     try {
-      add_statements(look, deadline);
+      add_statements(snapshot, deadline);
     } catch (const SqlError& refusal) {  // its library is not loaded, for one
-      look.statements_problem = refusal.what();
-      look.statements_hint = "shared_preload_libraries = 'pg_stat_statements', and a restart of that server";
+      snapshot.statements_problem = refusal.what();
+      snapshot.statements_hint = "shared_preload_libraries = 'pg_stat_statements', and a restart of that server";
     }
-    return look;
+    return snapshot;
   }
 
   std::map<std::int64_t, std::string> texts(const std::vector<std::int64_t>& statements, Duration deadline) override {
@@ -197,10 +197,10 @@ class ServerWorkload final : public WorkloadObserver {
   }
 
  private:
-  void add_statements(WorkloadLook& look, Duration deadline) {
+  void add_statements(WorkloadSnapshot& snapshot, Duration deadline) {
     const StatementTools tools = find_tools(deadline);
-    look.statements_problem = tools.problem;
-    look.statements_hint = tools.hint;
+    snapshot.statements_problem = tools.problem;
+    snapshot.statements_hint = tools.hint;
     if (tools.function.empty()) return;
     statements_sql_ = fmt::format(fmt::runtime(ask_statements), fmt::arg("function", tools.function),
                                   // Until 1.7 of the extension, which a server that was upgraded may still have.
@@ -219,9 +219,9 @@ class ServerWorkload final : public WorkloadObserver {
     if (!tools.info.empty()) {
       const Rows reset =
           session_.script(fmt::format(fmt::runtime(ask_statements_reset), fmt::arg("function", tools.info)), deadline);
-      look.resets["statements"] = reset.one().text("reset").value_or("");
+      snapshot.resets["statements"] = reset.one().text("reset").value_or("");
     }
-    look.statements = std::move(statements);
+    snapshot.statements = std::move(statements);
   }
 
   /// Anew each time: somebody may have created it on our advice.

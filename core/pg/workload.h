@@ -17,13 +17,14 @@
 
 namespace pgrm {
 
-/// One number of a look. The newest row of a name that the server's version reaches counts.
+/// One number of a snapshot. The newest row of a name that the server's version reaches counts.
 struct WorkloadCounter {
   std::string_view name;
-  int since;               // version of PostgreSQL
-  std::string_view sql;    // of one row `d` of pg_stat_database, that of this session's database
-  std::string_view reset;  // which statistics it belongs to, see WorkloadLook::resets; empty: none, it never goes back
-  bool gauge = false;      // it goes up and down; else it only grows
+  int since;             // version of PostgreSQL
+  std::string_view sql;  // of one row `d` of pg_stat_database, that of this session's database
+  std::string_view
+      reset;           // which statistics it belongs to, see WorkloadSnapshot::resets; empty: none, it never goes back
+  bool gauge = false;  // it goes up and down; else it only grows
 };
 
 /// Every counter, in no order that matters.
@@ -43,7 +44,7 @@ struct StatementCounters {
 using Statements = std::map<std::int64_t, StatementCounters>;
 
 /// One look at one server, from one database. Unknown is nullopt or absent.
-struct WorkloadLook {
+struct WorkloadSnapshot {
   int version = 0;  // server_version_num
   std::string system_identifier{}, database{};
   WallTime at{}, started_at{};
@@ -60,7 +61,7 @@ struct WorkloadLook {
 class WorkloadObserver {
  public:
   virtual ~WorkloadObserver() = default;
-  virtual WorkloadLook look(Duration deadline) = 0;
+  virtual WorkloadSnapshot snapshot(Duration deadline) = 0;
   /// The texts of these statements as the extension keeps them, constants mostly replaced by $1; those that it knows.
   virtual std::map<std::int64_t, std::string> texts(const std::vector<std::int64_t>& statements, Duration deadline) = 0;
 };

@@ -24,9 +24,9 @@ struct FakeWorkload {
   }
 
   /// As it is now: everything has grown since the clock's beginning.
-  WorkloadLook look() const {
+  WorkloadSnapshot look() const {
     const double seconds = to_seconds(clock.now().time_since_epoch());
-    WorkloadLook now = at_zero;
+    WorkloadSnapshot now = at_zero;
     now.at = from_unix(1'800'000'000 + seconds);
     for (const auto& [name, by_second] : rates) now.counters[name] += by_second * seconds;
     if (!now.statements) return now;
@@ -41,7 +41,7 @@ struct FakeWorkload {
   }
 
   const Clock& clock;
-  WorkloadLook at_zero{};
+  WorkloadSnapshot at_zero{};
   std::map<std::string, double> rates{{"commits", 100}, {"rollbacks", 0}, {"connections", 0}};
   std::map<std::int64_t, StatementCounters> statements{};  // by the second
   std::map<std::int64_t, std::string> texts{};
@@ -52,7 +52,7 @@ class FakeWorkloadObserver final : public WorkloadObserver {
  public:
   explicit FakeWorkloadObserver(const FakeWorkload& server) : server_(server) {}
 
-  WorkloadLook look(Duration) override {
+  WorkloadSnapshot snapshot(Duration) override {
     if (server_.before) server_.before();
     return server_.look();
   }

@@ -14,8 +14,8 @@ using testing::IsEmpty;
 using testing::Optional;
 using testing::Pair;
 
-WorkloadLook look(double at) {
-  WorkloadLook look;
+WorkloadSnapshot look(double at) {
+  WorkloadSnapshot look;
   look.version = 160004;
   look.system_identifier = "7300000000000000001";
   look.database = "shop";
@@ -41,7 +41,7 @@ TEST(WorkloadWindow, HasWhatWasAddedAndOfAGaugeWhatItIs) {
 TEST(WorkloadWindow, SaysNothingWhenItIsTooShortOrTheServerIsAnother) {
   EXPECT_THAT(between(look(0), look(4.9)).problem, HasSubstr("4.9 s are too short to say anything"));
   EXPECT_EQ(between(look(0), look(4.9), std::chrono::seconds(1)).problem, "");
-  WorkloadLook other = look(60);
+  WorkloadSnapshot other = look(60);
   other.started_at = from_unix(1'800'000'030);
   const WorkloadWindow restarted = between(look(0), other);
   EXPECT_EQ(restarted.problem, "the server was restarted in between");
@@ -53,7 +53,7 @@ TEST(WorkloadWindow, SaysNothingWhenItIsTooShortOrTheServerIsAnother) {
 }
 
 TEST(WorkloadWindow, DoesNotKnowWhatBeganAnew) {
-  WorkloadLook end = look(60);
+  WorkloadSnapshot end = look(60);
   end.resets["database"] = "2027-01-15";
   const WorkloadWindow window = between(look(0), end);
   EXPECT_EQ(window.counter("commits"), std::nullopt);
@@ -66,7 +66,7 @@ TEST(WorkloadWindow, DoesNotKnowWhatBeganAnew) {
 }
 
 TEST(WorkloadWindow, HasTheStatementsThatWereCalled) {
-  WorkloadLook end = look(60);
+  WorkloadSnapshot end = look(60);
   (*end.statements)[42] = {150, 100, 600, 10};
   (*end.statements)[43] = {5, 1, 5, 5};
   const WorkloadWindow window = between(look(0), end);
@@ -80,7 +80,7 @@ TEST(WorkloadWindow, HasTheStatementsThatWereCalled) {
 }
 
 TEST(WorkloadWindow, SaysWhyStatementsAreNotKnown) {
-  WorkloadLook begin = look(0), end = look(60);
+  WorkloadSnapshot begin = look(0), end = look(60);
   begin.statements.reset();
   begin.statements_problem = "pg_stat_statements is not installed in shop";
   EXPECT_EQ(between(begin, end).statements, std::nullopt);

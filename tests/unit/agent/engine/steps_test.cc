@@ -17,7 +17,7 @@ constexpr Step good{.name = "good",
                     .why = "",
                     .mutates = true,
                     .commits = true,
-                    .look = [](Cutover&) { return std::string(); },
+                    .preview = [](Cutover&) { return std::string(); },
                     .run = [](Cutover&) { return std::string(); }};
 
 constexpr Step changed(void (*change)(Step&)) {

@@ -20,12 +20,12 @@ std::string text_of(const Lines& lines, const Style& style) {
 }
 
 /// What a person sees of the rig's pair.
-PairLook look(Rig& rig) {
+PairSnapshot snapshot(Rig& rig) {
   return look_at_pair(*rig.servers.primary.admin, *rig.servers.replica.admin, rig.exporter, "/api/v1/state", rig.clock,
                       std::chrono::seconds(1));
 }
 
-std::string status_of(Rig& rig) { return text_of(status_lines(look(rig), {}, terminal), terminal); }
+std::string status_of(Rig& rig) { return text_of(status_lines(snapshot(rig), {}, terminal), terminal); }
 
 TEST(Status, SaysFirstWhetherACutoverCouldBegin) {
   Rig rig;
@@ -70,7 +70,7 @@ TEST(Status, FitsATerminalOf80By24) {
   Rig rig;
   std::vector<LagHistory::Point> history;
   for (int i = 0; i < 500; ++i) history.push_back({Mono(std::chrono::seconds(i)), i * 1000});
-  const Lines lines = status_lines(look(rig), history, terminal);
+  const Lines lines = status_lines(snapshot(rig), history, terminal);
   EXPECT_LT(lines.size(), 24U);
   EXPECT_THAT(text_of(lines, {}), testing::ContainsRegex("lag +0 B.*#  peak 499.0 kB in 8 min 19 s\n"))
       << "the whole line must fit, not only what is left of it after the cut";
@@ -81,7 +81,7 @@ TEST(Status, FitsATerminalOf80By24) {
 
 TEST(Status, IsOneLineInAPipe) {
   Rig rig;
-  const std::string line = status_line(look(rig));
+  const std::string line = status_line(snapshot(rig));
   EXPECT_THAT(line, Not(HasSubstr("\n")));
   EXPECT_THAT(line, HasSubstr("primary primary"));
   EXPECT_THAT(line, HasSubstr("lag 0 B"));
@@ -92,7 +92,7 @@ TEST(Status, IsJsonWithNullForUnknown) {
   Rig rig;
   rig.exporter.up = false;
   rig.cluster.replica.up = false;
-  const auto status = status_to_json(look(rig));
+  const auto status = status_to_json(snapshot(rig));
   EXPECT_EQ(status.at("nodes").at("primary").at("role"), "primary");
   EXPECT_EQ(status.at("nodes").at("replica").at("role"), "unreachable");
   EXPECT_TRUE(status.at("nodes").at("replica").at("wal_lsn").is_null());
@@ -104,7 +104,7 @@ TEST(CutoverView, ShowsWhatIsDoneWhatRunsAndWhatIsToCome) {
   Rig rig;
   std::string view;
   rig.traffic->on_fence = [&] {
-    const PairLook now = look(rig);
+    const PairSnapshot now = snapshot(rig);
     const Lines lines = cutover_lines("cutover x", rig.progress.standing(), &now, {}, rig.clock.now(), terminal);
     EXPECT_LT(lines.size(), 24U);
     view = text_of(lines, terminal);
