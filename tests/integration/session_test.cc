@@ -2,13 +2,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 
+#include "tests/fakes/listener.h"
 #include "tests/integration/lab_pair.h"
 
 namespace pgrm {
@@ -184,32 +183,9 @@ TEST_F(SessionTest, ALostSessionIsSeen) {
   EXPECT_FALSE(session_.is_open());
 }
 
-/// As a server that was frozen, or whose host drops every packet.
-class Silent {
- public:
-  Silent() : socket_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in any{};
-    any.sin_family = AF_INET;
-    any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof any;
-    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&any), size), 0);
-    EXPECT_EQ(listen(socket_, 8), 0);
-    EXPECT_EQ(getsockname(socket_, reinterpret_cast<sockaddr*>(&any), &size), 0);
-    port_ = ntohs(any.sin_port);
-  }
-  ~Silent() { close(socket_); }
-  Silent(const Silent&) = delete;
-  Silent& operator=(const Silent&) = delete;
-  std::string port() const { return std::to_string(port_); }
-
- private:
-  int socket_;
-  int port_ = 0;
-};
-
 TEST(SessionOpen, KeepsAShortDeadlineWhereNobodyAnswers) {
-  const Silent silent;
-  const Conninfo server = LabPair::get().as("postgres").primary.with("port", silent.port());
+  const Listener silent;
+  const Conninfo server = LabPair::get().as("postgres").primary.with("port", std::to_string(silent.port()));
   const auto deadline = std::chrono::milliseconds(300);
   const Mono since = system_clock().now();
   EXPECT_EQ(code_of([&] { Session(server, "x").open(deadline); }), ErrorCode::unreachable);

@@ -15,6 +15,7 @@
 #include "core/http/client.h"
 #include "core/http/message.h"
 #include "core/http/server.h"
+#include "tests/fakes/listener.h"
 #include "tests/fakes/raw_http.h"
 
 namespace pgrm::http {
@@ -311,26 +312,12 @@ TEST(HttpClient, NobodyThereIsUnreachable) {
 /// A server that answers one connection with `start`, and then a byte every 10 ms for as long as they are taken.
 class Dribbler {
  public:
-  explicit Dribbler(std::string start) : start_(std::move(start)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(socket_, 1), 0);
-    getsockname(socket_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::jthread([this] { serve(); });
-  }
-  ~Dribbler() {
-    shutdown(socket_, SHUT_RDWR);
-    thread_ = {};
-    close(socket_);
-  }
+  explicit Dribbler(std::string start) : start_(std::move(start)), thread_([this] { serve(); }) {}
+  ~Dribbler() { listener_.shut_down(); }
   Dribbler(const Dribbler&) = delete;
   Dribbler& operator=(const Dribbler&) = delete;
 
-  int port() const { return port_; }
+  int port() const { return listener_.port(); }
   /// Whether the client went, and not the patience of this one.
   bool was_left() {
     thread_.join();
@@ -339,7 +326,7 @@ class Dribbler {
 
  private:
   void serve() {
-    const int client = accept(socket_, nullptr, nullptr);
+    const int client = listener_.accept_one();
     std::array<char, 4096> request{};
     recv(client, request.data(), request.size(), 0);
     send(client, start_.data(), start_.size(), MSG_NOSIGNAL);
@@ -349,8 +336,7 @@ class Dribbler {
   }
 
   const std::string start_;
-  const int socket_ = socket(AF_INET, SOCK_STREAM, 0);
-  int port_ = 0;
+  const Listener listener_;
   bool left_ = false;
   std::jthread thread_;  // last: it uses all of the above
 };

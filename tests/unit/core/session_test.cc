@@ -1,13 +1,12 @@
 #include "core/pg/session.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <array>
 #include <string>
 #include <thread>
+
+#include "tests/fakes/listener.h"
 
 namespace pgrm {
 namespace {
@@ -26,25 +25,11 @@ std::string message(char type, const std::string& body) {
 /// Lets one client in, and answers all it says after that with a row of two values where it has announced one.
 class GarbledServer {
  public:
-  GarbledServer() {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    EXPECT_EQ(bind(listening_, reinterpret_cast<const sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(listening_, 1), 0);
-    getsockname(listening_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-    thread_ = std::jthread([this] { serve(); });
-  }
-  ~GarbledServer() {
-    thread_.join();
-    close(listening_);
-  }
+  GarbledServer() : thread_([this] { serve(); }) {}
   GarbledServer(const GarbledServer&) = delete;
   GarbledServer& operator=(const GarbledServer&) = delete;
 
-  int port() const { return port_; }
+  int port() const { return listener_.port(); }
 
  private:
   void serve() const {
@@ -58,7 +43,7 @@ class GarbledServer {
                                big_endian(0xffffffff, 4) + big_endian(0, 2);
     const std::string answer = message('T', big_endian(1, 2) + column) + message('D', big_endian(2, 2)) +
                                message('C', "COMMIT" + zero) + ready;
-    const int client = accept(listening_, nullptr, nullptr);
+    const int client = listener_.accept_one();
     const std::string* next = &welcome;
     for (std::array<char, 4096> heard{}; recv(client, heard.data(), heard.size(), 0) > 0; next = &answer) {
       send(client, next->data(), next->size(), MSG_NOSIGNAL);
@@ -66,9 +51,8 @@ class GarbledServer {
     close(client);
   }
 
-  int listening_ = socket(AF_INET, SOCK_STREAM, 0);
-  int port_ = 0;
-  std::jthread thread_;
+  const Listener listener_;
+  std::jthread thread_;  // last: it uses the listener
 };
 
 TEST(Session, AnAnswerThatCannotBeReadIsNoRefusal) {
