@@ -56,20 +56,14 @@ std::size_t rank(const View& view) {
       std::ranges::find_if(verdicts, [&](const VerdictRow& row) { return row.holds(view); }) - verdicts.begin());
 }
 
-template <class T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
-
 Json server_to_json(const View& view, Side side) {
   const NodeSample& seen = view.sample()[side];
   const ServerState* const state = view.server(side);
-  const bool known = state != nullptr && (state->in_recovery || read_only(*state));
   return {{"address", seen.address},
           {"reachable", state != nullptr},
           {"error", state != nullptr || seen.error.empty() ? Json() : Json(seen.error)},
           {"in_recovery", state != nullptr ? Json(state->in_recovery) : Json()},
-          {"takes_writes", known ? Json(takes_writes(*state)) : Json()}};
+          {"takes_writes", state != nullptr ? or_null(known_to_take_writes(*state)) : Json()}};
 }
 
 Json pair_to_json(const NamedView& pair) {

@@ -10,7 +10,7 @@ Watcher::Watcher(std::unique_ptr<Node> node, const Clock& clock, Duration deadli
     : clock_(clock),
       deadline_(deadline),
       server_(std::make_shared<Server>(std::move(node))),
-      address_(address_of(server_->node->describe())),
+      address_(server_->node->address()),
       pool_(pool) {}
 
 NodeSample Watcher::look(Duration patience) {

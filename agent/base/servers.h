@@ -42,12 +42,6 @@ struct Servers {
   std::vector<std::unique_ptr<Node>> siblings{};  // the old primary's other standbys, if they shall follow
 };
 
-/// Whether two names lead to one server, which looks like a pair of the same cluster. By what was seen over either.
-template <typename Seen>
-bool one_server(const Seen& one, const Seen& other) {
-  return one.system_identifier == other.system_identifier && one.started_at == other.started_at;
-}
-
 /// Is told every statement before it is sent, with the server's address, from whatever thread.
 using ToldOfServer = std::function<void(const std::string& address, const std::string& sql)>;
 

@@ -88,11 +88,6 @@ static void require_standby(Cutover& cutover) {
               "agent status shows both servers");
 }
 
-/// Whether a server was not asked at all, so that nothing is known about it.
-static bool unheard(ErrorCode code) {
-  return code == ErrorCode::unreachable || code == ErrorCode::connection_lost || code == ErrorCode::authentication;
-}
-
 /// Writes the configuration as it is and loads it: what cannot be written or loaded is found now, and not behind the
 /// fence.
 static void prove_configuration(Server& server, const std::string& address, Duration deadline) {
@@ -102,7 +97,7 @@ static void prove_configuration(Server& server, const std::string& address, Dura
     admin.alter_system(written ? *written : admin.fence_view(deadline).overrides, deadline);
     admin.reload(deadline);
   } catch (const Error& error) {
-    if (unheard(error.code())) throw;  // that says nothing about the configuration
+    if (is_without_session(error.code())) throw;  // that says nothing about the configuration
     throw Error(ErrorCode::preflight_refused,
                 fmt::format("the configuration of {} cannot be written and loaded: {}", address, error.what()),
                 "select sourcefile, sourceline, name, error from pg_file_settings where error is not null");

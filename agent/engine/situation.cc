@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/replication/sample.h"
 
 namespace pgrm::agent {
 namespace {

@@ -1,9 +1,12 @@
 #include "agent/traffic/pgbouncer.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <future>
@@ -82,11 +85,24 @@ Entry parse(const std::string& line) {
   return entry;
 }
 
+/// One spelling for each host: a name in lower case, an IPv6 address as the system prints it.
+std::string one_spelling(std::string host) {
+  std::ranges::transform(host, host.begin(), [](unsigned char letter) { return std::tolower(letter); });
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  in6_addr address{};
+  if (inet_pton(AF_INET6, host.c_str(), &address) != 1) return host;
+  return inet_ntop(AF_INET6, &address, text.data(), text.size());
+}
+
+bool is_at(const std::string& host, const std::string& port, const Conninfo& server) {
+  return one_spelling(host) == one_spelling(server.host()) && port == server.port();
+}
+
 bool is_sent_to(const Entry& entry, const Conninfo& server) {
   const auto host = entry.settings.find("host");
   const auto port = entry.settings.find("port");
-  return host != entry.settings.end() && host->second.value == server.host() &&
-         (port == entry.settings.end() ? "5432" : port->second.value) == server.port();
+  return host != entry.settings.end() &&
+         is_at(host->second.value, port == entry.settings.end() ? "5432" : port->second.value, server);
 }
 
 std::string repoint_line(std::string line, const Conninfo& from, const Conninfo& to) {
@@ -156,7 +172,7 @@ std::string gather(std::vector<std::future<void>>& orders) {
 }
 
 bool leads_to(const PoolerDatabase& database, const Conninfo& server) {
-  return database.host == server.host() && database.port == server.port();
+  return is_at(database.host, database.port, server);
 }
 
 /// One pooler, and a console for each database, so that all of them are paused at once.

@@ -21,11 +21,6 @@ constexpr Duration statement_target = std::chrono::milliseconds(100);
 constexpr std::int64_t smallest_batch = 256 << 10, largest_batch = 8 << 20;  // bytes
 constexpr Duration first_yield = std::chrono::milliseconds(100), longest_yield = std::chrono::seconds(2);
 
-bool lost(ErrorCode code) {
-  return code == ErrorCode::unreachable || code == ErrorCode::connection_lost || code == ErrorCode::authentication ||
-         code == ErrorCode::internal;
-}
-
 class Run {
  public:
   Run(const WarmMeans& means, WarmSurvey& survey) : means_(means), survey_(survey), began_(means.clock.now()) {}
@@ -96,7 +91,7 @@ class Run {
     try {
       count(session->load(ranges, warm_statement_timeout), asked);
     } catch (const Error& error) {
-      if (lost(error.code())) throw;
+      if (is_without_session(error.code()) || error.code() == ErrorCode::internal) throw;
       if (ranges.size() > 1) {  // one of them was dropped meanwhile, or may not be read: the others can be
         for (const BlockRange& range : ranges) load({&range, 1});
         return;

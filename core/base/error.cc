@@ -6,6 +6,10 @@ namespace pgrm {
 
 const ErrorRow& error_row(ErrorCode code) { return error_table.at(static_cast<std::size_t>(code)); }
 
+bool is_without_session(ErrorCode code) {
+  return code == ErrorCode::unreachable || code == ErrorCode::connection_lost || code == ErrorCode::authentication;
+}
+
 Error::Error(ErrorCode code, const std::string& what, std::string hint)
     : std::runtime_error(what),
       code_(code),

@@ -66,6 +66,9 @@ inline constexpr std::array error_table{
 /// The row of `code`; every code has one (a test holds it).
 const ErrorRow& error_row(ErrorCode code);
 
+/// Whether there was no session to ask over, or it was lost: nothing is known of what was asked.
+bool is_without_session(ErrorCode code);
+
 /// what(): lower case, no full stop, with observed and required values. hint(): what to type; the table's when none
 /// was given.
 class Error : public std::runtime_error {

@@ -52,6 +52,7 @@ class ImaginedNode final : public Node {
       : real_(std::move(real)), pair_(pair), server_(server) {}
 
   std::string describe() const override { return real_->describe(); }
+  std::string address() const override { return real_->address(); }
   void disconnect() override { real_->disconnect(); }
   bool is_connected() const override { return real_->is_connected(); }
   std::launch beside() const override { return std::launch::deferred; }

@@ -303,6 +303,8 @@ class Node {
 
   /// "agent@db1:5432/postgres", without secrets.
   virtual std::string describe() const = 0;
+  /// "db1:5432"
+  virtual std::string address() const = 0;
   /// Closes the connection; the next call opens a new one.
   virtual void disconnect() = 0;
   /// Whether a session is open, as far as is known here. Asks nothing.

@@ -301,6 +301,7 @@ class ServerNode final : public Node {
         options_(std::move(options)) {}
 
   std::string describe() const override { return session_.conninfo().describe(); }
+  std::string address() const override { return session_.conninfo().address(); }
   void disconnect() override { session_.close(); }
   bool is_connected() const override { return session_.is_open(); }
 

@@ -5,16 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "core/base/error.h"
+#include "core/base/json_text.h"
 
 namespace pgrm {
 namespace {
 
 using Json = nlohmann::ordered_json;  // keys in the order in which a person wants to read them
-
-template <class T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json();
-}
 
 Json seconds_or_null(const std::optional<Duration>& value) { return value ? Json(to_seconds(*value)) : Json(); }
 
@@ -110,7 +106,7 @@ void put_state(Json& json, const ServerState& state) {
   json["in_recovery"] = state.in_recovery;
   json["timeline"] = or_null(state.timeline);
   json["read_only"] = or_null(read_only(state));
-  json["takes_writes"] = state.in_recovery || read_only(state) ? Json(takes_writes(state)) : Json();
+  json["takes_writes"] = or_null(known_to_take_writes(state));
   json["full_view"] = state.full_view;
   json["server_time"] = to_iso8601(state.server_time);
   json["started_at"] = to_iso8601(state.started_at);

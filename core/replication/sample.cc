@@ -6,14 +6,8 @@
 #include "core/base/error.h"
 
 namespace pgrm {
-std::string_view to_string(Side side) { return side == Side::primary ? "primary" : "replica"; }
 
-std::string address_of(const std::string& description) {
-  // user@host:port/database; the host may be the directory of a Unix socket, and the user's name may have an @.
-  const std::size_t end = description.rfind('/');
-  const std::size_t start = description.rfind('@', end) + 1;
-  return description.substr(start, end - start);
-}
+std::string_view to_string(Side side) { return side == Side::primary ? "primary" : "replica"; }
 
 void not_seen(NodeSample& node) {
   node.state.reset();
@@ -43,7 +37,7 @@ NodeSample take_look(std::string address, const Clock& clock, const std::functio
 }
 
 NodeSample look_at(Node& node, const Clock& clock, Duration deadline) {
-  return take_look(address_of(node.describe()), clock, [&] { return node.observe(deadline); });
+  return take_look(node.address(), clock, [&] { return node.observe(deadline); });
 }
 
 Sample observe_pair(Node& primary, Node& replica, std::uint64_t generation, const Clock& clock, Duration deadline) {
@@ -62,13 +56,18 @@ std::optional<bool> read_only(const ServerState& state) {
   return state.default_read_only;
 }
 
-bool takes_writes(const ServerState& state) { return !state.in_recovery && read_only(state) == false; }
+std::optional<bool> known_to_take_writes(const ServerState& state) {
+  if (state.in_recovery) return false;
+  const auto answer = read_only(state);
+  return answer ? std::optional(!*answer) : std::nullopt;
+}
+
+bool takes_writes(const ServerState& state) { return known_to_take_writes(state) == true; }
 
 bool one_server(const Sample& sample) {
   const auto& primary = sample.primary.state;
   const auto& replica = sample.replica.state;
-  return primary && replica && primary->system_identifier == replica->system_identifier &&
-         primary->started_at == replica->started_at;
+  return primary && replica && one_server(*primary, *replica);
 }
 
 std::optional<Side> writable_side(const Sample& sample) {

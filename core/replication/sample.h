@@ -40,9 +40,6 @@ struct Sample {
   NodeSample& operator[](Side side) { return side == Side::primary ? primary : replica; }
 };
 
-/// "host:port" out of what Node::describe() says.
-std::string address_of(const std::string& description);
-
 /// Takes the exception that is being handled for the reason why the server was not seen in this round.
 void not_seen(NodeSample& node);
 
@@ -59,8 +56,17 @@ Sample observe_pair(Node& primary, Node& replica, std::uint64_t generation, cons
 /// Whether new sessions are read-only by default. nullopt: something of the observer's own hides it.
 std::optional<bool> read_only(const ServerState& state);
 
-/// Out of recovery, and a new session is seen to be able to write without asking for it.
+/// Whether it is out of recovery and a new session can write without asking for it. nullopt: as read_only().
+std::optional<bool> known_to_take_writes(const ServerState& state);
+
+/// Whether it is seen to take writes: what is not known is no.
 bool takes_writes(const ServerState& state);
+
+/// Whether two names lead to one server, which looks like a pair of the same cluster. By what was seen over either.
+template <typename Seen>
+bool one_server(const Seen& one, const Seen& other) {
+  return one.system_identifier == other.system_identifier && one.started_at == other.started_at;
+}
 
 /// Both addresses lead to the same server: one is a name that a cutover moves, or both are a pooler.
 bool one_server(const Sample& sample);

@@ -269,9 +269,8 @@ class FakeNode final : public Node {
   FakeNode(FakeCluster& cluster, Side side, std::string database)
       : cluster_(cluster), side_(side), database_(std::move(database)) {}
 
-  std::string describe() const override {
-    return std::string("agent@") + (side_ == Side::primary ? "old" : "new") + ":5432/" + database_;
-  }
+  std::string describe() const override { return "agent@" + address() + "/" + database_; }
+  std::string address() const override { return side_ == Side::primary ? "old:5432" : "new:5432"; }
   void disconnect() override { drop(); }
   bool is_connected() const override { return connected_; }
   std::launch beside() const override { return std::launch::deferred; }  // one order of calls in every run

@@ -55,14 +55,6 @@ TEST(LookAt, TurnsEveryFailureIntoAnAnswer) {
   EXPECT_EQ(surprise.error_name, "internal");
 }
 
-TEST(AddressOf, LeavesOutUserAndDatabase) {
-  EXPECT_EQ(address_of("agent@db1:5432/postgres"), "db1:5432");
-  EXPECT_EQ(address_of("agent@/var/run/postgresql:5432/postgres"), "/var/run/postgresql:5432");
-  EXPECT_EQ(address_of("agent@::1:5432/postgres"), "::1:5432");
-  EXPECT_EQ(address_of("agent@example.org@db1:5432/postgres"), "db1:5432");
-  EXPECT_EQ(address_of("agent@db1:5432/post@gres"), "db1:5432");
-}
-
 TEST(WritableSide, IsTheOnlyServerSeenToTakeWrites) {
   const Sample before = fakes::pair_sample();
   EXPECT_EQ(writable_side(before), Side::primary);

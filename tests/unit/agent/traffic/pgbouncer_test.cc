@@ -44,6 +44,15 @@ TEST(Repoint, KnowsTheDefaultPort) {
   EXPECT_EQ(repoint("shop = host=10.0.0.2", new_primary, old_primary), "shop = host=10.0.0.2");
 }
 
+TEST(Repoint, KnowsEverySpellingOfAHost) {
+  const auto move = [](const std::string& line, const std::string& host) {
+    return repoint(line, Conninfo::parse("host=" + host), new_primary);
+  };
+  EXPECT_EQ(move("shop = host=DB1.example.com", "db1.Example.com"), "shop = host=10.0.0.2 port=5433");
+  EXPECT_EQ(move("shop = host=FD00:0::1", "fd00::1"), "shop = host=10.0.0.2 port=5433");
+  EXPECT_EQ(move("shop = host=fd00::2", "fd00::1"), "shop = host=fd00::2");
+}
+
 TEST(Repoint, LeavesEverythingElseAlone) {
   for (const char* const line :
        {"", "\n", "[databases]\n", "; shop = host=10.0.0.1 port=5432\n", "# host=10.0.0.1\n",
