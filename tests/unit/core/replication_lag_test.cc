@@ -311,7 +311,10 @@ TEST(OutOfSync, SaysWhatHoldsReplayUp) {
   behind.replica.state->recovery_min_apply_delay = std::chrono::seconds(90);
   EXPECT_EQ(text_of(behind),
             "2.0 kB of WAL were still missing after 1.0 s; recovery_min_apply_delay (90 s) holds replay back");
-  behind.replica.state->replay_waits_for = "Activity/RecoveryWalStream";
+  behind.replica.state->replay_waits_for = "Activity/RecoveryWalStream";  // between two of its waits
+  EXPECT_EQ(text_of(behind),
+            "2.0 kB of WAL were still missing after 1.0 s; recovery_min_apply_delay (90 s) holds replay back");
+  behind.replica.state->recovery_min_apply_delay = std::chrono::milliseconds(5);
   EXPECT_EQ(text_of(behind), "2.0 kB of WAL were still missing after 1.0 s");
 }
 
