@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "agent/engine/steps.h"
+#include "core/base/printable.h"
 
 namespace pgrm::agent {
 namespace {
@@ -46,7 +47,7 @@ std::string step_line(const StepStanding& step, Mono now, bool colour) {
   const Mark& mark = mark_of(step.result);
   std::string shown = fmt::format("{:<8}", mark.mark);
   if (colour) shown = fmt::format("\033[{}m{}\033[0m", mark.colour, shown);
-  return fmt::format("  {} {}", shown, step_text(step, now));
+  return fmt::format("  {} {}", shown, printable(step_text(step, now)));
 }
 
 void LagHistory::add(Mono at, std::int64_t bytes) {
@@ -122,7 +123,7 @@ void Progress::says(const std::string& text) {
   if (out_ == nullptr || yielded_) return;
   if (line_open_) *out_ << '\n';
   line_open_ = false;
-  *out_ << text << '\n' << std::flush;
+  *out_ << printable(text) << '\n' << std::flush;
 }
 
 void Progress::checked(const std::vector<Finding>& findings) {

@@ -7,11 +7,13 @@
 #include <array>
 #include <map>
 #include <ostream>
+#include <utility>
 #include <vector>
 
 #include "agent/view/clients.h"
 #include "core/base/error.h"
 #include "core/base/json_text.h"
+#include "core/base/printable.h"
 
 namespace pgrm::agent {
 namespace {
@@ -166,7 +168,17 @@ std::string report_page(const nlohmann::json& report) {
   return page;
 }
 
-void print_summary(std::ostream& out, const nlohmann::json& report, const std::string& path) {
+/// Every text in it for a terminal.
+static nlohmann::json printable(nlohmann::json value) {
+  if (value.is_string()) return pgrm::printable(value.get<std::string>());
+  if (value.is_structured()) {
+    for (auto& part : value) part = printable(std::move(part));
+  }
+  return value;
+}
+
+void print_summary(std::ostream& out, const nlohmann::json& as_it_is, const std::string& path) {
+  const nlohmann::json report = printable(as_it_is);
   const auto line = [&out](std::string_view name, const std::string& value) {
     out << fmt::format("  {:<22} {}\n", name, value);
   };
@@ -246,7 +258,7 @@ void print_findings(std::ostream& out, const std::vector<Finding>& findings, boo
       const auto& alike = unjudged[verdict.reason];
       if (alike.front() != finding->check->name) continue;
       out << fmt::format("  {:<8} {:<12} {:<22} {}\n", "unknown", "", fmt::format("{} checks", alike.size()),
-                         verdict.reason);
+                         pgrm::printable(verdict.reason));
       continue;
     }
     if (verdict.level == Level::pass && !all) {
@@ -254,8 +266,10 @@ void print_findings(std::ostream& out, const std::vector<Finding>& findings, boo
       continue;
     }
     out << fmt::format("  {:<8} {:<12} {:<22} {}\n", to_string(verdict.level), finding->check->group,
-                       finding->check->name, verdict.reason);
-    if (!verdict.hint.empty()) out << fmt::format("  {:<8} {:<12} {:<22} hint: {}\n", "", "", "", verdict.hint);
+                       finding->check->name, pgrm::printable(verdict.reason));
+    if (!verdict.hint.empty()) {
+      out << fmt::format("  {:<8} {:<12} {:<22} hint: {}\n", "", "", "", pgrm::printable(verdict.hint));
+    }
   }
   if (hidden > 0) out << fmt::format("  {:<8} {} more checks\n", "pass", hidden);
 }

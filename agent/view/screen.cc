@@ -11,6 +11,8 @@
 #include <ostream>
 #include <utility>
 
+#include "core/base/printable.h"
+
 namespace pgrm::agent {
 namespace {
 
@@ -21,8 +23,6 @@ std::string_view environment(const char* name) {
 
 bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
 
-bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
-
 /// The first `count` characters of `text`; takes what it used from `count`.
 std::string take(std::string_view text, std::size_t& count) {
   std::string taken;
@@ -31,9 +31,9 @@ std::string take(std::string_view text, std::size_t& count) {
       if (count == 0) break;
       --count;
     }
-    taken += is_control(c) ? ' ' : c;
+    taken += c;
   }
-  return taken;
+  return printable(std::move(taken));
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/base/printable.h"
+
 namespace pgrm {
 
 const ErrorRow& error_row(ErrorCode code) { return error_table.at(static_cast<std::size_t>(code)); }
@@ -16,8 +18,8 @@ Error::Error(ErrorCode code, const std::string& what, std::string hint)
       hint_(hint.empty() ? std::string(error_row(code).hint) : std::move(hint)) {}
 
 std::string to_text(const Error& error) {
-  std::string text = error.what();
-  if (!error.hint().empty()) text += "\nhint: " + error.hint();
+  std::string text = printable(error.what());
+  if (!error.hint().empty()) text += "\nhint: " + printable(error.hint());
   return text;
 }
 
