@@ -17,6 +17,7 @@
 
 #include "agent/base/spawn.h"
 #include "core/base/error.h"
+#include "core/base/wait.h"
 
 extern char** environ;
 
@@ -72,7 +73,12 @@ std::string log_lines(const std::string& name, const std::string& text) {
 /// True when the process has ended within `budget`; does not reap it.
 bool ended_within(pid_t pid, Duration budget) {
   const auto descriptor = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  if (descriptor < 0) return false;
+  if (descriptor < 0) {  // an old kernel, or one that forbids it
+    return wait_until(system_clock(), budget, std::chrono::milliseconds(5), {}, [pid] {
+             siginfo_t info{};
+             return waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
+           }) == WaitEnd::reached;
+  }
   pollfd event{descriptor, POLLIN, 0};
   const auto millis = std::chrono::ceil<std::chrono::milliseconds>(budget).count();
   const bool ended = poll(&event, 1, static_cast<int>(millis)) == 1;

@@ -80,9 +80,9 @@ StateLock::StateLock(const std::string& state_dir, Duration patience) {
     throw Error(ErrorCode::preflight_refused, fmt::format("another agent ({}) holds {}", holder, path),
                 "wait until it has ended; a guard that goes on trying ends when it is killed");
   }
+  // For people. On a full disk the lock counts without it: a recovery must begin there, too.
   if (ftruncate(file_, 0) != 0 || pwrite(file_, who.data(), who.size(), 0) < 0) {
-    close(file_);
-    throw Error(ErrorCode::file_failed, "cannot write " + path);
+    spdlog::warn("{} does not say who holds it: {}", path, std::strerror(errno));
   }
 }
 
@@ -126,10 +126,14 @@ std::optional<std::string> newest_with(const std::string& state_dir, const std::
 }
 
 std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file) throw Error(ErrorCode::file_failed, "cannot read " + path);
-  return text;
+  // A stream's buffer throws what is no Error for a directory, or for a disk that fails.
+  try {
+    std::ifstream file(path, std::ios::binary);
+    std::string text{std::istreambuf_iterator<char>(file), {}};
+    if (file) return text;
+  } catch (const std::exception&) {
+  }
+  throw Error(ErrorCode::file_failed, "cannot read " + path);
 }
 
 void write_file(const std::string& path, const std::string& text) {

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <iostream>
@@ -36,8 +37,8 @@ Found newest_record(const Options& options) {
           nlohmann::json::parse(read_file(directory + "/report.json")).value("promoted", false)) {
         return {directory, std::move(record)};
       }
-    } catch (const nlohmann::json::exception& failure) {
-      throw Error(ErrorCode::file_failed, fmt::format("{} makes no sense: {}", path, failure.what()));
+    } catch (const std::exception& failure) {  // damaged, or of another version: perhaps of another pair
+      spdlog::warn("{} is passed over: {}", path, failure.what());
     }
   }
   throw Error(ErrorCode::file_failed,

@@ -51,12 +51,29 @@ bool needs_recovery(int exit_code) {
          exit_code == error_row(ErrorCode::undecided).exit_code;
 }
 
+/// The guard is a process of its own, and reads the password by itself. Throws Error(usage).
+void require_password_for_guard(const Options& options) {
+  for (const Conninfo* const server : {&options.pair.primary, &options.pair.replica}) {
+    const std::string& file = server->password_file();
+    std::error_code problem;
+    if (file.empty() || fs::is_regular_file(file, problem)) continue;
+    throw Error(ErrorCode::usage, fmt::format("{} can be read only once, and the guard reads the password too", file),
+                "put the password into a file of its own; or --no-guard");
+  }
+}
+
+/// Its directory is there, and the file is not. What cannot be looked at is not known to be gone.
+bool is_gone(const fs::path& file) {
+  std::error_code problem;
+  const fs::path directory = file.has_parent_path() ? file.parent_path() : ".";
+  return fs::status(file, problem).type() == fs::file_type::not_found && fs::is_directory(directory, problem);
+}
+
 /// What --hold waits for, see Means::held_by. Throws Error(usage) for what would hold nothing.
 std::function<std::string()> held_by(const std::string& file) {
   if (!file.empty()) {
-    if (!fs::exists(file))
-      throw Error(ErrorCode::usage, "--hold " + file + ": there is no such file", "create it first");
-    return [file] { return fs::exists(file) ? "until " + file + " is gone" : std::string(); };
+    if (is_gone(file)) throw Error(ErrorCode::usage, "--hold " + file + ": there is no such file", "create it first");
+    return [file] { return is_gone(file) ? std::string() : "until " + file + " is gone"; };
   }
   if (isatty(STDIN_FILENO) == 0) {
     throw Error(ErrorCode::usage, "without a terminal nobody can press Enter", "--hold FILE waits until FILE is gone");
@@ -151,6 +168,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
                   : fmt::format("{} will become the primary instead of {}", options.pair.replica.address(), old),
               stop);
     }
+    if (arguments.guarded) require_password_for_guard(options);
     lock.emplace(options.state_dir);
   }
   Cutover run = invocation.cutover(std::move(stop));
@@ -161,10 +179,10 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
     refuse_unsettled(options.state_dir, now.system_identifier);
     directory = make_cutover_directory(options.state_dir, pgrm::system_clock().wall(), now.system_identifier);
     log_to(directory + "/agent.log");
-    auto journal = std::make_unique<Journal>(with_kill_point(create_journal_file(directory + "/journal.jsonl")),
-                                             pgrm::system_clock(), about(now), options_to_json(options));
+    // Before there is a journal that somebody would have to recover from.
     if (arguments.guarded) guard.emplace(arguments.command_line, directory + "/guard.log");
-    return journal;
+    return std::make_unique<Journal>(with_kill_point(create_journal_file(directory + "/journal.jsonl")),
+                                     pgrm::system_clock(), about(now), options_to_json(options));
   };
   run.on_step = [&](const Step& step) {
     if (guard) guard->expects(step.patience == nullptr ? std::nullopt : std::optional(step.patience(options)));
@@ -197,7 +215,6 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   } else if (guard) {
     guard->dismiss();
   }
-  if (outcome.promoted) begin_after(run, directory);
   // Nobody has to wait for what follows, least of all the guard.
   const auto let_go = [&] {
     lock.reset();
@@ -205,6 +222,8 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
     guard.reset();
     watch.reset();
   };
+  if (needs_recovery(outcome.exit_code)) let_go();
+  if (outcome.promoted) begin_after(run, directory);
   std::function<void()> then;
   if (outcome.promoted && outcome.exit_code == 0 && options.watch_after > Duration::zero()) {
     then = [&] {

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <vector>
 
 #include "core/base/error.h"
@@ -31,6 +32,13 @@ bool owner_kept(const struct stat& now, const struct stat& was) {
 }
 
 }  // namespace
+
+std::string linked_file(const std::string& path) {
+  std::error_code problem;
+  const std::filesystem::path file = std::filesystem::canonical(path, problem);
+  if (problem) throw Error(ErrorCode::file_failed, fmt::format("{}: {}", path, problem.message()));
+  return file;
+}
 
 std::string staged_name(const std::string& path) { return path + ".pgrm-new"; }
 

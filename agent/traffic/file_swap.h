@@ -5,6 +5,9 @@
 
 namespace pgrm::agent {
 
+/// The file that a link leads to. Throws Error(file_failed).
+std::string linked_file(const std::string& path);
+
 /// Where the new one waits, beside the file.
 std::string staged_name(const std::string& path);
 

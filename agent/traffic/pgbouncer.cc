@@ -277,7 +277,7 @@ class PgBouncerTraffic final : public Traffic {
   }
 
   void resume_on_new(Duration budget) override {
-    for (const std::string& path : poolers_.files) switch_file(fs::canonical(path));
+    for (const std::string& path : poolers_.files) switch_file(linked_file(path));
     on_each([&](Instance& instance) { insist(budget, [&] { resume_there(instance, budget); }); });
   }
 
@@ -299,7 +299,7 @@ class PgBouncerTraffic final : public Traffic {
       return fmt::format("{} sends no database to host={} port={}", path, poolers_.old_primary.host(),
                          poolers_.old_primary.port());
     }
-    return swap_problem(fs::canonical(path));
+    return swap_problem(linked_file(path));
   }
 
   std::string problem_of(Instance& instance, const std::set<std::string>& moved) {
@@ -392,7 +392,7 @@ class PgBouncerTraffic final : public Traffic {
 
   void stage_all() const {
     for (const std::string& named : poolers_.files) {
-      const std::string path = fs::canonical(named);
+      const std::string path = linked_file(named);
       stage(path, repoint(read_file(path), poolers_.old_primary, poolers_.new_primary));
     }
   }

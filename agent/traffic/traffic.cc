@@ -63,7 +63,11 @@ class HookTraffic final : public Traffic {
   std::string name() const override { return "hooks"; }
 
   std::string problem() override {
-    if (!std::filesystem::is_directory(directory_)) return directory_ + " is no directory";
+    std::error_code problem;
+    if (!std::filesystem::is_directory(directory_, problem)) {
+      const bool hidden = problem && problem != std::errc::no_such_file_or_directory;
+      return directory_ + (hidden ? ": " + problem.message() : " is no directory");
+    }
     if (hooks_.empty()) return directory_ + " has no hook";
     for (const std::string& hook : hooks_) {
       const auto path = std::filesystem::path(directory_) / hook;

@@ -21,7 +21,8 @@ class Secret {
   std::string value_, file_;
 };
 
-/// What a file says, without one trailing newline. nullopt: it cannot be read.
+/// What a file says, without one trailing newline. nullopt: it cannot be read. What is no regular file, such as
+/// <(pass show pgrm), can be read only once: it says the same for as long as the process lives.
 std::optional<std::string> read_secret(const std::string& file);
 
 }  // namespace pgrm

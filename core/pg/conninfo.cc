@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -197,10 +196,7 @@ std::string Conninfo::get(std::string_view keyword) const {
 }
 
 Secret Conninfo::text() const {
-  std::error_code problem;
-  std::string password;
-  // What is no regular file, such as <(pass show pgrm), can be read only once.
-  if (std::filesystem::is_regular_file(password_file_, problem)) password = read_secret(password_file_).value_or("");
+  const std::string password = password_file_.empty() ? "" : read_secret(password_file_).value_or("");
   std::string text;
   for (const auto& [keyword, value] : values_) {
     const bool anew = keyword == "password" && !password.empty();
