@@ -62,18 +62,24 @@ Duration journal_sync(const Cutover& cutover) {
   }
 }
 
-/// How long the last promotion of this cluster took, going by what it left behind.
-std::optional<Duration> last_promotion(const Cutover& cutover) {
-  const auto directory = newest_with(cutover.options.state_dir, "report.json");
-  if (!directory) return std::nullopt;
+/// nullopt: it promoted nothing, or another server, or says nothing that is understood here.
+std::optional<Duration> promotion_in(const std::string& path, const Cutover& cutover) {
   try {
-    const auto report = nlohmann::json::parse(read_file(*directory + "/report.json"));
+    const auto report = nlohmann::json::parse(read_file(path));
     if (report.value("system_identifier", "") != cutover.system_identifier) return std::nullopt;
+    if (report.value("new_primary", "") != cutover.options.pair.replica.address()) return std::nullopt;
     for (const auto& step : report.at("steps")) {
       if (step.at("name") == "promote" && step.at("result") == "done") return from_seconds(step.at("seconds"));
     }
   } catch (const std::exception&) {  // a report of another version, or a torn one
-    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+/// How long the last promotion of this very server took, going by what it left behind.
+std::optional<Duration> last_promotion(const Cutover& cutover) {
+  for (const std::string& directory : directories_with(cutover.options.state_dir, "report.json")) {
+    if (const auto took = promotion_in(directory + "/report.json", cutover)) return took;
   }
   return std::nullopt;
 }

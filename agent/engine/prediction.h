@@ -25,7 +25,7 @@ struct Measured {
   std::optional<std::int64_t> bytes_behind{};
   std::optional<double> replay_rate{};       // bytes/s while the rest was measured; nullopt: nothing was replayed
   std::int64_t segment_to_copy = 0;          // bytes of WAL that the promotion copies; 0: it is aligned
-  std::optional<Duration> last_promotion{};  // in the newest report of this cluster
+  std::optional<Duration> last_promotion{};  // of this server, in the newest report that has one
   std::optional<PromotionWork> promotion_work{};
 };
 
