@@ -139,7 +139,10 @@ void refuse_a_second_primary(const Rejoin& rejoin) {
 std::vector<std::string> tidy_up(const Rejoin& rejoin) {
   Node& standby = *rejoin.old_primary.admin;
   const Duration deadline = rejoin.options.call_deadline;
-  standby.override_settings({}, deadline);
+  // After a rewind the settings are those of the new primary, and somebody's own.
+  const Overrides loaded = standby.fence_view(deadline).overrides;
+  const Overrides written = standby.overrides_in_file(deadline).value_or(loaded);
+  if (!fence_in(loaded).empty() || !fence_in(written).empty()) standby.override_settings({}, deadline);
   std::vector<std::string> dropped;
   for (const Slot& slot : standby.observe(deadline).slots) {
     // Its own former standbys have gone: nobody advances these any more, and they would keep WAL for ever.
@@ -203,6 +206,12 @@ static void try_to_drop(Node& node, const std::string& slot, Duration deadline) 
 std::string make_standby(const Rejoin& rejoin) {
   const Duration deadline = rejoin.options.call_deadline;
   Node& fresh = *rejoin.new_primary.admin;
+  // Two that stop, rewind and start one data directory would ruin it.
+  if (!fresh.holds_lock(deadline) && !fresh.try_lock(deadline)) {
+    throw Error(ErrorCode::preflight_refused,
+                fmt::format("{} holds the advisory lock on the new primary", fresh.lock_holder(deadline)),
+                "wait until it has ended, then: agent rejoin");
+  }
   const bool already = why_not_following(*rejoin.old_primary.admin, fresh, deadline).empty();
   if (!already) {
     require_commands(rejoin);

@@ -63,8 +63,8 @@ static bool demoted_already(Cutover& cutover) {
   return !old_admin(cutover).accepts_connections(deadline).get() || old_admin(cutover).in_recovery(deadline);
 }
 
-/// Transaction ids that the old primary has given out since it was fenced, and how many of them the agent has used. An
-/// agent that died may have reopened it, which is one more.
+/// Transaction ids that the old primary has given out since it was fenced, and how many of them this agent has used.
+/// Those that died may have reopened it and shut it again.
 struct Since {
   std::uint64_t used = 0, own = 0;
   bool only_own() const { return used <= own; }
@@ -73,16 +73,17 @@ struct Since {
 static std::optional<Since> since_fence(Cutover& cutover) {
   if (!cutover.fenced_end) return std::nullopt;
   const WalEnd now = old_admin(cutover).wal_end(cutover.options.call_deadline);
-  return Since{now.next_xid - cutover.fenced_end->next_xid, cutover.own_writes + (cutover.recovering ? 1 : 0)};
+  const std::uint64_t then = cutover.fenced_end->next_xid;
+  return Since{now.next_xid < then ? 0 : now.next_xid - then, cutover.own_writes};
 }
 
 static std::string describe(Cutover& cutover, const Since& since) {
   if (since.only_own()) return fmt::format(", {} transaction ids since the fence, the agent's own", since.used);
   cutover.warnings.push_back(
-      fmt::format("the old primary has given out {} transaction ids since the fence, and the agent used {}: "
+      fmt::format("the old primary has given out {} transaction ids since the fence, and this agent used {}: {}"
                   "autovacuum, a background worker of an extension, or a client that overrode the read-only default; "
                   "what they wrote is not on the new primary",
-                  since.used, since.own));
+                  since.used, since.own, cutover.recovering ? "an agent before it, " : ""));
   return fmt::format(", {} transaction ids since the fence, {} of them the agent's own", since.used, since.own);
 }
 

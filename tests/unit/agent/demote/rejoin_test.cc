@@ -309,8 +309,7 @@ TEST(Demotion, OrphanSlotsOfTheFormerPrimaryAreDropped) {
 TEST(Siblings, AreRedirectedAndThoseThatDoNotFollowAreNamed) {
   FakeCluster cluster;
   FakeClock clock;
-  cluster.replica.state.in_recovery = false;
-  cluster.replica.state.timeline = 2;
+  cluster.replica_is_promoted();
   std::vector<std::unique_ptr<Node>> siblings;
   siblings.push_back(cluster.node(Side::primary));  // in the part of a sibling
   const auto primary = cluster.node(Side::replica);
