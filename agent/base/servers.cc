@@ -1,5 +1,7 @@
 #include "agent/base/servers.h"
 
+#include <fmt/format.h>
+
 #include "agent/base/parallel.h"
 #include "core/base/error.h"
 #include "core/pg/server_node.h"
@@ -54,6 +56,22 @@ Servers make_servers(const Pair& pair, const std::string& token, const std::vect
     servers.siblings.push_back(make_server_node(sibling, options_for(sibling)));
   }
   return servers;
+}
+
+void refuse_strangers(Servers& servers, std::uint32_t old_timeline) {
+  const auto not_old = [old_timeline](const Identity& seen) {
+    if (seen.in_recovery || !seen.timeline || *seen.timeline == old_timeline) return std::string();
+    return fmt::format("leads to a primary on timeline {}, the old primary is on {}", *seen.timeline, old_timeline);
+  };
+  const auto not_new = [old_timeline](const Identity& seen) {
+    return std::string(!seen.in_recovery && seen.timeline == old_timeline ? "leads to the old primary" : "");
+  };
+  for (Node* const node : {servers.primary.admin.get(), servers.primary.application.get(), servers.lock.get()}) {
+    node->refuse_strangers(not_old);
+  }
+  for (Node* const node : {servers.replica.admin.get(), servers.replica.application.get()}) {
+    node->refuse_strangers(not_new);
+  }
 }
 
 }  // namespace pgrm::agent

@@ -1,6 +1,7 @@
 // The connections that a cutover holds, all opened before the first change.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -41,6 +42,11 @@ struct Servers {
   std::unique_ptr<Node> lock;  // a session of its own on the old primary: losing it loses the lock, and is seen
   std::vector<std::unique_ptr<Node>> siblings{};  // the old primary's other standbys, if they shall follow
 };
+
+/// From now on neither name may lead to the other server, wherever a hook or a person moves it: of the two, only the
+/// old primary is a primary on `old_timeline`. A server that is reached under a name that is not its own counts as not
+/// seen.
+void refuse_strangers(Servers& servers, std::uint32_t old_timeline);
 
 /// Is told every statement before it is sent, with the server's address, from whatever thread.
 using ToldOfServer = std::function<void(const std::string& address, const std::string& sql)>;

@@ -53,6 +53,7 @@ struct Known {
   std::future<bool> replica_accepts{};    // connections: asked while the fence is proved
   std::optional<Identity> promoted_as{};  // of the new primary, once this agent has seen it promoted
   std::optional<WalEnd> fenced_end{};     // of the old primary: fully replayed on the new one
+  std::optional<Mono> proved_at{};        // when that was proved by this agent
   bool fence_looked_at = false;           // after the order to promote, and it held
   std::uint64_t own_writes = 0;           // transactions of ours on the old primary since then
   std::future<void> old_reopens{};        // for reading, begun with the validation

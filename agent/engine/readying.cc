@@ -25,6 +25,7 @@ std::string run_preflight(Cutover& cutover) {
   if (!passed(cutover.findings)) throw Error(ErrorCode::preflight_refused, sum_up(cutover.findings));
   cutover.system_identifier = facts.sample.primary.state->system_identifier;
   cutover.old_timeline = facts.sample.primary.state->timeline.value();
+  refuse_strangers(cutover.servers, cutover.old_timeline);
   cutover.wal_segment = segment_to_align(facts);
   cutover.replica_settings = settings_for_promotion(facts);
   look_at_begin(cutover);
@@ -48,35 +49,41 @@ static std::string distrust(const Cutover& cutover, const ExporterState& state) 
   return {};
 }
 
-std::string run_wait_sync(Cutover& cutover) {
-  std::string seen = "the exporter has not answered";
-  std::optional<ExporterState> state;
+/// What the exporter says of the pair.
+struct SyncSeen {
+  std::optional<ExporterState> state{};  // in sync often enough; nullopt: not, or it is not to be trusted
+  std::string words;
+};
+
+static SyncSeen ask_exporter(Cutover& cutover) {
   const int required = cutover.options.required_checks;
+  try {
+    ExporterState state =
+        state_from_json(http::get_ok(cutover.exporter, cutover.options.exporter_state, cutover.options.call_deadline));
+    if (std::string why = distrust(cutover, state); !why.empty()) return {.words = std::move(why)};
+    std::string words = fmt::format("{} of {} checks in sync", std::min(state.consecutive, required), required);
+    for (const SyncReason& reason : state.reasons) words += "; " + reason.text;
+    if (state.consecutive < required) return {.words = std::move(words)};
+    return {std::move(state), std::move(words)};
+  } catch (const Error& error) {
+    return {.words = error.what()};
+  }
+}
+
+std::string run_wait_sync(Cutover& cutover) {
+  SyncSeen seen;
   const auto in_sync = [&] {
-    try {
-      state = state_from_json(
-          http::get_ok(cutover.exporter, cutover.options.exporter_state, cutover.options.call_deadline));
-    } catch (const Error& error) {
-      seen = error.what();
-      cutover.progress.waits(seen);
-      return false;
-    }
-    seen = distrust(cutover, *state);
-    const bool trusted = seen.empty();
-    if (trusted) {
-      seen = fmt::format("{} of {} checks in sync", std::min(state->consecutive, required), required);
-      for (const SyncReason& reason : state->reasons) seen += "; " + reason.text;
-    }
-    cutover.progress.waits(seen);
-    return trusted && state->consecutive >= required;
+    seen = ask_exporter(cutover);
+    cutover.progress.waits(seen.words);
+    return seen.state.has_value();
   };
   if (!waited(cutover, cutover.options.sync_timeout, std::chrono::milliseconds(100), in_sync)) {
     throw Error(ErrorCode::sync_timeout,
-                fmt::format("not in sync within {}: {}", human(cutover.options.sync_timeout), seen),
+                fmt::format("not in sync within {}: {}", human(cutover.options.sync_timeout), seen.words),
                 "agent status --watch and the exporter's page show the same values");
   }
-  return fmt::format("{} consecutive checks in sync, {} bytes behind", state->consecutive,
-                     state->lag_bytes.value_or(0));
+  return fmt::format("{} consecutive checks in sync, {} bytes behind", seen.state->consecutive,
+                     seen.state->lag_bytes.value_or(0));
 }
 
 // ---- prepare
@@ -227,6 +234,8 @@ std::string run_hold(Cutover& cutover) {
   const auto use = [&] {
     trouble = use_sessions(cutover);
     prepared = prepared && trouble.empty();
+    if (trouble.empty()) require_standby(cutover);
+    if (const SyncSeen sync = ask_exporter(cutover); !sync.state) add_trouble(trouble, "not in sync: " + sync.words);
     used = cutover.clock.now();
   };
   bool inside = !cutover.options.window;

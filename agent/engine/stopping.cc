@@ -296,6 +296,7 @@ std::string run_final_verification(Cutover& cutover) {
   if (cutover.fence) require_repulsed(*cutover.fence, *cutover.plan);
   left_of_pause(cutover);  // whatever of the above took its time: an order that comes too late is not given
   cutover.fenced_end = end;
+  cutover.proved_at = cutover.clock.now();
   return fmt::format("0 bytes behind at {}, a write over a new connection refused", end.flush.to_string());
 }
 

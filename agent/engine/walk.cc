@@ -101,6 +101,11 @@ const Situation& look(Cutover& cutover, Trying how, Duration deadline) {
   cutover.situation = look_around(cutover.servers, cutover.options.pair, how, deadline, [&](const ServerSeen& replica) {
     if (replica.promoted()) note_promotion(cutover);
   });
+  // Both in recovery: the name of the old primary was moved to the replica.
+  if (is_one_server(*cutover.situation) && cutover.situation->new_primary.in_recovery) {
+    ServerSeen& old = cutover.situation->old_primary;
+    old = {.address = old.address, .unseen = "it leads to " + cutover.situation->new_primary.address};
+  }
   return *cutover.situation;
 }
 
@@ -118,23 +123,27 @@ std::string as_seen(const Cutover& cutover) {
 /// Takes the cluster's lock unless this cutover has it. Returns who has it instead; empty: it is ours, or the old
 /// primary cannot be asked and so gives it to nobody.
 std::string lock_holder_elsewhere(Cutover& cutover) {
-  const Duration deadline = cutover.options.call_deadline;
+  const Duration deadline = undo_deadline(cutover);
   Node& lock = *cutover.servers.lock;
   std::string holder;
+  bool own = false;  // a session of this agent's that was cut off: the server has not noticed yet
   const auto held = [&] {
+    holder.clear();
     if (lock.holds_lock(deadline) || lock.try_lock(deadline)) return true;
+    own = lock.end_own_lock(deadline);
     holder = lock.lock_holder(deadline);
     if (holder.empty()) holder = "a session that has just ended";
     return false;
   };
-  const auto ours = [&] {
+  const auto answered = [&] {
     const auto answer = seen_anew(lock, held);
     if (!answer) holder.clear();
-    return answer.value_or(true);
+    return answer.value_or(true) || (!own && !cutover.recovering);
   };
-  // The session of an agent that was killed takes a moment to end.
-  const auto patience = cutover.recovering ? std::chrono::seconds(5) : std::chrono::seconds(0);
-  return wait_until(cutover.clock, patience, std::chrono::milliseconds(50), {}, ours) == WaitEnd::reached ? "" : holder;
+  // A session takes a moment to end, be it one of an agent that was killed.
+  const auto patience = std::chrono::seconds(cutover.recovering ? 5 : 1);
+  wait_until(cutover.clock, patience, std::chrono::milliseconds(50), {}, answered);
+  return holder;
 }
 
 /// Before every change up to the promotion.
@@ -274,10 +283,13 @@ std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun
   const bool stood = cutover.writes_stopped && !cutover.recovering && !cutover.writes_resumed;
   left = undo_each(cutover, journal, left, outcome, why);
   if (left.empty() || !stood || cutover.seen_promoted) return why;
-  // What had to be quick while the application waited.
-  why.clear();
-  undo_each(cutover, journal, left, outcome, why);
-  return why;
+  // What had to be quick while the application waited. The drivers have had all their time.
+  const auto told = std::ranges::find(left, &step_named("stop_traffic"), &Begun::step);
+  const std::optional<Begun> paused = told == left.end() ? std::nullopt : std::optional(*told);
+  if (paused) left.erase(told);
+  std::string still;
+  undo_each(cutover, journal, left, outcome, still);
+  return paused ? why : still;
 }
 
 /// The old primary may take writes that the new one will not have: no client may get in any more. Throws
@@ -451,6 +463,7 @@ void forget_attempt(Cutover& cutover, const std::string& message) {
   cutover.writes_stopped = cutover.writes_resumed = std::nullopt;
   cutover.fence.reset();
   cutover.fenced_end.reset();
+  cutover.proved_at.reset();
   cutover.plan.reset();
 }
 
@@ -474,8 +487,13 @@ void hold_to_what_is_seen(const Cutover& cutover, Outcome& outcome) {
 
 /// What is told about the servers is what is seen in the end.
 void end(Cutover& cutover, Journal& journal, Outcome& outcome) {
-  look(cutover);
-  hold_to_what_is_seen(cutover, outcome);
+  try {
+    look(cutover);
+    hold_to_what_is_seen(cutover, outcome);
+  } catch (const std::exception& failure) {  // the machine has no threads or no memory left
+    conclude(outcome, outcome.promoted ? ErrorCode::unfinished : ErrorCode::undecided,
+             fmt::format("in the end the servers could not be looked at: {}", failure.what()));
+  }
   if (outcome.rehearsed && outcome.exit_code == error_row(ErrorCode::undone).exit_code) {
     outcome.exit_code = 0;
     outcome.name = "rehearsed";
@@ -666,6 +684,7 @@ bool settled(const std::vector<JournalRecord>& records) { return std::ranges::an
 
 const RecoveryRow& recovery_for(Cutover& cutover, const std::vector<JournalRecord>& records, Decision decision) {
   begun_in(cutover, records);
+  refuse_strangers(cutover.servers, cutover.old_timeline);
   Position position = position_of(cutover, written_in(records));
   refuse_other_clusters(cutover);
   try {
@@ -683,6 +702,7 @@ Outcome recover(Cutover& cutover, Journal& journal, const std::vector<JournalRec
     return outcome;
   }
   cutover.recovering = true;
+  refuse_strangers(cutover.servers, cutover.old_timeline);
   record_promotions_in(cutover, journal);
   std::vector<Begun> begun = begun_in(cutover, records);
   look(cutover);
@@ -707,7 +727,8 @@ Outcome dry_run(Cutover& cutover) {
       perform(cutover, outcome, step, step.why, step.in_dry_run ? StepResult::done : StepResult::looked,
               [&] { return step.in_dry_run ? step.run(cutover) : step.preview(cutover); });
     }
-  } catch (const Error& error) {
+  } catch (const std::exception& failure) {
+    const Error error = as_error(failure);
     conclude(outcome, error.code(), error.what(), error.hint());
   }
   if (outcome.exit_code == 0) {

@@ -55,7 +55,8 @@ const RecoveryRow& recovery_for(Cutover& cutover, const std::vector<JournalRecor
 /// Whether that cutover needs nobody any more. One that ended unfinished or undecided does.
 bool settled(const std::vector<JournalRecord>& records);
 
-/// The same table, looked at: what only reads is done for real, everything else says what it would do.
+/// The same table, looked at: what only reads is done for real, everything else says what it would do. Never throws
+/// Error, as run_cutover().
 Outcome dry_run(Cutover& cutover);
 
 }  // namespace pgrm::agent

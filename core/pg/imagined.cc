@@ -53,6 +53,9 @@ class ImaginedNode final : public Node {
 
   std::string describe() const override { return real_->describe(); }
   std::string address() const override { return real_->address(); }
+  void refuse_strangers(std::function<std::string(const Identity&)> stranger) override {
+    real_->refuse_strangers(std::move(stranger));
+  }
   void disconnect() override { real_->disconnect(); }
   bool is_connected() const override { return real_->is_connected(); }
   std::launch beside() const override { return std::launch::deferred; }
@@ -78,6 +81,7 @@ class ImaginedNode final : public Node {
   /// It changes nothing: the server reads them, and the lock ends with the session.
   void prepare_orders(Duration deadline) override { real_->prepare_orders(deadline); }
   bool try_lock(Duration deadline) override { return real_->try_lock(deadline); }
+  bool end_own_lock(Duration deadline) override { return real_->end_own_lock(deadline); }
 
   // Questions.
 
@@ -415,7 +419,7 @@ std::unique_ptr<Node> ImaginedPair::new_primary(std::unique_ptr<Node> real) {
 
 std::unique_ptr<Node> ImaginedPair::sibling(std::unique_ptr<Node> real) {
   siblings_.push_back(std::make_unique<Imagined>());
-  siblings_.back()->address = real->describe();
+  siblings_.back()->address = real->address();
   return std::make_unique<ImaginedNode>(std::move(real), *this, *siblings_.back());
 }
 

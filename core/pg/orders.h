@@ -79,6 +79,12 @@ SELECT CASE WHEN l.bytes > 0 AND l.bytes <= $1::int8 THEN pg_switch_wal() END AS
 inline constexpr Statement promote{"pgrm_promote", "SELECT pg_promote(wait => false) AS done"};
 // The key is "pgrmcut" as a number: one agent per cluster, whatever the application.
 inline constexpr Statement lock{"pgrm_lock", "SELECT pg_try_advisory_lock(x'7067726d637574'::bigint) AS held"};
+inline constexpr Statement unlock{"pgrm_unlock", "SELECT pg_advisory_unlock(x'7067726d637574'::bigint)"};
+inline constexpr Statement end_own_lock{"pgrm_end_own_lock", R"sql(
+SELECT count(pg_terminate_backend(a.pid)) AS there FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()
+   AND (l.classid::int8 << 32) + l.objid::int8 = x'7067726d637574'::int8
+   AND a.application_name = current_setting('application_name') AND a.usename = current_user)sql"};
 // "pgrmhld": its holder has the lock as well, and waits.
 inline constexpr Statement show_hold{"pgrm_show_hold", R"sql(
 SELECT CASE WHEN $1::bool THEN pg_try_advisory_lock(x'7067726d686c64'::bigint)

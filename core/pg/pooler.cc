@@ -138,7 +138,13 @@ class Console final : public Pooler {
     const auto seconds = std::max<long>(2, static_cast<long>(to_seconds(deadline) + 0.999));
     const Secret text = server_.with("connect_timeout", std::to_string(seconds)).text();
     connection_.reset(PQconnectdb(text.reveal().c_str()));
-    if (PQstatus(connection_.get()) == CONNECTION_OK) return;
+    if (PQstatus(connection_.get()) == CONNECTION_OK) {
+      // Later logins look up no name, which would have no deadline. Empty: a Unix socket.
+      if (const char* const address = PQhostaddr(connection_.get()); address != nullptr && *address != '\0') {
+        server_ = server_.with("hostaddr", address);
+      }
+      return;
+    }
     const std::string message = trimmed(PQerrorMessage(connection_.get()));
     connection_.reset();
     const bool refused = message.find("authentication") != std::string::npos ||

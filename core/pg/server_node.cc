@@ -219,17 +219,21 @@ SELECT format('%s (pid %s, from %s, since %s)%s', a.application_name, a.pid, coa
               to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
               CASE WHEN EXISTS (SELECT FROM pg_locks AS h
                                  WHERE h.locktype = 'advisory' AND h.granted AND h.objsubid = 1 AND h.pid = l.pid
-                                   AND h.classid = (x'7067726d686c64'::bigint >> 32)::int::oid
-                                   AND h.objid = (x'7067726d686c64'::bigint & 4294967295)::oid)
+                                   AND (h.classid::int8 << 32) + h.objid::int8 = x'7067726d686c64'::int8)
                    THEN ', on hold' ELSE '' END) AS holder
   FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
-   AND l.classid = (x'7067726d637574'::bigint >> 32)::int::oid
-   AND l.objid = (x'7067726d637574'::bigint & 4294967295)::oid)sql"};
+   AND (l.classid::int8 << 32) + l.objid::int8 = x'7067726d637574'::int8
+   AND (a.datname = current_database() OR a.usename = current_user))sql"};
 constexpr Statement ask_holds_lock{"pgrm_holds_lock", R"sql(
-SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND pid = pg_backend_pid()
-                  AND classid = (x'7067726d637574'::bigint >> 32)::int::oid
-                  AND objid = (x'7067726d637574'::bigint & 4294967295)::oid) AS held)sql"};
+SELECT EXISTS (SELECT FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = pg_backend_pid()
+                  AND (l.classid::int8 << 32) + l.objid::int8 = x'7067726d637574'::int8) AS held)sql"};
+// An advisory lock belongs to a database: an agent with another maintenance database has one of the same name.
+constexpr Statement ask_twin_lock{"pgrm_twin_lock", R"sql(
+SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
+                WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()
+                  AND (l.classid::int8 << 32) + l.objid::int8 = x'7067726d637574'::int8
+                  AND a.usename = current_user) AS held)sql"};
 constexpr Statement ask_may_probe{"pgrm_may_probe", R"sql(
 SELECT coalesce(has_table_privilege(to_regclass('pgrm.cutover_probe'), 'INSERT'), false) AS may)sql"};
 
@@ -302,6 +306,9 @@ class ServerNode final : public Node {
 
   std::string describe() const override { return session_.conninfo().describe(); }
   std::string address() const override { return session_.conninfo().address(); }
+  void refuse_strangers(std::function<std::string(const Identity&)> stranger) override {
+    stranger_ = std::move(stranger);
+  }
   void disconnect() override { session_.close(); }
   bool is_connected() const override { return session_.is_open(); }
 
@@ -427,12 +434,15 @@ class ServerNode final : public Node {
   Identity identity(Duration deadline) override { return identity_from(ask(ask_identity, {}, deadline)); }
 
   std::future<Identity> fresh_identity(Duration deadline) override {
-    return std::async(std::launch::async, [server = session_.conninfo(), options = options_, deadline] {
-      const Budget budget(deadline);
-      Session session(server, options.application_name, options.told);
-      open_with_settings(session, options.observer_timeout, budget.left());
-      return identity_from(session.execute(ask_identity, {}, budget.left()));
-    });
+    return std::async(std::launch::async,
+                      [server = session_.conninfo(), options = options_, stranger = stranger_, deadline] {
+                        const Budget budget(deadline);
+                        Session session(server, options.application_name, options.told);
+                        open_with_settings(session, options.observer_timeout, budget.left());
+                        const Identity identity = identity_from(session.execute(ask_identity, {}, budget.left()));
+                        require_no_stranger(server, stranger, identity);
+                        return identity;
+                      });
   }
 
   FenceView fence_view(Duration deadline) override {
@@ -602,7 +612,17 @@ class ServerNode final : public Node {
     }
   }
 
-  bool try_lock(Duration deadline) override { return ask(orders::lock, {}, deadline).one().boolean("held").value(); }
+  bool try_lock(Duration deadline) override {
+    const Budget budget(deadline);
+    if (!ask(orders::lock, {}, budget.left()).one().boolean("held").value()) return false;
+    if (!ask(ask_twin_lock, {}, budget.left()).one().boolean("held").value()) return true;
+    ask(orders::unlock, {}, budget.left());
+    return false;
+  }
+
+  bool end_own_lock(Duration deadline) override {
+    return ask(orders::end_own_lock, {}, deadline).one().integer("there") != 0;
+  }
 
   bool holds_lock(Duration deadline) override {
     return session_.is_open() && ask(ask_holds_lock, {}, deadline).one().boolean("held").value();
@@ -770,7 +790,31 @@ class ServerNode final : public Node {
     return state;
   }
 
-  void open(Duration deadline) { open_with_settings(session_, options_.observer_timeout, deadline); }
+  using Stranger = std::function<std::string(const Identity&)>;
+
+  static void require_no_stranger(const Conninfo& server, const Stranger& stranger, const Identity& identity) {
+    if (!stranger) return;
+    if (const std::string why = stranger(identity); !why.empty()) {
+      throw Error(ErrorCode::unreachable, server.address() + " " + why,
+                  "give each server an address of its own, which no cutover moves: PRIMARY_HOST, REPLICA_HOST");
+    }
+  }
+
+  void open(Duration deadline) {
+    if (session_.is_open()) return;
+    const Budget budget(deadline);
+    open_with_settings(session_, options_.observer_timeout, budget.left());
+    if (options_.observer_timeout) return;  // it follows a name wherever it leads
+    session_.keep_address();
+    if (!stranger_) return;
+    try {
+      require_no_stranger(session_.conninfo(), stranger_,
+                          identity_from(session_.execute(ask_identity, {}, budget.left())));
+    } catch (const Error&) {
+      session_.close();
+      throw;
+    }
+  }
 
   /// REQUIRES: an open session.
   void write(const std::vector<std::string>& orders, Duration deadline) {
@@ -808,6 +852,7 @@ class ServerNode final : public Node {
 
   Session session_;
   Observer observer_;
+  std::function<std::string(const Identity&)> stranger_;
   bool hidden_ = false;  // the server's default_transaction_read_only, by this role's own
   NodeOptions options_;
 };

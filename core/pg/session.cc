@@ -1,9 +1,12 @@
 #include "core/pg/session.h"
 
 #include <fmt/format.h>
+#include <netdb.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <pqxx/pqxx>
 #if PQXX_VERSION_MAJOR < 7
@@ -333,6 +336,16 @@ void Session::open(Duration deadline) {
     throw Error(refused ? ErrorCode::authentication : ErrorCode::unreachable,
                 fmt::format("cannot connect to {}: {}", state_->server.describe(), message));
   }
+}
+
+void Session::keep_address() {
+  sockaddr_storage peer{};
+  socklen_t size = sizeof peer;
+  auto* const address = reinterpret_cast<sockaddr*>(&peer);
+  std::array<char, NI_MAXHOST> text{};
+  if (getpeername(state_->connection.value().sock(), address, &size) != 0 || peer.ss_family == AF_UNIX) return;
+  if (getnameinfo(address, size, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST) != 0) return;
+  state_->server = state_->server.with("hostaddr", text.data());
 }
 
 void Session::close() noexcept { state_->drop(); }

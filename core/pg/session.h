@@ -85,6 +85,9 @@ class Session {
   void open(Duration deadline);
   void close() noexcept;
   bool is_open() const noexcept;
+  /// Later logins, and conninfo(), go to the address that this one has reached: looking up a name has no deadline, and
+  /// a name may lead elsewhere by then. REQUIRES: is_open().
+  void keep_address();
   /// Whether the server has ended this session, as far as is known here: a statement sent now would not be carried out,
   /// and nothing would be in doubt. One system call. REQUIRES: is_open().
   bool closed_by_server() const;

@@ -40,11 +40,12 @@ constexpr std::array session_settings_table{
     SessionSetting{"extra_float_digits", 0, "1", "1"},  // 13 has times as floating point numbers
     // Statements are planned once: planning one for its parameters takes longer than running it.
     SessionSetting{"plan_cache_mode", 0, nullptr, "force_generic_plan"},
-    // A server that cannot reach this program any more ends the session by itself, within half a minute.
-    SessionSetting{"tcp_keepalives_idle", 0, "10", nullptr},
-    SessionSetting{"tcp_keepalives_interval", 0, "5", nullptr},
-    SessionSetting{"tcp_keepalives_count", 0, "3", nullptr},
-    SessionSetting{"tcp_user_timeout", 0, "25000", nullptr},
+    // A server that cannot reach this program any more ends the session by itself, within half a minute. What stands
+    // between them sees that the session is alive.
+    SessionSetting{"tcp_keepalives_idle", 0, "10", "10"},
+    SessionSetting{"tcp_keepalives_interval", 0, "5", "5"},
+    SessionSetting{"tcp_keepalives_count", 0, "3", "3"},
+    SessionSetting{"tcp_user_timeout", 0, "25000", "25000"},
 };
 
 }  // namespace

@@ -6,10 +6,12 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <functional>
 #include <memory>
 #include <set>
 #include <string>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -51,6 +53,8 @@ class FakeCluster {
     std::vector<int> writes;                  // of clients, in order
 
     bool locked = false;               // by another agent
+    bool notices = true;               // at once that a session of ours is gone
+    bool lock_left = false;            // the lock of such a session
     const Node* lock_owner = nullptr;  // the session of ours that has the lock
     int epoch = 0;                     // sessions of an earlier one have been ended
     bool unloadable = false;           // an error stands in its configuration: a reload changes nothing
@@ -85,6 +89,7 @@ class FakeCluster {
     void end_sessions() {
       ++epoch;
       lock_owner = nullptr;
+      lock_left = false;
     }
   };
 
@@ -196,6 +201,12 @@ class FakeCluster {
     }
   }
 
+  /// By whomever.
+  void replica_is_promoted() {
+    replica.state.in_recovery = false;
+    replica.state.timeline = 2;
+  }
+
   /// An order to promote was given and is still to be carried out.
   bool promotion_is_due() const { return promotion_due_.has_value(); }
 
@@ -207,9 +218,13 @@ class FakeCluster {
   }
 
   Server& operator[](Side side) { return side == Side::primary ? primary : replica; }
+  /// Where new connections under that name go.
+  Side& leads_to(Side name) { return name == Side::primary ? old_name_leads_to : new_name_leads_to; }
 
   Server primary, replica;
+  Side old_name_leads_to = Side::primary, new_name_leads_to = Side::replica;
   bool streams = true;
+  bool no_threads = false;  // the machine has none left
   bool clients = false;
   std::vector<int> acknowledged;
   bool ever_two_writable = false;
@@ -254,8 +269,7 @@ class FakeCluster {
   void promote_when_due() {
     if (!promotion_due_ || calls.size() < *promotion_due_ || !replica.up) return;
     promotion_due_.reset();
-    replica.state.in_recovery = false;
-    replica.state.timeline = 2;
+    replica_is_promoted();
   }
 
   Lsn end_{0x3000000};
@@ -271,9 +285,15 @@ class FakeNode final : public Node {
 
   std::string describe() const override { return "agent@" + address() + "/" + database_; }
   std::string address() const override { return side_ == Side::primary ? "old:5432" : "new:5432"; }
+  void refuse_strangers(std::function<std::string(const Identity&)> stranger) override {
+    stranger_ = std::move(stranger);
+  }
   void disconnect() override { drop(); }
   bool is_connected() const override { return connected_; }
-  std::launch beside() const override { return std::launch::deferred; }  // one order of calls in every run
+  std::launch beside() const override {
+    if (cluster_.no_threads) throw std::system_error(EAGAIN, std::generic_category(), "no thread");
+    return std::launch::deferred;  // one order of calls in every run
+  }
 
   ServerState observe(Duration) override {
     return call("observe", [this] { return server().state; });
@@ -318,8 +338,11 @@ class FakeNode final : public Node {
   }
   std::future<Identity> fresh_identity(Duration) override {
     return at_once([this] {
-      return call(
-          "fresh_identity", [this] { return identity(); }, [this] { log_in(); });
+      return call_apart("fresh_identity", [this] {
+        log_in();
+        require_no_stranger();
+        return identity();
+      });
     });
   }
   FenceView fence_view(Duration) override {
@@ -337,10 +360,8 @@ class FakeNode final : public Node {
     return call("overrides_in_file", [this] { return std::optional(server().written); });
   }
   std::future<bool> accepts_connections(Duration) override {
-    return at_once([this] {
-      return call(
-          "accepts_connections", [this] { return server().up && !server().orphan; }, [] {});
-    });
+    return at_once(
+        [this] { return call_apart("accepts_connections", [this] { return server().up && !server().orphan; }); });
   }
   std::vector<ClientSession> client_sessions(Duration) override {
     return call("client_sessions", [this] { return server().sessions; });
@@ -480,7 +501,8 @@ class FakeNode final : public Node {
   }
   bool try_lock(Duration) override {
     return call("try_lock", [this] {
-      if (server().locked || (server().lock_owner != nullptr && server().lock_owner != this)) return false;
+      if (server().locked || server().lock_left) return false;
+      if (server().lock_owner != nullptr && server().lock_owner != this) return false;
       server().lock_owner = this;
       return true;
     });
@@ -488,6 +510,9 @@ class FakeNode final : public Node {
   bool holds_lock(Duration) override {
     if (!connected_) return false;
     return call("holds_lock", [this] { return server().lock_owner == this; });
+  }
+  bool end_own_lock(Duration) override {
+    return call("end_own_lock", [this] { return std::exchange(server().lock_left, false); });
   }
   void end_predecessors(Duration) override {
     call("end_predecessors", [] { return true; });
@@ -497,7 +522,8 @@ class FakeNode final : public Node {
   }
   std::string lock_holder(Duration) override {
     return call("lock_holder", [this] {
-      return std::string(server().locked || server().lock_owner != nullptr ? "pgrm-agent/other (pid 9)" : "");
+      const bool held = server().locked || server().lock_left || server().lock_owner != nullptr;
+      return std::string(held ? "pgrm-agent/other (pid 9)" : "");
     });
   }
   std::future<WriteProbe> write_probe(const std::string& cutover, Duration) override {
@@ -513,6 +539,7 @@ class FakeNode final : public Node {
   std::future<WriteProbe> attack(const Attack& how, Duration) override {
     return at_once([&] {
       const auto attacked = [&] {
+        log_in();
         if (!server().open()) return WriteProbe{false, false, true, false, "SQLSTATE 55000"};
         const bool refused =
             server().state.in_recovery || (server().override.read_only == "on" && !how.overrides_read_only);
@@ -520,7 +547,7 @@ class FakeNode final : public Node {
         return WriteProbe{!refused, read_only, false, false, refused ? server().refusal : ""};
       };
       const char* const name = !how.writes ? "log_in" : how.overrides_read_only ? "attack(read write)" : "attack";
-      return call(name, attacked, [this] { log_in(); });
+      return call_apart(name, attacked);
     });
   }
   bool may_write_probe(Duration) override {
@@ -574,7 +601,7 @@ class FakeNode final : public Node {
     return promise.get_future();
   }
 
-  FakeCluster::Server& server() { return cluster_[side_]; }
+  FakeCluster::Server& server() { return cluster_[connected_ && !apart_ ? at_ : cluster_.leads_to(side_)]; }
 
   WriteProbe write(const std::string& cutover) {
     if (server().state.in_recovery || server().override.read_only == "on") {
@@ -610,9 +637,19 @@ class FakeNode final : public Node {
     if (!server().up || server().orphan) throw Error(ErrorCode::unreachable, "cannot connect to " + describe());
   }
 
+  void require_no_stranger() {
+    if (!stranger_) return;
+    if (const std::string why = stranger_(identity()); !why.empty()) {
+      throw Error(ErrorCode::unreachable, address() + " " + why);
+    }
+  }
+
   void drop() {
+    if (server().lock_owner == this) {
+      server().lock_owner = nullptr;
+      server().lock_left = !server().notices;
+    }
     connected_ = false;
-    if (server().lock_owner == this) server().lock_owner = nullptr;
   }
 
   void alter(const std::string& order, std::optional<std::string>& setting, const std::optional<std::string>& value) {
@@ -650,7 +687,28 @@ class FakeNode final : public Node {
       if (database.name == database_ && !database.open) fails("not currently accepting connections");
     }
     connected_ = true;
+    at_ = cluster_.leads_to(side_);
     epoch_ = server().epoch;
+    try {
+      require_no_stranger();
+    } catch (const Error&) {
+      drop();
+      throw;
+    }
+  }
+
+  /// Over a connection of its own.
+  template <typename Effect>
+  std::invoke_result_t<Effect> call_apart(const std::string& name, Effect&& effect) {
+    apart_ = true;
+    try {
+      auto result = call(name, std::forward<Effect>(effect), [] {});
+      apart_ = false;
+      return result;
+    } catch (...) {
+      apart_ = false;
+      throw;
+    }
   }
 
   template <typename Effect>
@@ -681,7 +739,9 @@ class FakeNode final : public Node {
   FakeCluster& cluster_;
   Side side_;
   std::string database_;
-  bool connected_ = false;
+  std::function<std::string(const Identity&)> stranger_;
+  bool connected_ = false, apart_ = false;
+  Side at_ = side_;  // where the open session is
   int epoch_ = 0;
 };
 

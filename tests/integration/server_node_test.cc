@@ -344,6 +344,68 @@ TEST_F(ServerNodeTest, OneAgentHoldsTheLock) {
   EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return second->try_lock(soon); }), WaitEnd::reached);
 }
 
+/// An advisory lock belongs to a database: an agent with another maintenance database is a second one all the same.
+TEST_F(ServerNodeTest, OneAgentHoldsTheLockWhateverItsMaintenanceDatabase) {
+  ASSERT_TRUE(primary_->try_lock(soon));
+  const auto elsewhere = agent_on(application_.primary);
+  EXPECT_FALSE(elsewhere->try_lock(soon));
+  EXPECT_FALSE(elsewhere->holds_lock(soon));
+  EXPECT_THAT(elsewhere->lock_holder(soon), HasSubstr("pgrm-agent/test"));
+  primary_->disconnect();
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return elsewhere->try_lock(soon); }), WaitEnd::reached);
+}
+
+/// Somebody else may use the same number in a database of his own.
+TEST_F(ServerNodeTest, TheLockOfAnApplicationIsNoAgents) {
+  Session application(lab_.as("pgrm_app").primary, "shop");
+  application.open(soon);
+  application.script("SELECT pg_advisory_lock(x'7067726d637574'::bigint)", soon);
+  EXPECT_TRUE(primary_->try_lock(soon));
+  EXPECT_THAT(primary_->lock_holder(soon), HasSubstr("pgrm-agent/test"));
+}
+
+TEST_F(ServerNodeTest, EndsASessionOfItsOwnThatHasTheLock) {
+  const auto cut_off = agent_on(admin_.primary);
+  ASSERT_TRUE(cut_off->try_lock(soon));
+  const auto stranger =
+      make_server_node(admin_.primary, {.application_name = "pgrm-agent/other", .observer_timeout = std::nullopt});
+  EXPECT_FALSE(stranger->end_own_lock(soon));
+  EXPECT_TRUE(primary_->end_own_lock(soon));
+  EXPECT_EQ(wait_until(system_clock(), soon, tick, {}, [&] { return primary_->try_lock(soon); }), WaitEnd::reached);
+  EXPECT_FALSE(primary_->end_own_lock(soon)) << "it holds it itself";
+}
+
+TEST_F(ServerNodeTest, RefusesAServerThatIsNotTheOneMeant) {
+  replica_->in_recovery(soon);  // a session from before stays
+  for (Node* const node : {primary_.get(), replica_.get()}) {
+    node->refuse_strangers(
+        [](const Identity& seen) { return std::string(seen.in_recovery ? "" : "leads to a primary"); });
+  }
+  EXPECT_TRUE(replica_->in_recovery(soon));
+  EXPECT_TRUE(replica_->fresh_identity(soon).get().in_recovery);
+  EXPECT_THROW(primary_->fresh_identity(soon).get(), Error);
+  try {
+    primary_->wal_end(soon);
+    ADD_FAILURE() << "it answers";
+  } catch (const Error& refused) {
+    EXPECT_EQ(refused.code(), ErrorCode::unreachable);
+    EXPECT_THAT(refused.what(), HasSubstr(admin_.primary.address() + " leads to a primary"));
+  }
+  EXPECT_FALSE(primary_->is_connected());
+}
+
+/// The name is looked up once, and a session that is opened anew goes where the first one went.
+TEST_F(ServerNodeTest, LooksANameUpOnce) {
+  Session session(admin_.primary.with("host", "localhost"), "pgrm-agent/test");
+  session.open(soon);
+  session.keep_address();
+  EXPECT_THAT(session.conninfo().get("hostaddr"), testing::AnyOf("127.0.0.1", "::1"));
+  EXPECT_EQ(session.conninfo().address(), "localhost:" + admin_.primary.port());
+  session.close();
+  session.open(soon);
+  EXPECT_TRUE(session.is_open());
+}
+
 TEST_F(ServerNodeTest, SeesTransactionsOfEverybody) {
   const auto idle = [&] { return primary_->wal_end(soon).idle; };
   ASSERT_EQ(wait_until(system_clock(), soon, tick, {}, idle), WaitEnd::reached);

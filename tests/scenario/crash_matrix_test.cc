@@ -221,8 +221,7 @@ TEST_P(CrashMatrix, TheOneThatAbortsIsKilledToo) {
 
 /// Somebody promotes the replica by hand and lets everybody in.
 void promote_by_hand(FakeCluster& cluster) {
-  cluster.replica.state.in_recovery = false;
-  cluster.replica.state.timeline = 2;
+  cluster.replica_is_promoted();
   cluster.replica.override = cluster.replica.written = {};
   for (Database& database : cluster.replica.databases) database.open = true;
 }

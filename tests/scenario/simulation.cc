@@ -81,8 +81,7 @@ class World {
 
   void promote_by_hand(const std::string& who) {
     if (!cluster_.replica.up || !cluster_.replica.state.in_recovery) return;
-    cluster_.replica.state.in_recovery = false;
-    cluster_.replica.state.timeline = 2;
+    cluster_.replica_is_promoted();
     promoted_by_others_ = true;
     promoted_at_ = cluster_.calls.size();
     if (one_in(2)) {

@@ -82,13 +82,14 @@ class FakeTraffic final : public Traffic {
   std::vector<int> pooled;
   std::string trouble;
   std::string fails;  // the order that fails, after its effect
-  std::function<void()> on_fence;
+  std::function<void()> on_fence, on_resume;
   std::vector<std::string> given;
 
  private:
   void order(const std::string& name, bool pause) {
     given.push_back(name);
     paused = pause;
+    if (!pause && on_resume) on_resume();
     if (fails == name) throw Error(ErrorCode::http_failed, "the application does not answer");
   }
 
@@ -103,14 +104,16 @@ struct RecordKilled {};
 /// Lines in memory. Which one cannot be written, and which one the agent does not live to write, stand in the rig.
 class FakeJournalFile final : public JournalFile {
  public:
-  FakeJournalFile(std::vector<std::string>& lines, const int& fails_at, const std::optional<std::size_t>& killed_at)
-      : lines_(lines), fails_at_(fails_at), killed_at_(killed_at) {}
+  FakeJournalFile(std::vector<std::string>& lines, const int& fails_at, const std::optional<std::size_t>& killed_at,
+                  const std::function<void(const std::string&)>& on_record)
+      : lines_(lines), fails_at_(fails_at), killed_at_(killed_at), on_record_(on_record) {}
   void append(const std::string& lines, bool) override {
     std::istringstream text(lines);
     for (std::string line; std::getline(text, line);) {
       if (lines_.size() == killed_at_) throw RecordKilled();
       if (static_cast<int>(lines_.size()) == fails_at_) throw Error(ErrorCode::file_failed, "no space left on device");
       lines_.push_back(line);
+      if (on_record_) on_record_(line);
     }
   }
 
@@ -118,6 +121,7 @@ class FakeJournalFile final : public JournalFile {
   std::vector<std::string>& lines_;
   const int& fails_at_;
   const std::optional<std::size_t>& killed_at_;
+  const std::function<void(const std::string&)>& on_record_;
 };
 
 /// One agent on a cluster of somebody else's.
@@ -154,7 +158,7 @@ struct AgentRig {
   Overrides fenced() const { return {.read_only = "on", .standby_names = wedge_of(id)}; }
 
   std::unique_ptr<JournalFile> journal_file() {
-    return std::make_unique<FakeJournalFile>(journal, journal_fails_at, killed_at_record);
+    return std::make_unique<FakeJournalFile>(journal, journal_fails_at, killed_at_record, on_record);
   }
 
   /// The journal as a file has it.
@@ -226,6 +230,7 @@ struct AgentRig {
   std::vector<std::string> journal;
   int journal_fails_at = -1;
   std::optional<std::size_t> killed_at_record;
+  std::function<void(const std::string& line)> on_record;  // once it is written
   std::vector<std::string> warnings;
   std::optional<Situation> situation;  // as the last run saw it in the end
 };

@@ -53,7 +53,7 @@ constexpr std::array cases{
     Case{"primary_reachable", Level::fail, [](Rig& rig) { rig.cluster.primary.up = false; }},
     Case{"replica_reachable", Level::fail, [](Rig& rig) { rig.cluster.replica.up = false; }},
     Case{"roles", Level::fail, [](Rig& rig) { rig.cluster.primary.state.in_recovery = true; }},
-    Case{"roles", Level::fail, [](Rig& rig) { rig.cluster.replica.state.in_recovery = false; }},
+    Case{"roles", Level::fail, [](Rig& rig) { rig.cluster.replica_is_promoted(); }},
     Case{"two_servers", Level::fail,
          [](Rig& rig) { rig.cluster.replica.state.started_at = rig.cluster.primary.state.started_at; }},
     Case{"fence_left", Level::fail,
@@ -382,7 +382,7 @@ TEST(ChecksTable, EveryCheckHasACaseAndANameOfItsOwn) {
 TEST(ChecksTable, ADemotedServerIsNamedAsSuch) {
   for (const Side demoted : {Side::primary, Side::replica}) {
     Rig rig;
-    rig.cluster.replica.state.in_recovery = false;
+    rig.cluster.replica_is_promoted();
     rig.cluster[demoted].override = {.read_only = "on", .standby_names = "pgrm_20270115T080000Z_test"};
     const Facts facts = gather_facts(rig.servers, rig.exporter, rig.drivers, rig.control, rig.options, rig.clock);
     const auto findings = judge(facts);

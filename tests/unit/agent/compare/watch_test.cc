@@ -26,7 +26,7 @@ struct WatchAfter : testing::Test {
     record.begin = old_life.look();
     rig.clock.advance(std::chrono::seconds(60));
     record.end = old_life.look();
-    rig.cluster.replica.state.in_recovery = false;
+    rig.cluster.replica_is_promoted();
   }
 
   WatchedSoFar watch() {

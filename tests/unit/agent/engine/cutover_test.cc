@@ -318,6 +318,51 @@ TEST(Cutover, StopsNothingWhileADriverWouldWaitForAnOldTransaction) {
   EXPECT_THAT(rig.traffic->given, IsEmpty());
 }
 
+/// The disk that takes the journal stands still, and somebody lifts the fence meanwhile: the proof is not of now.
+TEST(Cutover, GivesNoOrderOnAProofThatHasAged) {
+  Rig rig;
+  bool lifted = false;
+  rig.on_record = [&](const std::string& line) {
+    if (line.find("\"promote\"") == std::string::npos || std::exchange(lifted, true)) return;
+    rig.clock.sleep_for(std::chrono::milliseconds(500), {});
+    rig.cluster.write(100);
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(std::ranges::count(rig.cluster.calls, "replica.promote"), 1) << "of the second attempt";
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+  EXPECT_THAT(rig.traffic->given, ElementsAre("stop", "resume_on_old", "stop", "resume_on_new"));
+}
+
+TEST(Cutover, GivesNoOrderAfterItsBudgetHoweverSlowTheJournalIs) {
+  Rig rig;
+  rig.options.attempts = 1;
+  rig.on_record = [&](const std::string& line) {
+    if (line.find("\"promote\"") != std::string::npos) rig.clock.sleep_for(std::chrono::seconds(30), {});
+  };
+  EXPECT_EQ(rig.run().exit_code, 5);
+  EXPECT_EQ(std::ranges::count(rig.cluster.calls, "replica.promote"), 0);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+}
+
+/// The order is on its way: whatever fails here then, nothing is undone.
+TEST(Cutover, UndoesNothingWhenTheMachineFailsBehindTheOrder) {
+  Rig rig;
+  rig.cluster.replica.promotes_after = 1'000'000;
+  rig.cluster.after = [&](const std::string& call) { rig.cluster.no_threads = call == "replica.promote"; };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(outcome.exit_code, 7) << outcome.message;
+  EXPECT_FALSE(rig.cluster.primary.writable());
+}
+
+/// A driver that fails on the way back has had its time: a guard or a person tries again.
+TEST(Cutover, TellsADriverOnceToGoBack) {
+  Rig rig;
+  rig.traffic->fails = "resume_on_old";
+  rig.traffic->on_fence = [] { throw Error(ErrorCode::query_failed, "hook says no"); };
+  EXPECT_EQ(rig.run().exit_code, 7);
+  EXPECT_THAT(rig.traffic->given, ElementsAre("stop", "resume_on_old"));
+}
+
 TEST(Cutover, TriesAgainWhenTheFenceHasUsedUpItsShareOfTheBudget) {
   Rig rig;
   bool failed = false;
@@ -449,7 +494,7 @@ TEST(Cutover, SaysSoWhenTheOldPrimaryIsWrittenToAfterThePromotion) {
     if (call == "replica.promote") ++rig.cluster.primary.next_xid;
   };
   EXPECT_EQ(rig.run().exit_code, 0);
-  EXPECT_THAT(rig.warnings, ElementsAre(HasSubstr("2 transaction ids since the fence, and the agent used 1")));
+  EXPECT_THAT(rig.warnings, ElementsAre(HasSubstr("2 transaction ids since the fence, and this agent used 1")));
 }
 
 TEST(Cutover, NamesTheSessionsThatDoNotEnd) {

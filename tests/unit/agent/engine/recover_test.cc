@@ -60,6 +60,66 @@ TEST(Recover, TellsWhoTakesWritesByLooking) {
   EXPECT_EQ(writable_now(*rig.situation), "new:5432");
 }
 
+/// A name that a hook moves with the promotion leads to the new primary by then.
+TEST(Recover, NeverTakesTheNewPrimaryForTheOldOne) {
+  Rig rig;
+  rig.traffic->on_resume = [&] {
+    rig.cluster.old_name_leads_to = Side::replica;
+    rig.cluster.primary.end_sessions();
+  };
+  EXPECT_EQ(rig.run().exit_code, 6) << "the old primary is out of reach, so its demotion is not proved";
+  rig.traffic->on_resume = nullptr;
+  for (int time = 0; time < 2; ++time) {
+    EXPECT_TRUE(rig.cluster.replica.writable());
+    EXPECT_EQ(rig.situation->old_primary.unseen, "old:5432 leads to a primary on timeline 2, the old primary is on 1");
+    EXPECT_EQ(rig.recover().exit_code, 6);
+  }
+  EXPECT_TRUE(rig.cluster.replica.writable());
+  EXPECT_FALSE(rig.cluster.primary.writable());
+  rig.cluster.old_name_leads_to = Side::primary;
+  const Outcome outcome = rig.recover();
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.message;
+}
+
+/// The other way round: what answers under the new primary's name is the old one.
+TEST(Recover, NeverTakesTheOldPrimaryForTheNewOne) {
+  Rig rig;
+  die_at_the_order(rig, rig.cluster.after);
+  rig.cluster.new_name_leads_to = Side::primary;
+  EXPECT_EQ(rig.recover().exit_code, 7);
+  EXPECT_EQ(rig.situation->new_primary.unseen, "new:5432 leads to the old primary");
+  EXPECT_FALSE(rig.cluster.primary.writable());
+  rig.cluster.new_name_leads_to = Side::replica;
+  EXPECT_EQ(rig.recover().exit_code, 0);
+}
+
+/// While the replica still is one, neither timeline nor role tells them apart.
+TEST(Recover, SeesNoOldPrimaryUnderANameThatLeadsToTheReplica) {
+  Rig rig;
+  rig.traffic->on_fence = [] { throw Killed(); };
+  EXPECT_THROW(rig.run(), Killed);
+  rig.cluster.old_name_leads_to = Side::replica;
+  EXPECT_EQ(rig.recover().exit_code, 7);
+  EXPECT_EQ(rig.situation->old_primary.unseen, "it leads to new:5432");
+  EXPECT_EQ(rig.cluster.replica.written, Overrides());
+  rig.cluster.old_name_leads_to = Side::primary;
+  EXPECT_EQ(rig.recover().exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+}
+
+/// The network drops the session that has the lock, and the server does not know: that is no other agent.
+TEST(Recover, TakesTheLockOfItsOwnLostSessionBack) {
+  Rig rig;
+  rig.cluster.primary.notices = false;
+  rig.traffic->on_fence = [&] {
+    rig.servers.lock->disconnect();
+    throw Error(ErrorCode::query_failed, "hook says no");
+  };
+  EXPECT_EQ(rig.run().exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+  EXPECT_FALSE(rig.traffic->paused);
+}
+
 /// A configuration that cannot be loaded any more keeps the fence's settings in force, and nothing else.
 TEST(Recover, LiftsEveryLayerOnItsOwn) {
   Rig rig;
@@ -104,7 +164,7 @@ TEST(Recover, ADatabaseThatWasDroppedMeanwhileHoldsNothingUp) {
 TEST(Recover, KnowsThePromotionThatAnUndoHasSeen) {
   Rig rig;
   rig.cluster.after = [&](const std::string& call) {
-    if (call == "replica.attack") rig.cluster.replica.state.in_recovery = false;  // right after the look
+    if (call == "replica.attack") rig.cluster.replica_is_promoted();  // right after the look
   };
   rig.traffic->on_fence = [] { throw Error(ErrorCode::query_failed, "hook says no"); };
   EXPECT_EQ(rig.run().exit_code, 7);
@@ -119,8 +179,7 @@ TEST(Recover, KnowsThePromotionThatADeadRecoveryHasSeen) {
   Rig rig;
   rig.options.fence = FenceForm::read_only;
   rig.traffic->on_fence = [&] {
-    rig.cluster.replica.state.in_recovery = false;
-    rig.cluster.replica.state.timeline = 2;
+    rig.cluster.replica_is_promoted();
     throw Killed();
   };
   EXPECT_THROW(rig.run(), Killed);
@@ -139,8 +198,7 @@ TEST(Recover, KnowsThePromotionThatADeadRecoveryHasSeen) {
 TEST(Recover, GoesOnlyForwardOnceAPersonHasAcceptedAPromotion) {
   Rig rig;
   rig.traffic->on_fence = [&] {
-    rig.cluster.replica.state.in_recovery = false;
-    rig.cluster.replica.state.timeline = 2;
+    rig.cluster.replica_is_promoted();
     throw Killed();
   };
   EXPECT_THROW(rig.run(), Killed);
@@ -262,8 +320,7 @@ TEST(Recover, CompletesAnAbortOnlyBehindANewFence) {
 TEST(Recover, FencesAndAsksWhenAPromotionCameAfterAnUndoHadBegun) {
   Rig rig;
   abort_and_die(rig);
-  rig.cluster.replica.state.in_recovery = false;
-  rig.cluster.replica.state.timeline = 2;
+  rig.cluster.replica_is_promoted();
   for (int time = 0; time < 2; ++time) {
     const Outcome outcome = rig.recover();
     EXPECT_EQ(outcome.exit_code, 7);
