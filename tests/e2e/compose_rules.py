@@ -22,12 +22,17 @@ def checked_by_one_program(service):
     return test[0] == "CMD" and test[1] not in ("sh", "bash")
 
 
+def without_spaces(service):
+    return all(word.split() == [word] for word in service.get("healthcheck", {}).get("test", []))
+
+
 def volumes(service):
     return {mount["source"] for mount in service.get("volumes", []) if mount["type"] == "volume"}
 
 
 rule("an init reaps orphans", without(lambda s: s.get("init")))
 rule("a health check is one program, without a shell", without(checked_by_one_program))
+rule("no word of a health check has a space in it", without(without_spaces))
 rule("a slow start is no illness", without(lambda s: "test" not in s.get("healthcheck", {}) or s["healthcheck"].get("start_period")))
 rule("a log has an end", without(lambda s: s["logging"]["options"].get("max-size")))
 rule("memory and processes have a limit", without(lambda s: s.get("mem_limit") and s.get("pids_limit")))
