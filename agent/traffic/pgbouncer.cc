@@ -128,7 +128,7 @@ std::string repoint_line(std::string line, const Conninfo& from, const Conninfo&
 std::size_t listeners(const std::string& port) {
   std::map<std::string, std::size_t> sockets;  // by address
   std::size_t most = 0;
-  for (const char* const path : {"/proc/net/tcp", "/proc/net/tcp6"}) {
+  for (const char* const path : {"/proc/self/net/tcp", "/proc/self/net/tcp6"}) {  // ProcSubset=pid hides /proc/net
     std::ifstream table(path);
     for (std::string line; std::getline(table, line);) {
       std::istringstream row(line);
