@@ -57,7 +57,7 @@ std::size_t rank(const View& view) {
 }
 
 Json server_to_json(const View& view, Side side) {
-  const NodeSample& seen = view.sample()[side];
+  const ServerSample& seen = view.sample()[side];
   const ServerState* const state = view.server(side);
   return {{"address", seen.address},
           {"reachable", state != nullptr},

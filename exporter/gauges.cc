@@ -68,11 +68,11 @@ struct Info {
 // The subjects.
 
 /// One server as something to look at, whether it answers or not.
-struct Watched {
+struct ServerView {
   const View& view;
   Side side;
-  const NodeSample& sample() const { return view.sample()[side]; }
-  const NodeTally& tally() const { return view.observation().tally(side); }
+  const ServerSample& sample() const { return view.sample()[side]; }
+  const ServerTally& tally() const { return view.observation().tally(side); }
 };
 
 /// A row of pg_stat_replication; `row` is nullptr for the configured replica while it is missing.
@@ -162,43 +162,44 @@ constexpr std::array error_names{"unreachable",       "authentication", "timeout
                                  "permission_denied", "query_failed",   "internal"};
 
 constexpr std::array watched_metrics{
-    Metric<Watched>{"pgrm_up", gauge, "Whether the last observation of the server succeeded and is fresh",
-                    "the exporter", [](const Watched& w) { return number(w.view.server(w.side) != nullptr); }},
-    Metric<Watched>{"pgrm_observation_age_seconds", gauge, "Age of the last successful observation",
-                    "the exporter's monotonic clock",
-                    [](const Watched& w) {
-                      return w.tally().seen_mono ? Number(to_seconds(w.view.now() - *w.tally().seen_mono)) : Number();
-                    }},
-    Metric<Watched>{"pgrm_observation_timestamp_seconds", gauge, "When the last successful observation began",
-                    "the exporter's clock", [](const Watched& w) { return number(w.tally().seen_at); }},
-    Metric<Watched>{
+    Metric<ServerView>{"pgrm_up", gauge, "Whether the last observation of the server succeeded and is fresh",
+                       "the exporter", [](const ServerView& w) { return number(w.view.server(w.side) != nullptr); }},
+    Metric<ServerView>{"pgrm_observation_age_seconds", gauge, "Age of the last successful observation",
+                       "the exporter's monotonic clock",
+                       [](const ServerView& w) {
+                         return w.tally().seen_mono ? Number(to_seconds(w.view.now() - *w.tally().seen_mono))
+                                                    : Number();
+                       }},
+    Metric<ServerView>{"pgrm_observation_timestamp_seconds", gauge, "When the last successful observation began",
+                       "the exporter's clock", [](const ServerView& w) { return number(w.tally().seen_at); }},
+    Metric<ServerView>{
         "pgrm_observation_duration_seconds", gauge, "How long the last observation took, failed or not",
         "the exporter's monotonic clock",
-        [](const Watched& w) { return w.view.observed() ? Number(to_seconds(w.sample().took)) : Number(); }},
-    Metric<Watched>{"pgrm_observations_total", counter, "Observations, failed or not", "the exporter",
-                    [](const Watched& w) { return number(w.tally().looks); }},
+        [](const ServerView& w) { return w.view.observed() ? Number(to_seconds(w.sample().took)) : Number(); }},
+    Metric<ServerView>{"pgrm_observations_total", counter, "Observations, failed or not", "the exporter",
+                       [](const ServerView& w) { return number(w.tally().looks); }},
 };
 
 constexpr std::array watched_sets{
-    MetricSet<Watched>{"pgrm_observation_errors_total", counter, "Failed observations by reason", "the exporter",
-                       "reason", error_names,
-                       [](const Watched& w, std::string_view reason) {
-                         const auto found = w.tally().errors.find(reason);
-                         return number(found == w.tally().errors.end() ? 0 : found->second);
-                       }},
+    MetricSet<ServerView>{"pgrm_observation_errors_total", counter, "Failed observations by reason", "the exporter",
+                          "reason", error_names,
+                          [](const ServerView& w, std::string_view reason) {
+                            const auto found = w.tally().errors.find(reason);
+                            return number(found == w.tally().errors.end() ? 0 : found->second);
+                          }},
 };
 
 constexpr std::array watched_info{
-    Info<Watched>{"pgrm_server_info", "Address, version and cluster of the server, always 1",
-                  "the settings, server_version_num, pg_control_system().system_identifier",
-                  "address, version, system_identifier",
-                  [](const Watched& w) {
-                    const ServerState* const s = w.view.server(w.side);
-                    if (s == nullptr) return std::optional<Labels>();
-                    return std::optional(Labels{{"address", w.sample().address},
-                                                {"version", version_text(s->version)},
-                                                {"system_identifier", s->system_identifier}});
-                  }},
+    Info<ServerView>{"pgrm_server_info", "Address, version and cluster of the server, always 1",
+                     "the settings, server_version_num, pg_control_system().system_identifier",
+                     "address, version, system_identifier",
+                     [](const ServerView& w) {
+                       const ServerState* const s = w.view.server(w.side);
+                       if (s == nullptr) return std::optional<Labels>();
+                       return std::optional(Labels{{"address", w.sample().address},
+                                                   {"version", version_text(s->version)},
+                                                   {"system_identifier", s->system_identifier}});
+                     }},
 };
 
 constexpr std::array server_info{
@@ -577,7 +578,7 @@ struct Labelled {
 /// What a family takes its series from. Points into the view, which must outlive it.
 struct Subjects {
   std::vector<Labelled<Program>> program;
-  std::vector<Labelled<Watched>> watched;
+  std::vector<Labelled<ServerView>> watched;
   std::vector<Labelled<std::reference_wrapper<const ServerState>>> servers;
   std::vector<Labelled<std::reference_wrapper<const Statistics>>> statistics;
   std::vector<Labelled<std::reference_wrapper<const Collector>>> collectors;
@@ -627,7 +628,7 @@ void add_pair(Subjects& subjects, const Labels& own, const View& view) {
   subjects.pair.push_back({own, PairView{view}});
   for (const Side side : both_sides) {
     const Labels node = own + Labels{{"node", std::string(to_string(side))}};
-    subjects.watched.push_back({node, Watched{view, side}});
+    subjects.watched.push_back({node, ServerView{view, side}});
     const ServerState* const state = view.server(side);
     if (state == nullptr) continue;
     subjects.servers.push_back({node, *state});

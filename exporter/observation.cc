@@ -6,7 +6,7 @@
 namespace pgrm::exporter {
 namespace {
 
-NodeTally counted(NodeTally tally, const NodeSample& node) {
+ServerTally counted(ServerTally tally, const ServerSample& node) {
   ++tally.looks;
   if (node.state) {
     tally.seen_mono = node.began_mono;

@@ -13,7 +13,7 @@
 namespace pgrm::exporter {
 
 /// How looking at one server has gone since the start of the program.
-struct NodeTally {
+struct ServerTally {
   std::uint64_t looks = 0;
   std::map<std::string, std::uint64_t, std::less<>> errors;  // by Error::name()
   std::optional<Mono> seen_mono;                             // the last look that succeeded
@@ -27,11 +27,11 @@ struct Observation {
   /// This observation and what `sample` adds to it. A pure fold, like SyncStreak.
   Observation next(Sample sample) const;
 
-  const NodeTally& tally(Side side) const { return side == Side::primary ? primary : replica; }
+  const ServerTally& tally(Side side) const { return side == Side::primary ? primary : replica; }
 
   Sample sample;  // generation 0: nothing has been observed yet
   SyncStreak streak;
-  NodeTally primary, replica;
+  ServerTally primary, replica;
   /// Under which name the configured replica appears among the primary's standbys, kept while it is away: it must not
   /// vanish from the metrics just because it is missing. Empty: not known yet.
   std::string replica_standby;

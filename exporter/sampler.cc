@@ -15,8 +15,8 @@ Duration patience_for(Duration interval) {
 }
 
 void log_reachability(const std::string& who, Side side, const Observation& before, const Observation& after) {
-  const NodeSample& was = before.sample[side];
-  const NodeSample& is = after.sample[side];
+  const ServerSample& was = before.sample[side];
+  const ServerSample& is = after.sample[side];
   const bool first = before.sample.generation == 0;
   if (is.state && (first || !was.state)) {
     spdlog::info("{}{} ({}) is reachable and {}", who, to_string(side), is.address,

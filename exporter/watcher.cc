@@ -13,7 +13,7 @@ Watcher::Watcher(std::unique_ptr<Node> node, const Clock& clock, Duration deadli
       address_(server_->node->address()),
       pool_(pool) {}
 
-NodeSample Watcher::look(Duration patience) {
+ServerSample Watcher::look(Duration patience) {
   const auto observe = [deadline = deadline_](Node& node) { return node.observe(deadline); };
   return take_look(address_, clock_, [&] { return ask<ServerState>(observe, patience); });
 }

@@ -39,7 +39,7 @@ class Watcher {
   }
 
   /// What a look that begins now sees. Never throws.
-  NodeSample look(Duration patience);
+  ServerSample look(Duration patience);
 
  private:
   template <class Result>

@@ -229,12 +229,12 @@ constexpr std::array table{
            [](Options& o, const nlohmann::json& j) { o.attempts = j; }},
     Option{"WINDOW",
            [](Options& o, const Settings& s) {
-             if (s.optional_text("WINDOW")) o.window = parse_window(s.text("WINDOW"));
+             if (s.optional_text("WINDOW")) o.window = parse_daily_window(s.text("WINDOW"));
            },
            [](const Options& o) { return nlohmann::json(o.window ? o.window->text() : ""); },
            [](Options& o, const nlohmann::json& j) {
              const std::string text = j;
-             o.window = text.empty() ? std::nullopt : std::optional(parse_window(text));
+             o.window = text.empty() ? std::nullopt : std::optional(parse_daily_window(text));
            }},
     Option{"DRAIN_OLD", [](Options& o, const Settings& s) { o.drain_old = s.seconds("DRAIN_OLD", 0, 86400); },
            [](const Options& o) { return nlohmann::json(to_seconds(o.drain_old)); },

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/base/window.h"
+#include "agent/base/daily_window.h"
 #include "core/base/clock.h"
 #include "core/base/config.h"
 #include "core/base/secret.h"
@@ -71,7 +71,7 @@ struct Options {
   Duration promote_timeout{};
   Duration max_write_pause = std::chrono::seconds(5);  // from stop_traffic to the order to promote
   int attempts = 3;                                    // of a cutover whose pause was too long
-  std::optional<Window> window;                        // in which writes may be stopped; nullopt: always
+  std::optional<DailyWindow> window;                   // in which writes may be stopped; nullopt: always
   Duration drain_old{};                                // sessions that come back to the old primary are ended
   Duration wait_for_transactions{};                    // for a moment without old ones; 0: the fence ends them
 

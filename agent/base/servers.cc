@@ -27,7 +27,7 @@ std::vector<DatabaseAnswer> ask_each(const Conninfo& server, const NodeOptions& 
 }  // namespace
 
 Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings,
-                     const ToldOfServer& told) {
+                     const OnServerStatement& told) {
   const auto options_for = [&](const Conninfo& server) {
     NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
     if (told) options.told = [told, address = server.address()](const std::string& sql) { told(address, sql); };

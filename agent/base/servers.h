@@ -49,10 +49,10 @@ struct Servers {
 void refuse_strangers(Servers& servers, std::uint32_t old_timeline);
 
 /// Is told every statement before it is sent, with the server's address, from whatever thread.
-using ToldOfServer = std::function<void(const std::string& address, const std::string& sql)>;
+using OnServerStatement = std::function<void(const std::string& address, const std::string& sql)>;
 
 /// `token`: makes the agent's own sessions recognisable (application_name "pgrm-agent/token"). `told` may be empty.
 Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings = {},
-                     const ToldOfServer& told = {});
+                     const OnServerStatement& told = {});
 
 }  // namespace pgrm::agent

@@ -24,7 +24,7 @@ long number_of(const NodeFacts& node, std::string_view name) {
   return value;
 }
 
-Verdict reachable(const NodeSample& node, const NodeFacts& facts) {
+Verdict reachable(const ServerSample& node, const NodeFacts& facts) {
   if (!node.state) {
     if (node.error.find("permission denied for database") != std::string::npos) {
       return fail(node.error, "grant connect on that database to the agent's role, or name another: --maintenance-db");

@@ -192,8 +192,8 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   facts.sample = observe_pair(*servers.primary.admin, *servers.replica.admin, 2, clock, options.call_deadline);
   facts.lag_after = pair_lag(facts.sample).replay_bytes;
   try {
-    facts.sample.catch_up = catch_up_probe(*servers.primary.admin, *servers.replica.admin, options.thresholds, clock,
-                                           options.call_deadline);
+    facts.sample.catch_up = measure_catch_up(*servers.primary.admin, *servers.replica.admin, options.thresholds, clock,
+                                             options.call_deadline);
   } catch (const Error&) {  // the checks of who can be reached say so
   }
   for (const auto& sibling : servers.siblings) {

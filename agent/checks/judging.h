@@ -23,7 +23,7 @@ inline std::string setting_of(const NodeFacts& node, std::string_view name) {
 
 struct ServerFactsOf {
   const NodeFacts& node;
-  const NodeSample& sample;
+  const ServerSample& sample;
 };
 inline std::array<ServerFactsOf, 2> both_servers(const Facts& facts) {
   return {{{facts.primary, facts.sample.primary}, {facts.replica, facts.sample.replica}}};

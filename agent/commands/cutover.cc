@@ -150,7 +150,7 @@ int look_only(Invocation& invocation, Cutover& run, std::optional<LiveView>& vie
   const Outcome outcome = dry_run(run);
   invocation.progress.concluded(outcome.exit_code);
   view.reset();
-  return conclude(run, outcome, arguments, {});
+  return report_outcome(run, outcome, arguments, {});
 }
 
 }  // namespace
@@ -185,7 +185,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
                                      pgrm::system_clock(), about(now), options_to_json(options));
   };
   run.on_step = [&](const Step& step) {
-    if (guard) guard->expects(step.patience == nullptr ? std::nullopt : std::optional(step.patience(options)));
+    if (guard) guard->expects(step.time_limit == nullptr ? std::nullopt : std::optional(step.time_limit(options)));
   };
   run.workload.begin = look_of_before(options.state_dir);
   run.on_workload = [&] { keep_workload(run, directory); };
@@ -231,7 +231,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
       watch_new_primary(invocation, run);
     };
   }
-  const int exit_code = conclude(run, outcome, arguments, directory, then);
+  const int exit_code = report_outcome(run, outcome, arguments, directory, then);
   let_go();
   if (metrics) metrics->await_last_scrape(last_scrape_patience, run.stop);
   return exit_code;

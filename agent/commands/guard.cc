@@ -22,13 +22,13 @@ int guard_agent(const Settings& settings, const Arguments& arguments, const std:
                 const LogTo& log_to) {
   constexpr auto patience = std::chrono::minutes(10);
   const pid_t agent = getppid();
-  const Watched watched = watch(arguments.guard_pipe.value());
-  if (watched == Watched::dismissed) return 0;
+  const AgentEnd watched = await_agent(arguments.guard_pipe.value());
+  if (watched == AgentEnd::dismissed) return 0;
   std::cout << to_iso8601(pgrm::system_clock().wall()) << " the agent (pid " << agent << ") "
-            << (watched == Watched::died ? "is gone" : "has overrun its time and is killed") << ": recovering\n"
+            << (watched == AgentEnd::died ? "is gone" : "has overrun its time and is killed") << ": recovering\n"
             << std::flush;
   // Two that act would be worse than none. Only the one that started us, and only while it still is our parent.
-  if (watched == Watched::overran && getppid() == agent) kill(agent, SIGKILL);
+  if (watched == AgentEnd::overran && getppid() == agent) kill(agent, SIGKILL);
   return recover_until_settled([&] { return recover_once(settings, arguments, stop, log_to, "guard.log"); },
                                pgrm::system_clock(), patience, stop);
 }

@@ -74,7 +74,7 @@ std::string write_report(const std::string& directory, const nlohmann::json& rep
   return page;
 }
 
-Invocation::Invocation(Options asked, const Arguments& arguments, std::string cutover_id, const ToldOfServer& told)
+Invocation::Invocation(Options asked, const Arguments& arguments, std::string cutover_id, const OnServerStatement& told)
     : options(std::move(asked)),
       id(std::move(cutover_id)),
       servers(make_servers(options.pair, id, options.siblings, told)),
@@ -101,8 +101,9 @@ Options options_of(const Settings& settings, const Arguments& arguments) {
   return options;
 }
 
-TrafficContext traffic_context(const Options& options, const std::string& cutover) {
-  return {cutover, options.pair.primary.address(), options.pair.replica.address(), options.pair.primary.get("dbname")};
+TrafficContext traffic_context(const Options& options, const std::string& cutover_id) {
+  return {cutover_id, options.pair.primary.address(), options.pair.replica.address(),
+          options.pair.primary.get("dbname")};
 }
 
 void confirm(const Options& options, const std::string& what, const std::stop_token& stop) {
@@ -114,8 +115,8 @@ void confirm(const Options& options, const std::string& what, const std::stop_to
   if (read_answer(stop) != name) throw Error(ErrorCode::usage, "not confirmed, nothing was changed");
 }
 
-int conclude(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory,
-             const std::function<void()>& watch) {
+int report_outcome(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory,
+                   const std::function<void()>& watch) {
   const nlohmann::json gap = outcome.promoted ? ask_client_gap(run.options) : nlohmann::json();
   const auto report = [&] { return make_report(run, outcome, arguments.dry_run, gap); };
   const std::string path = try_to_write_report(run, directory, report());

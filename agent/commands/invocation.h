@@ -22,7 +22,7 @@ struct Invocation {
   Progress progress;
 
   /// `told`: of every statement of its sessions, see make_servers().
-  Invocation(Options asked, const Arguments& arguments, std::string cutover_id, const ToldOfServer& told = {});
+  Invocation(Options asked, const Arguments& arguments, std::string cutover_id, const OnServerStatement& told = {});
 
   Cutover cutover(std::stop_token stop);
 };
@@ -31,7 +31,7 @@ struct Invocation {
 /// or was, the primary.
 Options options_of(const Settings& settings, const Arguments& arguments);
 
-TrafficContext traffic_context(const Options& options, const std::string& cutover);
+TrafficContext traffic_context(const Options& options, const std::string& cutover_id);
 
 /// `what` will happen: a sentence. Throws Error(usage) without a terminal or without the answer, Error(undone) when it
 /// is interrupted.
@@ -40,8 +40,8 @@ void confirm(const Options& options, const std::string& what, const std::stop_to
 /// Writes and prints the report, and returns the exit code. Never throws Error: the outcome is what it is, whether it
 /// can be written down or not. `watch`: what follows, and adds to the report, which is then written once more; empty:
 /// nothing.
-int conclude(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory,
-             const std::function<void()>& watch = {});
+int report_outcome(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory,
+                   const std::function<void()>& watch = {});
 
 /// report.json and report.html. Returns where the page lies. Throws Error(file_failed).
 std::string write_report(const std::string& directory, const nlohmann::json& report);

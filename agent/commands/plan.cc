@@ -14,7 +14,9 @@ int plan(const Settings& settings, const Arguments& arguments, std::stop_token s
   Arguments silent = arguments;
   silent.json = true;
   Questions questions;
-  const ToldOfServer told = [&](const std::string& address, const std::string& sql) { questions.add(address, sql); };
+  const OnServerStatement told = [&](const std::string& address, const std::string& sql) {
+    questions.add(address, sql);
+  };
   Invocation invocation(options_of(settings, arguments), silent, new_cutover_id(pgrm::system_clock().wall()), told);
   const Options& options = invocation.options;
   Cutover planned = invocation.cutover(std::move(stop));
@@ -22,7 +24,7 @@ int plan(const Settings& settings, const Arguments& arguments, std::stop_token s
   if (looked.exit_code != 0) {
     Arguments refused = arguments;
     refused.dry_run = true;
-    return conclude(planned, looked, refused, {});
+    return report_outcome(planned, looked, refused, {});
   }
   planned.prediction = try_predict(planned);
   const Plan made = make_plan(planned, looked, [&] {

@@ -248,7 +248,7 @@ int recover_once(const Settings& settings, const Arguments& arguments, std::stop
   invocation.progress.says(fmt::format("recovering cutover {}: {} -> {}", run.id, run.options.pair.primary.address(),
                                        run.options.pair.replica.address()));
   if (nobody) run.warnings.emplace_back("no traffic driver and no hook was told, as --traffic none says");
-  return conclude(run, recover(run, journal, found->records, arguments.decision), directed, found->directory);
+  return report_outcome(run, recover(run, journal, found->records, arguments.decision), directed, found->directory);
 }
 
 }  // namespace pgrm::agent

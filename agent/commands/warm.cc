@@ -20,7 +20,7 @@ void require_pair(Invocation& invocation) {
   const Options& options = invocation.options;
   const Sample seen = observe_pair(*invocation.servers.primary.admin, *invocation.servers.replica.admin, 1,
                                    pgrm::system_clock(), options.call_deadline);
-  for (const NodeSample* const server : {&seen.primary, &seen.replica}) {
+  for (const ServerSample* const server : {&seen.primary, &seen.replica}) {
     if (!server->state) throw Error(ErrorCode::unreachable, server->error);
   }
   std::string problem;

@@ -86,23 +86,23 @@ void Guard::say(const std::string& word) noexcept {
   }
 }
 
-Watched watch(int pipe) {
+AgentEnd await_agent(int pipe) {
   std::string heard;
   int patience = -1;
   for (;;) {
     pollfd event{pipe, POLLIN, 0};
     const int ready = poll(&event, 1, patience);
-    if (ready == 0) return Watched::overran;
+    if (ready == 0) return AgentEnd::overran;
     if (ready < 0) continue;  // a signal
     std::array<char, 256> buffer{};
     const ssize_t count = read(pipe, buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return Watched::died;
+    if (count <= 0) return AgentEnd::died;
     heard.append(buffer.data(), static_cast<std::size_t>(count));
     for (std::size_t end = heard.find('\n'); end != std::string::npos; end = heard.find('\n')) {
       const std::string word = heard.substr(0, end);
       heard.erase(0, end + 1);
-      if (word == goodbye) return Watched::dismissed;
+      if (word == goodbye) return AgentEnd::dismissed;
       patience = patience_after(word);
     }
   }

@@ -39,10 +39,10 @@ class Guard {
   pid_t pid_ = 0;
 };
 
-enum class Watched { dismissed, died, overran };
+enum class AgentEnd { dismissed, died, overran };
 
 /// The guard's side: returns when the agent has been heard for the last time. `pipe`: what "--guard" named.
-Watched watch(int pipe);
+AgentEnd await_agent(int pipe);
 
 /// What `attempt` (one recovery; returns its exit code) comes to, for `patience`, with a pause between two attempts:
 /// until nothing is left to decide (neither 6 nor 7). What it throws is logged and counts as 7. Returns the last exit

@@ -18,11 +18,13 @@ std::string host_name() {
 
 }  // namespace
 
-std::string marker_text(const std::string& cutover, const Options& options) {
-  return fmt::format("{} on host {}, STATE_DIR {}", cutover, host_name(), options.state_dir);
+std::string marker_text(const std::string& cutover_id, const Options& options) {
+  return fmt::format("{} on host {}, STATE_DIR {}", cutover_id, host_name(), options.state_dir);
 }
 
-bool is_marker_of(const std::string& marker, const std::string& cutover) { return marker.starts_with(cutover + " "); }
+bool is_marker_of(const std::string& marker, const std::string& cutover_id) {
+  return marker.starts_with(cutover_id + " ");
+}
 
 std::string marker_on(const ServerSeen& server) {
   return server.takes_writes == true && !server.markers.empty() ? server.markers.front() : "";

@@ -11,10 +11,10 @@
 namespace pgrm::agent {
 
 /// "20260131T…-1a2b3c4d on host db-admin1, STATE_DIR /var/lib/replica-migration".
-std::string marker_text(const std::string& cutover, const Options& options);
+std::string marker_text(const std::string& cutover_id, const Options& options);
 
 /// Whether that marker is of that cutover.
-bool is_marker_of(const std::string& marker, const std::string& cutover);
+bool is_marker_of(const std::string& marker, const std::string& cutover_id);
 
 /// The cutover that a server says is under way; empty: none. A demoted server keeps the marker that it was demoted
 /// with.

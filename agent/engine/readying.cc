@@ -311,8 +311,8 @@ static NotNow why_not_closed(Cutover& cutover) {
 static NotNow why_not_now(Cutover& cutover) {
   const Options& options = cutover.options;
   const LagThresholds wanted{options.thresholds.bytes, catch_up_share(options)};
-  const auto probe = catch_up_probe(old_admin(cutover), new_admin(cutover), wanted, cutover.clock,
-                                    options.call_deadline, cutover.stop);
+  const auto probe = measure_catch_up(old_admin(cutover), new_admin(cutover), wanted, cutover.clock,
+                                      options.call_deadline, cutover.stop);
   if (!probe) return {"the replica has replayed nothing, or the primary is in recovery", "agent status shows both"};
   if (!probe->in_time(wanted)) {
     return {fmt::format("the replica needs more than {} to catch up, {} bytes are missing", human(wanted.seconds),

@@ -31,7 +31,7 @@ struct Step {
   /// Idempotent, and safe after a `run` that failed half-way; nullptr: nothing to undo. Throws Error.
   void (*undo)(Cutover&, const nlohmann::json& before) = nullptr;
   /// How long it may take until the guard ends the agent; nullptr: as long as it wants, the application writes again.
-  Duration (*patience)(const Options&) = nullptr;
+  Duration (*time_limit)(const Options&) = nullptr;
 };
 
 std::span<const Step> steps();

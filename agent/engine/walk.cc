@@ -432,8 +432,8 @@ auto first_change() {
 }
 
 /// One walk through the table, from `first` on.
-template <typename Position>
-void walk(Cutover& cutover, Position first, const OpenJournal& open_journal, std::unique_ptr<Journal>& journal,
+template <typename StepIterator>
+void walk(Cutover& cutover, StepIterator first, const OpenJournal& open_journal, std::unique_ptr<Journal>& journal,
           std::vector<Begun>& begun, Outcome& outcome) {
   for (auto step = first; step != steps().end(); ++step) {
     if (step->commits && cutover.options.rehearsal) return end_rehearsal(cutover, *journal, begun, outcome);
@@ -570,8 +570,8 @@ struct Recovery {
   bool order_counts;  // a promotion was ordered, and the fence has stood since
 
   /// Every step is safe to be taken twice; what was there before the first time is in the journal.
-  template <typename Position>
-  void walk_from(Position first) {
+  template <typename StepIterator>
+  void walk_from(StepIterator first) {
     for (auto step = first; step != steps().end(); ++step) {
       try {
         take(cutover, *step, &journal, begun, outcome);
@@ -724,7 +724,7 @@ Outcome dry_run(Cutover& cutover) {
   try {
     for (const Step& step : steps()) {
       if (cutover.stop.stop_requested()) throw Error(ErrorCode::undone, "interrupted");
-      perform(cutover, outcome, step, step.why, step.in_dry_run ? StepResult::done : StepResult::looked,
+      perform(cutover, outcome, step, step.why, step.in_dry_run ? StepResult::done : StepResult::previewed,
               [&] { return step.in_dry_run ? step.run(cutover) : step.preview(cutover); });
     }
   } catch (const std::exception& failure) {

@@ -14,7 +14,7 @@
 
 namespace pgrm::agent {
 
-enum class StepResult { done, failed, undone, looked };
+enum class StepResult { done, failed, undone, previewed };
 
 std::string_view to_string(StepResult result);
 

@@ -152,8 +152,8 @@ void disable_subscriptions(Server& server, const FencePlan& plan, Duration deadl
 
 }  // namespace
 
-std::string wedge_of(std::string_view cutover) {
-  std::string name = fmt::format("{}{}", wedge_prefix, cutover);
+std::string wedge_of(std::string_view cutover_id) {
+  std::string name = fmt::format("{}{}", wedge_prefix, cutover_id);
   std::ranges::replace(name, '-', '_');  // a plain name needs no quotes in synchronous_standby_names
   return name;
 }
@@ -219,7 +219,7 @@ FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Data
           fmt::format("grant {} to the agent's role", fmt::join(grants, ", "))};
 }
 
-FencePlan plan_fence(const FenceView& view, const Options& options, std::string_view cutover) {
+FencePlan plan_fence(const FenceView& view, const Options& options, std::string_view cutover_id) {
   const FenceChoice choice = choose_fence(options.fence, view.databases);
   if (!choice.form) throw Error(ErrorCode::permission_denied, "the fence is " + choice.reason, choice.hint);
   if (options.demotion == Demotion::closed && choice.form != FenceForm::closed) {
@@ -237,7 +237,7 @@ FencePlan plan_fence(const FenceView& view, const Options& options, std::string_
                  .databases = {},
                  .subscriptions = {},
                  .owner = {},
-                 .wedge = wedge_of(cutover)};
+                 .wedge = wedge_of(cutover_id)};
   const std::string application = options.pair.primary.get("dbname");
   for (const Database& database : view.databases) {
     if (database.open && closes(plan) && !is_exempt(database)) plan.databases.push_back(database.name);
@@ -306,8 +306,8 @@ int end_gated_sessions(Server& server, const FencePlan& plan, const Clock& clock
   return end_sessions(*server.admin, plan, std::nullopt, {}, clock, clock.now() + budget);
 }
 
-void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
-  auto probed = server.application->write_probe(cutover, deadline);
+void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover_id, Duration deadline) {
+  auto probed = server.application->write_probe(cutover_id, deadline);
   verify_layers(server.admin->fence_view(deadline), plan);
   judge_open_session(std::move(probed), plan);
 }
@@ -316,8 +316,8 @@ void require_repulsed(Fence& fence, const FencePlan& plan) {
   if (fence.attacked.valid()) judge_attack(std::move(fence.attacked), plan);
 }
 
-void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline) {
-  judge_open_session(server.application->write_probe(cutover, deadline), plan);
+void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover_id, Duration deadline) {
+  judge_open_session(server.application->write_probe(cutover_id, deadline), plan);
   judge_attack(attack(*server.application, plan, deadline), plan);
 }
 

@@ -39,7 +39,7 @@ namespace pgrm::agent {
 inline constexpr Duration shortest_call = std::chrono::milliseconds(250);
 
 /// The name of the standby that does not exist, for the fence of this cutover.
-std::string wedge_of(std::string_view cutover);
+std::string wedge_of(std::string_view cutover_id);
 
 /// Whose fence these settings are: the wedge's name, whatever cutover it belongs to; empty when they are no fence's.
 std::string fence_in(const Overrides& settings);
@@ -79,7 +79,7 @@ FenceChoice choose_fence(std::optional<FenceForm> wanted, const std::vector<Data
 
 /// Throws Error(permission_denied) when the wanted form or a subscription is out of reach, Error(proof_failed) for what
 /// no fence holds: prepared transactions, roles with a read-only setting of their own.
-FencePlan plan_fence(const FenceView& view, const Options& options, std::string_view cutover);
+FencePlan plan_fence(const FenceView& view, const Options& options, std::string_view cutover_id);
 
 struct Fence {
   int sessions_ended = 0;
@@ -103,14 +103,14 @@ int end_gated_sessions(Server& server, const FencePlan& plan, const Clock& clock
 
 /// Looks at every layer, and tries to write over a session from before. Throws Error(proof_failed) for a layer that
 /// does not hold.
-void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);
+void prove_layers(Server& server, const FencePlan& plan, const std::string& cutover_id, Duration deadline);
 
 /// Waits for the attack that raise_fence() has begun. Throws Error(proof_failed) when it got through,
 /// and what it threw.
 void require_repulsed(Fence& fence, const FencePlan& plan);
 
 /// Tries to write as clients would, in every way that the form must withstand. Throws Error(proof_failed).
-void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover, Duration deadline);
+void attack_fence(Server& server, const FencePlan& plan, const std::string& cutover_id, Duration deadline);
 
 /// Idempotent, on the old primary, and proves by a write over a new connection that it takes writes again. Layer by
 /// layer, the gate first. A layer that is not as the fence left it stays. One that cannot be lifted keeps no other one

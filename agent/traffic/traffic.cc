@@ -99,7 +99,7 @@ class HookTraffic final : public Traffic {
 
   std::map<std::string, std::string> environment(const char* hook) const {
     return {{"PGRM_HOOK", hook},
-            {"PGRM_CUTOVER", context_.cutover},
+            {"PGRM_CUTOVER", context_.cutover_id},
             {"PGRM_OLD_PRIMARY", context_.old_primary},
             {"PGRM_NEW_PRIMARY", context_.new_primary},
             {"PGRM_DATABASE", context_.database}};

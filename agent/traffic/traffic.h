@@ -14,7 +14,7 @@ namespace pgrm::agent {
 
 /// What drivers are told about the cutover: hooks get it as PGRM_* in their environment.
 struct TrafficContext {
-  std::string cutover;      // id
+  std::string cutover_id;
   std::string old_primary;  // host:port
   std::string new_primary;
   std::string database;

@@ -15,7 +15,7 @@ struct Role {
   std::string_view name, sgr;
 };
 
-Role role_of(const NodeSample& node) {
+Role role_of(const ServerSample& node) {
   if (!node.state) return {"unreachable", red};
   if (node.state->in_recovery) return {"standby", cyan};
   const auto read_only_default = read_only(*node.state);
@@ -25,12 +25,12 @@ Role role_of(const NodeSample& node) {
 
 std::string text_of(const std::optional<Lsn>& position) { return position ? position->to_string() : "-"; }
 
-std::optional<Lsn> position_of(const NodeSample& node) {
+std::optional<Lsn> position_of(const ServerSample& node) {
   if (!node.state) return std::nullopt;
   return node.state->in_recovery ? node.state->wal_replay : node.state->wal_flush;
 }
 
-std::string timeline_of(const NodeSample& node) {
+std::string timeline_of(const ServerSample& node) {
   return node.state && node.state->timeline ? std::to_string(*node.state->timeline) : "-";
 }
 
@@ -70,7 +70,7 @@ void add_servers(Lines& lines, const PairSnapshot& snapshot) {
                                        "connections", "WAL at"),
                            dim);
   for (const Side side : {Side::primary, Side::replica}) {
-    const NodeSample& node = snapshot.sample[side];
+    const ServerSample& node = snapshot.sample[side];
     const Role role = role_of(node);
     const std::string connections =
         node.state ? fmt::format("{} of {}", node.state->connections, node.state->connections_limit) : "-";
@@ -188,7 +188,7 @@ std::string status_line(const PairSnapshot& snapshot) {
   const auto lag = pair_lag(snapshot.sample).replay_bytes;
   std::string line = to_iso8601(snapshot.sample.sampled_at);
   for (const Side side : {Side::primary, Side::replica}) {
-    const NodeSample& node = snapshot.sample[side];
+    const ServerSample& node = snapshot.sample[side];
     line += fmt::format("  {} {} {}", to_string(side), role_of(node).name, text_of(position_of(node)));
   }
   line += fmt::format("  lag {}  {}", lag ? human_bytes(*lag) : "unknown", gate_of(snapshot).text);
@@ -201,7 +201,7 @@ std::string status_line(const PairSnapshot& snapshot) {
 nlohmann::json status_to_json(const PairSnapshot& snapshot) {
   nlohmann::json status{{"sampled_at", to_iso8601(snapshot.sample.sampled_at)}, {"sync", nullptr}};
   for (const Side side : {Side::primary, Side::replica}) {
-    const NodeSample& node = snapshot.sample[side];
+    const ServerSample& node = snapshot.sample[side];
     const auto position = position_of(node);
     status["nodes"][std::string(to_string(side))] = {
         {"address", node.address},

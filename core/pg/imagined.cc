@@ -310,13 +310,13 @@ class ImaginedNode final : public Node {
   void show_hold(bool holding, Duration) override { give(orders::show_hold, {holding ? "true" : "false"}); }
   void end_predecessors(Duration) override { give(orders::end_predecessors); }
 
-  std::future<WriteProbe> write_probe(const std::string& cutover, Duration) override {
-    give(orders::probe, {cutover});
+  std::future<WriteProbe> write_probe(const std::string& cutover_id, Duration) override {
+    give(orders::probe, {cutover_id});
     return ready(takes_no_writes() ? refused(false) : accepted());
   }
 
-  WriteProbe write_and_read(const std::string& cutover, Duration) override {
-    give(orders::write_and_read(literal(cutover)));
+  WriteProbe write_and_read(const std::string& cutover_id, Duration) override {
+    give(orders::write_and_read(literal(cutover_id)));
     return {.accepted = true, .reads_back = true, .refusal = {}};
   }
 

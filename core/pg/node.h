@@ -432,9 +432,9 @@ class Node {
   /// Tries to write a row into pgrm.cutover_probe, as any client would. An accepted write is committed; a refusal by
   /// the server is an answer, not an exception. Begins at once; the node takes no other call until `get()`, which
   /// throws Error.
-  [[nodiscard]] virtual std::future<WriteProbe> write_probe(const std::string& cutover, Duration deadline) = 0;
+  [[nodiscard]] virtual std::future<WriteProbe> write_probe(const std::string& cutover_id, Duration deadline) = 0;
   /// The same, and reads the row once it is committed, in one round trip after prepare_orders().
-  virtual WriteProbe write_and_read(const std::string& cutover, Duration deadline) = 0;
+  virtual WriteProbe write_and_read(const std::string& cutover_id, Duration deadline) = 0;
   /// write_probe() over a connection of its own, opened for it and closed afterwards, while this session is free for
   /// other calls. Nothing is left behind: an accepted write is rolled back. `get()` throws Error for what is no answer.
   [[nodiscard]] virtual std::future<WriteProbe> attack(const Attack& how, Duration deadline) = 0;

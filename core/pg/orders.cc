@@ -50,8 +50,9 @@ std::string reload_and_end_sessions(std::string_view databases) {
                      words_of(Began::in_databases), databases);
 }
 
-std::string write_and_read(std::string_view cutover) {
-  return fmt::format("BEGIN; EXECUTE {}({}); COMMIT; EXECUTE {}({})", probe.name, cutover, probe_present.name, cutover);
+std::string write_and_read(std::string_view cutover_id) {
+  return fmt::format("BEGIN; EXECUTE {}({}); COMMIT; EXECUTE {}({})", probe.name, cutover_id, probe_present.name,
+                     cutover_id);
 }
 
 std::string in_one_transaction(const std::vector<std::string>& orders, Duration deadline) {

@@ -118,7 +118,7 @@ std::string set_marker(const std::optional<std::string>& literal);
 /// array_of() them.
 std::string reload_and_end_sessions(std::string_view databases);
 /// A row of `cutover` is committed and read back.
-std::string write_and_read(std::string_view cutover);
+std::string write_and_read(std::string_view cutover_id);
 /// All of them in the one transaction that a message with several statements is. It writes behind a read-only default,
 /// and its commit waits for no standby. The server gives up before `deadline`: an order that waits for a lock must not
 /// be carried out later.

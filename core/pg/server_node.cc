@@ -648,11 +648,11 @@ class ServerNode final : public Node {
     return answer.size() == 0 ? "" : answer[0].text("holder").value_or("");
   }
 
-  std::future<WriteProbe> write_probe(const std::string& cutover, Duration deadline) override {
-    return std::async(std::launch::async, [this, cutover, deadline] {
+  std::future<WriteProbe> write_probe(const std::string& cutover_id, Duration deadline) override {
+    return std::async(std::launch::async, [this, cutover_id, deadline] {
       WriteProbe probe;
       try {
-        ask(orders::probe, {cutover}, deadline);
+        ask(orders::probe, {cutover_id}, deadline);
         probe.accepted = true;
       } catch (const SqlError& refusal) {
         probe.read_only = refusal.code() == ErrorCode::read_only;
@@ -662,14 +662,14 @@ class ServerNode final : public Node {
     });
   }
 
-  WriteProbe write_and_read(const std::string& cutover, Duration deadline) override {
+  WriteProbe write_and_read(const std::string& cutover_id, Duration deadline) override {
     const Budget budget(deadline);
     open(budget.left());
     WriteProbe probe;
     try {
       session_.prepare(orders::probe, budget.left());
       session_.prepare(orders::probe_present, budget.left());
-      const Rows answer = session_.script(orders::write_and_read(session_.quote_literal(cutover)), budget.left());
+      const Rows answer = session_.script(orders::write_and_read(session_.quote_literal(cutover_id)), budget.left());
       probe.accepted = true;
       probe.reads_back = answer.one().boolean("present").value();
     } catch (const SqlError& refusal) {

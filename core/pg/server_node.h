@@ -17,7 +17,7 @@ struct NodeOptions {
   /// For observers: the session cannot write, and the server itself ends a statement after this time, so that a lock on
   /// a catalog cannot leave a backend behind. A connection found closed by observe() is opened anew once.
   std::optional<Duration> observer_timeout;
-  Told told = {};  // of every statement; may be empty
+  OnStatement told = {};  // of every statement; may be empty
 };
 
 /// Does not connect yet.

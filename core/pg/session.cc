@@ -227,10 +227,10 @@ Rows::Row Rows::one() const {
 // ---- Session
 
 struct Session::State {
-  State(Conninfo info, Told to_tell) : server(std::move(info)), told(std::move(to_tell)) {}
+  State(Conninfo info, OnStatement to_tell) : server(std::move(info)), told(std::move(to_tell)) {}
 
   Conninfo server;
-  Told told;
+  OnStatement told;
   SocketWatchdog watchdog;
   std::optional<pqxx::connection> connection;
   std::optional<pqxx::quiet_errorhandler> quiet;  // without it, libpqxx prints the server's notices to standard error
@@ -295,7 +295,7 @@ struct Session::State {
   }
 };
 
-Session::Session(Conninfo server, const std::string& application_name, Told told)
+Session::Session(Conninfo server, const std::string& application_name, OnStatement told)
     : state_(std::make_unique<State>(server.with("application_name", application_name), std::move(told))) {}
 Session::~Session() = default;
 Session::Session(Session&&) noexcept = default;

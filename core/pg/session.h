@@ -75,7 +75,7 @@ class Rows {
 class Session {
  public:
   /// Does not connect yet. `application_name` shows in pg_stat_activity. `told` may be empty.
-  Session(Conninfo server, const std::string& application_name, Told told = {});
+  Session(Conninfo server, const std::string& application_name, OnStatement told = {});
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;

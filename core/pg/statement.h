@@ -19,6 +19,6 @@ using Value = std::optional<std::string>;  // nullopt is SQL NULL
 using Params = std::vector<Value>;
 
 /// Is told every text before it is sent to a server, from whatever thread.
-using Told = std::function<void(const std::string& sql)>;
+using OnStatement = std::function<void(const std::string& sql)>;
 
 }  // namespace pgrm

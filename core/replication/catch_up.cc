@@ -36,8 +36,8 @@ std::optional<CatchUp> await_replay(Node& standby, Mono asked, Lsn target, const
   }
 }
 
-std::optional<CatchUp> catch_up_probe(Node& primary, Node& standby, const LagThresholds& thresholds, const Clock& clock,
-                                      Duration deadline, const std::stop_token& stop) {
+std::optional<CatchUp> measure_catch_up(Node& primary, Node& standby, const LagThresholds& thresholds,
+                                        const Clock& clock, Duration deadline, const std::stop_token& stop) {
   const Mono asked = clock.now();
   const std::optional<Lsn> target = primary.wal_flushed(deadline);
   if (!target) return std::nullopt;

@@ -40,8 +40,8 @@ std::optional<CatchUp> await_replay(Node& standby, Mono asked, Lsn target, const
 
 /// The whole check: the primary's flush position, then await_replay(). By role: `primary` is the server out of
 /// recovery. nullopt: it is not, or see above. Throws what the questions throw.
-std::optional<CatchUp> catch_up_probe(Node& primary, Node& standby, const LagThresholds& thresholds, const Clock& clock,
-                                      Duration deadline, const std::stop_token& stop = {});
+std::optional<CatchUp> measure_catch_up(Node& primary, Node& standby, const LagThresholds& thresholds,
+                                        const Clock& clock, Duration deadline, const std::stop_token& stop = {});
 
 /// Bytes per second between two probes.
 struct WalRates {

@@ -128,7 +128,7 @@ void put_state(Json& json, const ServerState& state) {
   json["collectors"] = to_json(state.collectors);
 }
 
-Json to_json(const NodeSample& node) {
+Json to_json(const ServerSample& node) {
   Json json;
   json["address"] = node.address;
   json["reachable"] = node.state.has_value();

@@ -35,7 +35,7 @@ struct Judged {
 using Objection = std::optional<std::string>;  // a sentence, or none
 
 Objection unreachable(const Sample& sample, Side side) {
-  const NodeSample& node = sample[side];
+  const ServerSample& node = sample[side];
   if (node.state) return {};
   return fmt::format("{} ({}) is not reachable: {}", to_string(side), node.address, node.error);
 }

@@ -9,7 +9,7 @@ namespace pgrm {
 
 std::string_view to_string(Side side) { return side == Side::primary ? "primary" : "replica"; }
 
-void not_seen(NodeSample& node) {
+void not_seen(ServerSample& node) {
   node.state.reset();
   try {
     throw;
@@ -22,8 +22,8 @@ void not_seen(NodeSample& node) {
   }
 }
 
-NodeSample take_look(std::string address, const Clock& clock, const std::function<ServerState()>& observe) {
-  NodeSample sample;
+ServerSample take_look(std::string address, const Clock& clock, const std::function<ServerState()>& observe) {
+  ServerSample sample;
   sample.address = std::move(address);
   sample.began_at = clock.wall();
   sample.began_mono = clock.now();
@@ -36,7 +36,7 @@ NodeSample take_look(std::string address, const Clock& clock, const std::functio
   return sample;
 }
 
-NodeSample look_at(Node& node, const Clock& clock, Duration deadline) {
+ServerSample look_at(Node& node, const Clock& clock, Duration deadline) {
   return take_look(node.address(), clock, [&] { return node.observe(deadline); });
 }
 

@@ -18,7 +18,7 @@ enum class Side { primary, replica };
 
 std::string_view to_string(Side side);
 
-struct NodeSample {
+struct ServerSample {
   std::optional<ServerState> state;  // nullopt: not reachable in this round
   std::string address;               // "host:port"
   std::string error;                 // why there is no state
@@ -33,21 +33,21 @@ struct Sample {
   WallTime sampled_at{};         // when the round began: what it saw is no older than this
   Mono sampled_mono{};
   Duration took{};
-  NodeSample primary, replica;
+  ServerSample primary, replica;
   std::optional<CatchUp> catch_up;  // nullopt: not probed, or not known
 
-  const NodeSample& operator[](Side side) const { return side == Side::primary ? primary : replica; }
-  NodeSample& operator[](Side side) { return side == Side::primary ? primary : replica; }
+  const ServerSample& operator[](Side side) const { return side == Side::primary ? primary : replica; }
+  ServerSample& operator[](Side side) { return side == Side::primary ? primary : replica; }
 };
 
 /// Takes the exception that is being handled for the reason why the server was not seen in this round.
-void not_seen(NodeSample& node);
+void not_seen(ServerSample& node);
 
 /// One look, as `observe` takes it. Never throws: what goes wrong stands in the result.
-NodeSample take_look(std::string address, const Clock& clock, const std::function<ServerState()>& observe);
+ServerSample take_look(std::string address, const Clock& clock, const std::function<ServerState()>& observe);
 
 /// Looks at one server. Never throws: what goes wrong stands in the result.
-NodeSample look_at(Node& node, const Clock& clock, Duration deadline);
+ServerSample look_at(Node& node, const Clock& clock, Duration deadline);
 
 /// Looks at both servers, the replica first: what the primary writes in between can only make the lag look larger.
 /// Never throws, as above. `deadline` is for each of them.

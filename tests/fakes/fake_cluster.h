@@ -526,12 +526,12 @@ class FakeNode final : public Node {
       return std::string(held ? "pgrm-agent/other (pid 9)" : "");
     });
   }
-  std::future<WriteProbe> write_probe(const std::string& cutover, Duration) override {
-    return at_once([&] { return call("write_probe", [&] { return write(cutover); }); });
+  std::future<WriteProbe> write_probe(const std::string& cutover_id, Duration) override {
+    return at_once([&] { return call("write_probe", [&] { return write(cutover_id); }); });
   }
-  WriteProbe write_and_read(const std::string& cutover, Duration) override {
+  WriteProbe write_and_read(const std::string& cutover_id, Duration) override {
     return call("write_and_read", [&] {
-      WriteProbe probe = write(cutover);
+      WriteProbe probe = write(cutover_id);
       probe.reads_back = probe.accepted;
       return probe;
     });
@@ -603,7 +603,7 @@ class FakeNode final : public Node {
 
   FakeCluster::Server& server() { return cluster_[connected_ && !apart_ ? at_ : cluster_.leads_to(side_)]; }
 
-  WriteProbe write(const std::string& cutover) {
+  WriteProbe write(const std::string& cutover_id) {
     if (server().state.in_recovery || server().override.read_only == "on") {
       return {.accepted = false,
               .read_only = server().refusal == "25006",
@@ -611,7 +611,7 @@ class FakeNode final : public Node {
               .reads_back = false,
               .refusal = "SQLSTATE " + server().refusal};
     }
-    server().rows.insert(cutover);
+    server().rows.insert(cutover_id);
     cluster_.commit(server());
     WriteProbe probe;
     probe.accepted = true;

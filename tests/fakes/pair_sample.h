@@ -129,11 +129,11 @@ inline ServerState former_primary_state() {
   return state;
 }
 
-inline NodeSample seen(const std::string& address, const ServerState& state) {
+inline ServerSample seen(const std::string& address, const ServerState& state) {
   return {.state = state, .address = address, .error = {}, .error_name = {}, .took = std::chrono::milliseconds(2)};
 }
 
-inline NodeSample unseen(const std::string& address) {
+inline ServerSample unseen(const std::string& address) {
   return {.state = std::nullopt,
           .address = address,
           .error = "connection refused",
@@ -150,7 +150,7 @@ inline Sample pair_sample(const ServerState& primary = primary_state(), const Se
   sample.primary = seen("db1:5432", primary);
   sample.replica = seen("db2:5432", replica);
   sample.replica.state->started_at += std::chrono::minutes(1);  // two servers
-  for (NodeSample* const node : {&sample.primary, &sample.replica}) {
+  for (ServerSample* const node : {&sample.primary, &sample.replica}) {
     node->began_at = sample.sampled_at;
     node->began_mono = sample.sampled_mono;
   }
@@ -174,7 +174,7 @@ inline Sample later(Sample sample, Duration duration) {
   ++sample.generation;
   sample.sampled_at += std::chrono::duration_cast<WallTime::duration>(duration);
   sample.sampled_mono += duration;
-  for (NodeSample* const node : {&sample.primary, &sample.replica}) {
+  for (ServerSample* const node : {&sample.primary, &sample.replica}) {
     node->began_at = sample.sampled_at;
     node->began_mono = sample.sampled_mono;
   }

@@ -36,12 +36,12 @@ class ServerNodeTest : public testing::Test {
   std::unique_ptr<Node> replica_ = agent_on(admin_.replica);
 
   /// Whether that row of a probe is on the primary.
-  bool probe_present(const std::string& cutover) const {
+  bool probe_present(const std::string& cutover_id) const {
     static constexpr Statement statement{
         "probe_present", "SELECT EXISTS (SELECT FROM pgrm.cutover_probe WHERE cutover = $1) AS present"};
     Session session(lab_.as("postgres").primary, "judge");
     session.open(soon);
-    return session.execute(statement, {cutover}, soon).one().boolean("present").value();
+    return session.execute(statement, {cutover_id}, soon).one().boolean("present").value();
   }
 };
 

@@ -19,7 +19,7 @@ constexpr Duration deadline = seconds(2);
 
 struct CatchUpProbe : testing::Test {
   std::optional<CatchUp> probe(const std::stop_token& stop = {}) {
-    return catch_up_probe(*primary, *replica, thresholds, clock, deadline, stop);
+    return measure_catch_up(*primary, *replica, thresholds, clock, deadline, stop);
   }
   long asked(const std::string& call) { return std::ranges::count(cluster.calls, call); }
 

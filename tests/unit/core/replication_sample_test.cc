@@ -44,13 +44,13 @@ TEST(LookAt, TurnsEveryFailureIntoAnAnswer) {
   EXPECT_TRUE(look_at(*node, clock, deadline).state);
 
   cluster.before = [](const std::string&) { throw Error(ErrorCode::authentication, "no password supplied"); };
-  const NodeSample refused = look_at(*node, clock, deadline);
+  const ServerSample refused = look_at(*node, clock, deadline);
   EXPECT_FALSE(refused.state);
   EXPECT_EQ(refused.error, "no password supplied");
   EXPECT_EQ(refused.error_name, "authentication");
 
   cluster.before = [](const std::string&) { throw std::out_of_range("a bug"); };
-  const NodeSample surprise = look_at(*node, clock, deadline);
+  const ServerSample surprise = look_at(*node, clock, deadline);
   EXPECT_EQ(surprise.error, "a bug");
   EXPECT_EQ(surprise.error_name, "internal");
 }

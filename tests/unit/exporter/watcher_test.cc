@@ -21,14 +21,14 @@ TEST(Watcher, SeesWhatTheServerSays) {
   Pool pool;
   Watcher watcher(cluster.node(Side::primary), system_clock(), deadline, pool);
   const Mono before = system_clock().now();
-  const NodeSample first = watcher.look(long_enough);
+  const ServerSample first = watcher.look(long_enough);
   ASSERT_TRUE(first.state);
   EXPECT_GE(first.began_mono, before);
   EXPECT_LE(first.began_mono + first.took, system_clock().now());
   EXPECT_EQ(first.address, "old:5432");
 
   cluster.write(100);
-  const NodeSample second = watcher.look(long_enough);
+  const ServerSample second = watcher.look(long_enough);
   ASSERT_TRUE(second.state);
   EXPECT_EQ(second.state->wal_flush->bytes(), first.state->wal_flush->bytes() + 100);
 }
@@ -58,7 +58,7 @@ TEST(Watcher, AServerThatHangsCostsNoMoreThanThePatienceAndThenNothing) {
 
   // On a busy machine the watcher may not even have begun when the patience ends: then it has been asked for nothing.
   do {
-    const NodeSample late = watcher.look(short_enough);
+    const ServerSample late = watcher.look(short_enough);
     EXPECT_FALSE(late.state);
     EXPECT_EQ(late.error_name, "timeout");
     EXPECT_EQ(late.address, "old:5432");

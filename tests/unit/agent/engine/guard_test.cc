@@ -26,7 +26,7 @@ class Watch : public testing::Test {
     if (ends_[1] >= 0) close(ends_[1]);
     ends_[1] = -1;
   }
-  Watched watched() { return watch(ends_[0]); }
+  AgentEnd watched() { return await_agent(ends_[0]); }
 
  private:
   std::array<int, 2> ends_{};
@@ -34,30 +34,30 @@ class Watch : public testing::Test {
 
 TEST_F(Watch, EndsWithTheGoodbye) {
   say("60000\ngoodbye\n");
-  EXPECT_EQ(watched(), Watched::dismissed);
+  EXPECT_EQ(watched(), AgentEnd::dismissed);
 }
 
 TEST_F(Watch, AnAgentThatHangsUpWithoutAGoodbyeHasDied) {
   say("60000\n");
   hang_up();
-  EXPECT_EQ(watched(), Watched::died);
+  EXPECT_EQ(watched(), AgentEnd::died);
 }
 
 TEST_F(Watch, AnAgentThatDiedInTheMiddleOfItsGoodbyeHasDied) {
   say("60000\ngoodb");
   hang_up();
-  EXPECT_EQ(watched(), Watched::died);
+  EXPECT_EQ(watched(), AgentEnd::died);
 }
 
 TEST_F(Watch, AnAgentThatSaysNothingInItsTimeHasOverrunIt) {
   say("5\n");
-  EXPECT_EQ(watched(), Watched::overran);
+  EXPECT_EQ(watched(), AgentEnd::overran);
 }
 
 TEST_F(Watch, ALaterWordReplacesTheTime) {
   say("5\nforever\n");
   hang_up();
-  EXPECT_EQ(watched(), Watched::died);
+  EXPECT_EQ(watched(), AgentEnd::died);
 }
 
 TEST(RecoverUntilSettled, TriesUntilNothingIsLeftToDecide) {

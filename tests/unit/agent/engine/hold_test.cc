@@ -27,7 +27,7 @@ int minute_of(const Clock& clock) {
 }
 
 /// From so many minutes from now on, for so many.
-Window window_in(const Clock& clock, int minutes, int length) {
+DailyWindow window_in(const Clock& clock, int minutes, int length) {
   const int from = (minute_of(clock) + minutes + 1440) % 1440;
   return {from, (from + length) % 1440};
 }
@@ -124,9 +124,9 @@ TEST(Hold, GivesUpAtTheEndOfTheWindow) {
 }
 
 TEST(Window, IsAPartOfTheDay) {
-  EXPECT_EQ(parse_window("23:30-04:00").text(), "23:30-04:00");
+  EXPECT_EQ(parse_daily_window("23:30-04:00").text(), "23:30-04:00");
   for (const char* const wrong : {"", "2-4", "24:00-25:00", "02:00", "02:00-02:00", "02:00-04:00 "}) {
-    EXPECT_THROW(parse_window(wrong), Error) << wrong;
+    EXPECT_THROW(parse_daily_window(wrong), Error) << wrong;
   }
   FakeClock clock;
   EXPECT_TRUE(window_in(clock, 0, 1).contains(clock.wall()));

@@ -242,7 +242,7 @@ TEST(Recover, FinishesWhatWasUnfinished) {
 TEST(Recover, GoesForwardOutsideOfTheWindow) {
   Rig rig;
   die_at_the_order(rig, rig.cluster.before);
-  rig.options.window = parse_window("23:00-23:01");
+  rig.options.window = parse_daily_window("23:00-23:01");
   rig.options.wait_for_transactions = std::chrono::minutes(5);
   rig.cluster.primary.facts.oldest_transaction = std::chrono::hours(1);
   const Mono start = rig.clock.now();

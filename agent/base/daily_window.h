@@ -7,7 +7,7 @@
 
 namespace pgrm::agent {
 
-struct Window {
+struct DailyWindow {
   int from = 0, to = 0;  // minutes after midnight; `to` is no part of it, and may be on the next day
 
   bool contains(WallTime at) const;
@@ -15,6 +15,6 @@ struct Window {
 };
 
 /// Throws Error(configuration).
-Window parse_window(const std::string& text);
+DailyWindow parse_daily_window(const std::string& text);
 
 }  // namespace pgrm::agent
