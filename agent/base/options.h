@@ -36,8 +36,15 @@ inline bool needs_node_control(Demotion demotion) {
   return demotion == Demotion::stop || demotion == Demotion::standby;
 }
 
+/// Both servers by what they are in this cutover: --switch-back swaps the configured ones. Without a cutover the
+/// configured primary is the old one.
+struct PairByRole {
+  Conninfo old_primary, new_primary;  // to the application's database
+  std::string maintenance_database = "postgres";
+};
+
 struct Options {
-  Pair pair;                 // application database; `primary` is the server that is the primary before the cutover
+  PairByRole pair;
   bool switch_back = false;  // that is REPLICA_* of the configuration
   bool rehearsal = false;    // everything before the promotion for real, and then back
   bool warm = false;         // the future primary's buffers are filled first

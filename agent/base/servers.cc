@@ -26,7 +26,7 @@ std::vector<DatabaseAnswer> ask_each(const Conninfo& server, const NodeOptions& 
 
 }  // namespace
 
-Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings,
+Servers make_servers(const PairByRole& pair, const std::string& token, const std::vector<Conninfo>& siblings,
                      const OnServerStatement& told) {
   const auto options_for = [&](const Conninfo& server) {
     NodeOptions options{.application_name = "pgrm-agent/" + token, .observer_timeout = std::nullopt};
@@ -51,7 +51,7 @@ Servers make_servers(const Pair& pair, const std::string& token, const std::vect
                   },
                   [server, counting] { return make_workload_observer(server, counting); }};
   };
-  Servers servers{both(pair.primary), both(pair.replica), admin(pair.primary)};
+  Servers servers{both(pair.old_primary), both(pair.new_primary), admin(pair.old_primary)};
   for (const Conninfo& sibling : siblings) {
     servers.siblings.push_back(make_server_node(sibling, options_for(sibling)));
   }
@@ -66,10 +66,10 @@ void refuse_strangers(Servers& servers, std::uint32_t old_timeline) {
   const auto not_new = [old_timeline](const Identity& seen) {
     return std::string(!seen.in_recovery && seen.timeline == old_timeline ? "leads to the old primary" : "");
   };
-  for (Node* const node : {servers.primary.admin.get(), servers.primary.application.get(), servers.lock.get()}) {
+  for (Node* const node : {servers.old_primary.admin.get(), servers.old_primary.application.get(), servers.lock.get()}) {
     node->refuse_strangers(not_old);
   }
-  for (Node* const node : {servers.replica.admin.get(), servers.replica.application.get()}) {
+  for (Node* const node : {servers.new_primary.admin.get(), servers.new_primary.application.get()}) {
     node->refuse_strangers(not_new);
   }
 }

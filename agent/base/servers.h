@@ -36,9 +36,9 @@ struct Server {
   std::function<std::unique_ptr<WorkloadObserver>()> workload{};  // application database: what the application does
 };
 
-/// `primary` is the old primary and `replica` the new one, before and after the promotion.
+/// By what they are in this cutover, before and after the promotion.
 struct Servers {
-  Server primary, replica;
+  Server old_primary, new_primary;
   std::unique_ptr<Node> lock;  // a session of its own on the old primary: losing it loses the lock, and is seen
   std::vector<std::unique_ptr<Node>> siblings{};  // the old primary's other standbys, if they shall follow
 };
@@ -52,7 +52,7 @@ void refuse_strangers(Servers& servers, std::uint32_t old_timeline);
 using OnServerStatement = std::function<void(const std::string& address, const std::string& sql)>;
 
 /// `token`: makes the agent's own sessions recognisable (application_name "pgrm-agent/token"). `told` may be empty.
-Servers make_servers(const Pair& pair, const std::string& token, const std::vector<Conninfo>& siblings = {},
+Servers make_servers(const PairByRole& pair, const std::string& token, const std::vector<Conninfo>& siblings = {},
                      const OnServerStatement& told = {});
 
 }  // namespace pgrm::agent

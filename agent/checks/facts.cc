@@ -158,21 +158,21 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   facts.lose_logical_slots = options.lose_logical_slots;
   facts.standby_slot = options.standby_slot;
   facts.lag_before =
-      pair_lag(observe_pair(*servers.primary.admin, *servers.replica.admin, 1, clock, options.call_deadline))
+      pair_lag(observe_pair(*servers.old_primary.admin, *servers.new_primary.admin, 1, clock, options.call_deadline))
           .replay_bytes;
-  facts.primary = ask_node(servers.primary, options.call_deadline);
-  facts.replica = ask_node(servers.replica, options.call_deadline);
-  ask_database(facts.primary, servers.primary, options.call_deadline);
-  ask_database(facts.replica, servers.replica, options.call_deadline);
+  facts.primary = ask_node(servers.old_primary, options.call_deadline);
+  facts.replica = ask_node(servers.new_primary, options.call_deadline);
+  ask_database(facts.primary, servers.old_primary, options.call_deadline);
+  ask_database(facts.replica, servers.new_primary, options.call_deadline);
   if (facts.replica.facts) {
-    facts.promotion_work = ask_promotion_work(*servers.replica.admin, options.call_deadline);
+    facts.promotion_work = ask_promotion_work(*servers.new_primary.admin, options.call_deadline);
   }
-  facts.database = options.pair.primary.get("dbname");
+  facts.database = options.pair.old_primary.get("dbname");
   facts.maintenance_database = options.pair.maintenance_database;
-  ask_other_databases(facts.primary, servers.primary, facts.primary, facts.database, options.call_deadline);
-  ask_other_databases(facts.replica, servers.replica, facts.primary, facts.database, options.call_deadline);
-  try_logins(facts.primary, servers.primary, facts.primary, options.call_deadline);
-  try_logins(facts.replica, servers.replica, facts.primary, options.call_deadline);
+  ask_other_databases(facts.primary, servers.old_primary, facts.primary, facts.database, options.call_deadline);
+  ask_other_databases(facts.replica, servers.new_primary, facts.primary, facts.database, options.call_deadline);
+  try_logins(facts.primary, servers.old_primary, facts.primary, options.call_deadline);
+  try_logins(facts.replica, servers.new_primary, facts.primary, options.call_deadline);
   facts.node_control = ask_node_control(node_control, options);
   try {
     facts.exporter = state_from_json(http::get_ok(exporter, options.exporter_state, options.call_deadline));
@@ -181,18 +181,18 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   }
   for (const auto& driver : traffic) facts.traffic.push_back({driver->name(), driver->problem()});
   if (!options.tells("pgbouncer") && options.hooks_directory.empty()) {
-    facts.untold_poolers = poolers_at(options.pair.primary, options.poolers, options.call_deadline);
+    facts.untold_poolers = poolers_at(options.pair.old_primary, options.poolers, options.call_deadline);
   }
   take_lock(*servers.lock, facts, options.call_deadline);
   facts.fence = options.fence;
   ask_state_dir(options.state_dir, facts);
-  facts.warmth = how_warm(servers.primary, servers.replica, options.pair, options.call_deadline);
+  facts.warmth = how_warm(servers.old_primary, servers.new_primary, options.pair, options.call_deadline);
   facts.warm_rate = options.warm_rate;
   // Last, so that the lag has had time to grow.
-  facts.sample = observe_pair(*servers.primary.admin, *servers.replica.admin, 2, clock, options.call_deadline);
+  facts.sample = observe_pair(*servers.old_primary.admin, *servers.new_primary.admin, 2, clock, options.call_deadline);
   facts.lag_after = pair_lag(facts.sample).replay_bytes;
   try {
-    facts.sample.catch_up = measure_catch_up(*servers.primary.admin, *servers.replica.admin, options.thresholds, clock,
+    facts.sample.catch_up = measure_catch_up(*servers.old_primary.admin, *servers.new_primary.admin, options.thresholds, clock,
                                              options.call_deadline);
   } catch (const Error&) {  // the checks of who can be reached say so
   }

@@ -25,7 +25,7 @@ struct Found {
 
 /// The newest cutover of these two servers that has kept its looks.
 Found newest_record(const Options& options) {
-  const std::string one = options.pair.primary.address(), other = options.pair.replica.address();
+  const std::string one = options.pair.old_primary.address(), other = options.pair.new_primary.address();
   for (const std::string& directory : directories_with(options.state_dir, workload_file)) {
     const std::string path = directory + "/" + workload_file;
     try {
@@ -51,12 +51,12 @@ WorkloadSnapshot look_at(const Server& server, Duration deadline) { return serve
 /// The one that is out of recovery.
 std::pair<Server*, const Conninfo*> primary_of(Invocation& invocation) {
   const Duration deadline = invocation.options.call_deadline;
-  const Pair& pair = invocation.options.pair;
-  const bool first = !invocation.servers.primary.admin->in_recovery(deadline);
-  const bool second = !first && !invocation.servers.replica.admin->in_recovery(deadline);
+  const PairByRole& pair = invocation.options.pair;
+  const bool first = !invocation.servers.old_primary.admin->in_recovery(deadline);
+  const bool second = !first && !invocation.servers.new_primary.admin->in_recovery(deadline);
   if (!first && !second) throw Error(ErrorCode::preflight_refused, "neither server is a primary", "agent status");
-  if (first) return {&invocation.servers.primary, &pair.primary};
-  return {&invocation.servers.replica, &pair.replica};
+  if (first) return {&invocation.servers.old_primary, &pair.old_primary};
+  return {&invocation.servers.new_primary, &pair.new_primary};
 }
 
 /// The look is kept in STATE_DIR until a cutover has used it.
@@ -102,8 +102,8 @@ int compare(const Settings& settings, const Arguments& arguments, const std::sto
   const Options& options = invocation.options;
   if (arguments.begin) return begin(invocation, arguments.json);
   Found found = newest_record(options);
-  const bool back = found.record.new_primary == options.pair.primary.address();
-  const Server& server = back ? invocation.servers.primary : invocation.servers.replica;
+  const bool back = found.record.new_primary == options.pair.old_primary.address();
+  const Server& server = back ? invocation.servers.old_primary : invocation.servers.new_primary;
   if (arguments.over) {
     found.record.opened = look_at(server, options.call_deadline);
     pgrm::system_clock().sleep_for(from_seconds(*arguments.over), stop);

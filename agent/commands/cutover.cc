@@ -53,7 +53,7 @@ bool needs_recovery(int exit_code) {
 
 /// The guard is a process of its own, and reads the password by itself. Throws Error(usage).
 void require_password_for_guard(const Options& options) {
-  for (const Conninfo* const server : {&options.pair.primary, &options.pair.replica}) {
+  for (const Conninfo* const server : {&options.pair.old_primary, &options.pair.new_primary}) {
     const std::string& file = server->password_file();
     std::error_code problem;
     if (file.empty() || fs::is_regular_file(file, problem)) continue;
@@ -123,7 +123,7 @@ void watch_new_primary(Invocation& invocation, Cutover& run) {
   Mono told{};
   progress.begins(watch_phase, "how the application fares on the new primary", watch_phase);
   const Mono began = run.clock.now();
-  const WatchedSoFar seen = watch_after({.new_primary = run.servers.replica,
+  const WatchedSoFar seen = watch_after({.new_primary = run.servers.new_primary,
                                          .options = run.options,
                                          .clock = run.clock,
                                          .stop = run.stop,
@@ -161,11 +161,11 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
   std::optional<StateLock> lock;
   if (!arguments.dry_run) {
     if (!arguments.yes) {
-      const std::string old = options.pair.primary.address();
+      const std::string old = options.pair.old_primary.address();
       confirm(options,
               options.rehearsal
                   ? fmt::format("Writes to {} will be stopped for a moment, and go on there", old)
-                  : fmt::format("{} will become the primary instead of {}", options.pair.replica.address(), old),
+                  : fmt::format("{} will become the primary instead of {}", options.pair.new_primary.address(), old),
               stop);
     }
     if (arguments.guarded) require_password_for_guard(options);
@@ -195,7 +195,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
       invocation.progress.lag(), pgrm::system_clock());
   const std::string title = fmt::format(
       "{}: {} -> {}", arguments.dry_run ? "dry run" : (options.rehearsal ? "rehearsal " : "cutover ") + invocation.id,
-      options.pair.primary.address(), options.pair.replica.address());
+      options.pair.old_primary.address(), options.pair.new_primary.address());
   std::optional<LiveView> view;
   if (!arguments.json && Style::of_terminal().width > 0 && isatty(STDOUT_FILENO) != 0) {
     view.emplace(std::cout, title, invocation.progress, *watch, pgrm::system_clock());

@@ -81,7 +81,7 @@ Invocation::Invocation(Options asked, const Arguments& arguments, std::string cu
       exporter(http::make_client(options.exporter_url, options.exporter_access)),
       traffic(make_traffics(options, traffic_context(options, id))),
       node_control(
-          make_node_control(options.node_control, {options.pair.primary, options.pair.replica, options.standby_slot})),
+          make_node_control(options.node_control, {options.pair.old_primary, options.pair.new_primary, options.standby_slot})),
       progress(arguments.json ? nullptr : &std::cout, on_terminal(),
                on_terminal() && std::getenv("NO_COLOR") == nullptr) {}
 
@@ -97,20 +97,20 @@ Options options_of(const Settings& settings, const Arguments& arguments) {
   options.switch_back = arguments.switch_back;
   options.ha_manager_paused = arguments.ha_manager_paused;
   options.lose_logical_slots = arguments.lose_logical_slots;
-  if (options.switch_back) std::swap(options.pair.primary, options.pair.replica);
+  if (options.switch_back) std::swap(options.pair.old_primary, options.pair.new_primary);
   return options;
 }
 
 TrafficContext traffic_context(const Options& options, const std::string& cutover_id) {
-  return {cutover_id, options.pair.primary.address(), options.pair.replica.address(),
-          options.pair.primary.get("dbname")};
+  return {cutover_id, options.pair.old_primary.address(), options.pair.new_primary.address(),
+          options.pair.old_primary.get("dbname")};
 }
 
 void confirm(const Options& options, const std::string& what, const std::stop_token& stop) {
   if (isatty(STDIN_FILENO) == 0) {
     throw Error(ErrorCode::usage, "without a terminal this needs --yes", "try first: agent cutover --dry-run");
   }
-  const std::string name = options.pair.primary.get("dbname");
+  const std::string name = options.pair.old_primary.get("dbname");
   std::cerr << fmt::format("{}.\nType the database's name ({}) to go on: ", what, name) << std::flush;
   if (read_answer(stop) != name) throw Error(ErrorCode::usage, "not confirmed, nothing was changed");
 }
@@ -137,8 +137,8 @@ nlohmann::json about(const Cutover& run) {
           {"system_identifier", run.system_identifier},
           {"timeline", run.old_timeline},
           {"switch_back", run.options.switch_back},
-          {"old_primary", run.options.pair.primary.address()},
-          {"new_primary", run.options.pair.replica.address()}};
+          {"old_primary", run.options.pair.old_primary.address()},
+          {"new_primary", run.options.pair.new_primary.address()}};
 }
 
 }  // namespace pgrm::agent

@@ -31,7 +31,7 @@ int plan(const Settings& settings, const Arguments& arguments, std::stop_token s
     return Cast{
         make_servers(options.pair, invocation.id, options.siblings, told),
         make_traffics(options, traffic_context(options, invocation.id)),
-        make_node_control(options.node_control, {options.pair.primary, options.pair.replica, options.standby_slot})};
+        make_node_control(options.node_control, {options.pair.old_primary, options.pair.new_primary, options.standby_slot})};
   });
   const nlohmann::json json = plan_to_json(planned, made, questions);
   if (arguments.json) {

@@ -32,7 +32,7 @@ Looked look(const Settings& settings, const Arguments& arguments) {
   Invocation invocation(options_of(settings, arguments), arguments, new_cutover_id(pgrm::system_clock().wall()));
   auto findings = judge(gather_facts(invocation.servers, *invocation.exporter, invocation.traffic,
                                      *invocation.node_control, invocation.options, pgrm::system_clock()));
-  return {std::move(findings), try_writers(*invocation.servers.primary.admin, invocation.options.call_deadline)};
+  return {std::move(findings), try_writers(*invocation.servers.old_primary.admin, invocation.options.call_deadline)};
 }
 
 nlohmann::json to_json(const Looked& looked) {

@@ -26,14 +26,14 @@ struct Found {
 };
 
 /// Whether a journal is about these two servers, in whichever direction.
-bool same_pair(const nlohmann::json& about, const Pair& pair) {
+bool same_pair(const nlohmann::json& about, const PairByRole& pair) {
   const std::string old_primary = about.at("old_primary"), new_primary = about.at("new_primary");
-  const std::string ours = pair.primary.address(), theirs = pair.replica.address();
+  const std::string ours = pair.old_primary.address(), theirs = pair.new_primary.address();
   return (old_primary == ours && new_primary == theirs) || (old_primary == theirs && new_primary == ours);
 }
 
 /// The newest journal of this pair: of this cluster where its identifier is known, else by the addresses.
-std::optional<Found> newest_journal(const std::string& state_dir, const Pair& pair, const std::string& cluster) {
+std::optional<Found> newest_journal(const std::string& state_dir, const PairByRole& pair, const std::string& cluster) {
   for (const std::string& directory : directories_with(state_dir, "journal.jsonl")) {
     if (!cluster.empty() && !directory.ends_with("-" + cluster)) continue;
     Found found{directory, directory + "/journal.jsonl", {}};
@@ -84,12 +84,12 @@ void take_lock(Invocation& invocation) {
 
 /// Lifts a fence of which there is no journal, on the word of a person.
 int lift_without_journal(Invocation& invocation, const ServerSeen& fenced, const Arguments& arguments) {
-  Server& server = invocation.servers.primary;
+  Server& server = invocation.servers.old_primary;
   const Duration deadline = invocation.options.call_deadline;
   take_lock(invocation);
   FencePlan plan;
   plan.wedge = fenced.fence.whose();
-  const std::string application = invocation.options.pair.primary.get("dbname");
+  const std::string application = invocation.options.pair.old_primary.get("dbname");
   std::string closed;
   for (const Database& database : server.admin->fence_view(deadline).databases) {
     if (database.open) continue;
@@ -121,7 +121,7 @@ int remove_marker(const Settings& settings, const Arguments& arguments, const Si
   directed.switch_back = swapped;
   Invocation invocation(options_of(settings, directed), directed, new_cutover_id(pgrm::system_clock().wall()));
   take_lock(invocation);
-  invocation.servers.primary.admin->set_marker(std::nullopt, invocation.options.call_deadline);
+  invocation.servers.old_primary.admin->set_marker(std::nullopt, invocation.options.call_deadline);
   return say(arguments, seen, 0, what + " was taken away: it has left nothing else behind");
 }
 
@@ -182,7 +182,7 @@ int without_journal(const Settings& settings, const Arguments& arguments, const 
 
 /// What a dead agent has ordered must not be carried out later, and its lock is free sooner.
 void end_predecessors(Invocation& invocation) {
-  for (Server* const server : {&invocation.servers.primary, &invocation.servers.replica}) {
+  for (Server* const server : {&invocation.servers.old_primary, &invocation.servers.new_primary}) {
     try {
       server->admin->end_predecessors(invocation.options.call_deadline);
     } catch (const Error& error) {
@@ -238,15 +238,15 @@ int recover_once(const Settings& settings, const Arguments& arguments, std::stop
     throw Error(ErrorCode::configuration,
                 fmt::format("{} is about {} -> {}, not about {} -> {}", found->path,
                             found->about().value("old_primary", "?"), found->about().value("new_primary", "?"),
-                            run.options.pair.primary.address(), run.options.pair.replica.address()),
+                            run.options.pair.old_primary.address(), run.options.pair.new_primary.address()),
                 "give recover the same PRIMARY_* and REPLICA_* as the cutover had");
   }
   if (arguments.dry_run) return say_what_it_would_do(run, *found, arguments);
   log_to(found->directory + "/" + log);
   end_predecessors(invocation);
   Journal journal(reopen_journal_file(found->path), pgrm::system_clock());
-  invocation.progress.says(fmt::format("recovering cutover {}: {} -> {}", run.id, run.options.pair.primary.address(),
-                                       run.options.pair.replica.address()));
+  invocation.progress.says(fmt::format("recovering cutover {}: {} -> {}", run.id, run.options.pair.old_primary.address(),
+                                       run.options.pair.new_primary.address()));
   if (nobody) run.warnings.emplace_back("no traffic driver and no hook was told, as --traffic none says");
   return report_outcome(run, recover(run, journal, found->records, arguments.decision), directed, found->directory);
 }

@@ -18,14 +18,14 @@ Arguments with_direction(const Settings& settings, Arguments arguments, const st
   const Options options = options_from(settings);
   Servers seen = make_servers(options.pair, id);
   const Sample sample =
-      observe_pair(*seen.primary.admin, *seen.replica.admin, 1, pgrm::system_clock(), options.call_deadline);
+      observe_pair(*seen.old_primary.admin, *seen.new_primary.admin, 1, pgrm::system_clock(), options.call_deadline);
   arguments.switch_back = find_new_primary(sample) == Side::primary;
   return arguments;
 }
 
 Rejoin rejoin_of(Invocation& invocation, std::stop_token stop) {
-  return {.old_primary = invocation.servers.primary,
-          .new_primary = invocation.servers.replica,
+  return {.old_primary = invocation.servers.old_primary,
+          .new_primary = invocation.servers.new_primary,
           .control = *invocation.node_control,
           .options = invocation.options,
           .clock = pgrm::system_clock(),
@@ -40,7 +40,7 @@ int list_diverged(const Settings& settings, const Arguments& arguments, std::sto
   const Arguments directed = with_direction(settings, arguments, id);
   Invocation invocation(options_of(settings, directed), directed, id);
   const std::vector<std::string> changes = diverged(rejoin_of(invocation, std::move(stop)));
-  const std::string old = invocation.options.pair.primary.address(), fresh = invocation.options.pair.replica.address();
+  const std::string old = invocation.options.pair.old_primary.address(), fresh = invocation.options.pair.new_primary.address();
   if (arguments.json) {
     std::cout << json_text({{"old_primary", old}, {"new_primary", fresh}, {"changes", changes}}, 2) << '\n';
   } else if (changes.empty()) {
@@ -60,8 +60,8 @@ int rejoin(const Settings& settings, const Arguments& arguments, std::stop_token
   const Options& options = invocation.options;
   if (!arguments.yes) {
     confirm(options,
-            fmt::format("{} will be stopped, rewound and started as a standby of {}", options.pair.primary.address(),
-                        options.pair.replica.address()),
+            fmt::format("{} will be stopped, rewound and started as a standby of {}", options.pair.old_primary.address(),
+                        options.pair.new_primary.address()),
             stop);
   }
   log_to(options.state_dir + "/rejoin.log");
@@ -77,10 +77,10 @@ int rejoin(const Settings& settings, const Arguments& arguments, std::stop_token
     throw;
   }
   invocation.progress.ends("done", pgrm::system_clock().now() - start,
-                           fmt::format("{} {}", options.pair.primary.address(), evidence));
+                           fmt::format("{} {}", options.pair.old_primary.address(), evidence));
   if (arguments.json) {
-    std::cout << json_text({{"standby", options.pair.primary.address()},
-                            {"primary", options.pair.replica.address()},
+    std::cout << json_text({{"standby", options.pair.old_primary.address()},
+                            {"primary", options.pair.new_primary.address()},
                             {"evidence", evidence}},
                            2)
               << '\n';

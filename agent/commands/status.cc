@@ -26,8 +26,8 @@ Situation look_closely(Invocation& invocation) {
 /// The agents that are at work on the pair, or have left a cutover behind; by server.
 nlohmann::json agents_seen(Invocation& invocation, const Situation& seen) {
   nlohmann::json agents = nlohmann::json::array();
-  for (const auto& [server, node] : {std::pair{&seen.old_primary, &invocation.servers.primary},
-                                     std::pair{&seen.new_primary, &invocation.servers.replica}}) {
+  for (const auto& [server, node] : {std::pair{&seen.old_primary, &invocation.servers.old_primary},
+                                     std::pair{&seen.new_primary, &invocation.servers.new_primary}}) {
     if (!server->promoted()) continue;
     std::string holder;
     try {
@@ -63,7 +63,7 @@ int status(const Settings& settings, const Arguments& arguments, const std::stop
   bool blind = false;
   do {
     const PairSnapshot snapshot =
-        look_at_pair(*invocation.servers.primary.admin, *invocation.servers.replica.admin, *invocation.exporter,
+        look_at_pair(*invocation.servers.old_primary.admin, *invocation.servers.new_primary.admin, *invocation.exporter,
                      invocation.options.exporter_state, clock, invocation.options.call_deadline);
     blind = !snapshot.sample.primary.state && !snapshot.sample.replica.state;
     if (const auto behind = pair_lag(snapshot.sample).replay_bytes) history.add(clock.now(), *behind);

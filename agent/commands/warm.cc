@@ -18,14 +18,14 @@ namespace {
 /// What replays is warmed by what it replays from.
 void require_pair(Invocation& invocation) {
   const Options& options = invocation.options;
-  const Sample seen = observe_pair(*invocation.servers.primary.admin, *invocation.servers.replica.admin, 1,
+  const Sample seen = observe_pair(*invocation.servers.old_primary.admin, *invocation.servers.new_primary.admin, 1,
                                    pgrm::system_clock(), options.call_deadline);
   for (const ServerSample* const server : {&seen.primary, &seen.replica}) {
     if (!server->state) throw Error(ErrorCode::unreachable, server->error);
   }
   std::string problem;
-  if (seen.primary.state->in_recovery) problem = options.pair.primary.address() + " is no primary";
-  if (!seen.replica.state->in_recovery) problem = options.pair.replica.address() + " is no standby";
+  if (seen.primary.state->in_recovery) problem = options.pair.old_primary.address() + " is no primary";
+  if (!seen.replica.state->in_recovery) problem = options.pair.new_primary.address() + " is no standby";
   if (seen.primary.state->system_identifier != seen.replica.state->system_identifier) {
     problem = "the two servers are not of one cluster";
   }
@@ -37,8 +37,8 @@ void require_pair(Invocation& invocation) {
 
 nlohmann::json to_json(const Options& options, const WarmSurvey& survey, const Warmed* warmed) {
   const auto bytes = [&](std::int64_t blocks) { return nlohmann::json(survey.bytes(blocks)); };
-  nlohmann::json json{{"old_primary", options.pair.primary.address()},
-                      {"future_primary", options.pair.replica.address()},
+  nlohmann::json json{{"old_primary", options.pair.old_primary.address()},
+                      {"future_primary", options.pair.new_primary.address()},
                       {"source", survey.source},
                       {"wanted_bytes", bytes(survey.plan.wanted)},
                       {"held_bytes", survey.held_known ? bytes(survey.plan.held) : nlohmann::json()},
@@ -81,7 +81,7 @@ int warm(const Settings& settings, const Arguments& arguments, std::stop_token s
   std::optional<WarmSurvey> survey;
   try {
     survey =
-        survey_buffers(invocation.servers.primary, invocation.servers.replica, options.pair, warm_statement_timeout);
+        survey_buffers(invocation.servers.old_primary, invocation.servers.new_primary, options.pair, warm_statement_timeout);
     if (!arguments.dry_run) {
       warmed = warm_up({.servers = invocation.servers,
                         .options = options,

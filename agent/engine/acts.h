@@ -77,8 +77,8 @@ inline void add_trouble(std::string& troubles, const std::string& one) {
   if (!one.empty()) troubles += (troubles.empty() ? "" : "; ") + one;
 }
 
-inline Node& old_admin(Cutover& cutover) { return *cutover.servers.primary.admin; }
-inline Node& new_admin(Cutover& cutover) { return *cutover.servers.replica.admin; }
+inline Node& old_admin(Cutover& cutover) { return *cutover.servers.old_primary.admin; }
+inline Node& new_admin(Cutover& cutover) { return *cutover.servers.new_primary.admin; }
 
 /// wait_until() for conditions before the point of no return: a request to stop becomes an Error.
 template <typename Condition>

@@ -22,7 +22,7 @@ std::optional<WorkloadSnapshot> look(Cutover& cutover, const Server& server) {
 
 void look_at_begin(Cutover& cutover) {
   if (cutover.options.rehearsal) return;
-  auto now = look(cutover, cutover.servers.primary);
+  auto now = look(cutover, cutover.servers.old_primary);
   auto& begin = cutover.workload.begin;
   // One that was taken before (agent compare --begin) makes a longer window, if it is of this server as it runs now.
   if (!begin || !now || !between(*begin, *now, Duration::zero()).problem.empty()) begin = std::move(now);
@@ -31,12 +31,12 @@ void look_at_begin(Cutover& cutover) {
 void look_at_end(Cutover& cutover) {
   // A second attempt: its window would have the pause of the first one in it.
   if (cutover.options.rehearsal || cutover.workload.end) return;
-  cutover.workload.end = look(cutover, cutover.servers.primary);
-  cutover.workload.old_primary = cutover.options.pair.primary.address();
-  cutover.workload.new_primary = cutover.options.pair.replica.address();
+  cutover.workload.end = look(cutover, cutover.servers.old_primary);
+  cutover.workload.old_primary = cutover.options.pair.old_primary.address();
+  cutover.workload.new_primary = cutover.options.pair.new_primary.address();
   if (cutover.workload.end && cutover.on_workload) cutover.on_workload();
 }
 
-void look_at_opened(Cutover& cutover) { cutover.workload.opened = look(cutover, cutover.servers.replica); }
+void look_at_opened(Cutover& cutover) { cutover.workload.opened = look(cutover, cutover.servers.new_primary); }
 
 }  // namespace pgrm::agent

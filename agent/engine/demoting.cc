@@ -20,8 +20,8 @@ std::string preview_demote_old(Cutover& cutover) {
 }
 
 static Rejoin rejoin_of(Cutover& cutover) {
-  return {.old_primary = cutover.servers.primary,
-          .new_primary = cutover.servers.replica,
+  return {.old_primary = cutover.servers.old_primary,
+          .new_primary = cutover.servers.new_primary,
           .control = cutover.node_control,
           .options = cutover.options,
           .clock = cutover.clock,
@@ -47,7 +47,7 @@ static bool is_shut(Cutover& cutover) {
 /// Clients that wait for the new primary go first, for a moment at most: what is left to do keeps nobody waiting, and
 /// logging in is work for the same processors.
 static void let_clients_in(Cutover& cutover) {
-  const std::string application = cutover.options.pair.primary.get("dbname");
+  const std::string application = cutover.options.pair.old_primary.get("dbname");
   const int ended = cutover.fence ? cutover.fence->sessions_ended : 1;
   const auto all_are_in = [&] {
     const auto sessions = new_admin(cutover).client_sessions(cutover.options.call_deadline);
@@ -90,7 +90,7 @@ static std::string describe(Cutover& cutover, const Since& since) {
 /// By SQL alone, and proved. Returns the evidence; `untouched`: it is certain that nobody else has written there.
 static std::string demote_in_place(Cutover& cutover, bool& untouched) {
   const Duration deadline = cutover.options.call_deadline;
-  Server& old = cutover.servers.primary;
+  Server& old = cutover.servers.old_primary;
   const bool shut = is_shut(cutover);
   FencePlan plan = *cutover.plan;
   const FenceView view = old.admin->fence_view(deadline);
@@ -126,7 +126,7 @@ std::string run_demote_old(Cutover& cutover) {
   let_clients_in(cutover);
   restore_replica_settings(cutover);
   for (std::string& problem :
-       redirect_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.replica, cutover.clock,
+       redirect_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.new_primary, cutover.clock,
                          cutover.options.call_deadline)) {
     cutover.warnings.push_back(std::move(problem));
   }

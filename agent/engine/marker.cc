@@ -32,7 +32,7 @@ std::string marker_on(const ServerSeen& server) {
 
 void leave_marker(Cutover& cutover) {
   try {
-    cutover.servers.primary.admin->set_marker(marker_text(cutover.id, cutover.options), cutover.options.call_deadline);
+    cutover.servers.old_primary.admin->set_marker(marker_text(cutover.id, cutover.options), cutover.options.call_deadline);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::permission_denied) throw;
     cutover.warnings.push_back(fmt::format(
@@ -41,8 +41,8 @@ void leave_marker(Cutover& cutover) {
 }
 
 void take_marker_away(Cutover& cutover) {
-  for (const auto& [seen, server] : {std::pair{&cutover.situation->old_primary, &cutover.servers.primary},
-                                     std::pair{&cutover.situation->new_primary, &cutover.servers.replica}}) {
+  for (const auto& [seen, server] : {std::pair{&cutover.situation->old_primary, &cutover.servers.old_primary},
+                                     std::pair{&cutover.situation->new_primary, &cutover.servers.new_primary}}) {
     const auto ours = [&](const std::string& marker) { return is_marker_of(marker, cutover.id); };
     if (seen->takes_writes != true || std::ranges::none_of(seen->markers, ours)) continue;
     try {

@@ -67,7 +67,7 @@ std::optional<Duration> promotion_in(const std::string& path, const Cutover& cut
   try {
     const auto report = nlohmann::json::parse(read_file(path));
     if (report.value("system_identifier", "") != cutover.system_identifier) return std::nullopt;
-    if (report.value("new_primary", "") != cutover.options.pair.replica.address()) return std::nullopt;
+    if (report.value("new_primary", "") != cutover.options.pair.new_primary.address()) return std::nullopt;
     for (const auto& step : report.at("steps")) {
       if (step.at("name") == "promote" && step.at("result") == "done") return from_seconds(step.at("seconds"));
     }
@@ -99,13 +99,13 @@ std::optional<OldestTransaction> holds_up_traffic(Cutover& cutover) {
     pids.insert(pids.end(), of_driver.begin(), of_driver.end());
   }
   if (pids.empty()) return std::nullopt;
-  return cutover.servers.primary.admin->oldest_transaction(pids, cutover.options.call_deadline);
+  return cutover.servers.old_primary.admin->oldest_transaction(pids, cutover.options.call_deadline);
 }
 
 Measured measure(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
-  Node& old_primary = *cutover.servers.primary.admin;
-  Node& new_primary = *cutover.servers.replica.admin;
+  Node& old_primary = *cutover.servers.old_primary.admin;
+  Node& new_primary = *cutover.servers.new_primary.admin;
   Measured measured;
   const auto before = new_primary.wal_replayed(deadline);
   const Mono since = cutover.clock.now();

@@ -14,7 +14,7 @@ namespace pgrm::agent {
 
 std::string preview_promote(Cutover& cutover) {
   const bool promoted = !new_admin(cutover).in_recovery(cutover.options.call_deadline);
-  return (promoted ? "has promoted " : "promotes ") + cutover.options.pair.replica.address();
+  return (promoted ? "has promoted " : "promotes ") + cutover.options.pair.new_primary.address();
 }
 
 /// How far the old primary had come when it was decided to promote: what a new agent holds both servers against.
@@ -62,7 +62,7 @@ static void require_fresh_proof(Cutover& cutover) {
   left_of_pause(cutover);
   const Duration deadline = call_deadline(cutover);
   prove_lock(cutover).get();
-  prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, deadline);
+  prove_layers(cutover.servers.old_primary, *cutover.plan, cutover.id, deadline);
   const std::uint64_t next = old_admin(cutover).wal_end(deadline).next_xid;
   if (next == cutover.fenced_end->next_xid) return;
   throw Error(ErrorCode::timeout,
@@ -107,7 +107,7 @@ std::string run_promote(Cutover& cutover) {
                 fmt::format("the replica has not left recovery within {}{}; it may still do so",
                             human(cutover.options.promote_timeout), trouble.empty() ? "" : ": " + trouble));
   }
-  return fmt::format("{} has left recovery", cutover.options.pair.replica.address());
+  return fmt::format("{} has left recovery", cutover.options.pair.new_primary.address());
 }
 
 // ---- validate
@@ -118,7 +118,7 @@ std::string preview_validate(Cutover& /*cutover*/) { return "writes a row to the
 /// gate first, which is right once the promotion is proved.
 static WriteProbe probe_new_primary(Cutover& cutover) {
   const Duration deadline = cutover.options.call_deadline;
-  Server& server = cutover.servers.replica;
+  Server& server = cutover.servers.new_primary;
   try {
     return server.application->write_and_read(cutover.id, deadline);
   } catch (const Error& error) {
@@ -162,13 +162,13 @@ std::string run_validate(Cutover& cutover) {
 // ---- open
 
 std::string preview_open(Cutover& cutover) {
-  return "lets the application go on with " + cutover.options.pair.replica.address();
+  return "lets the application go on with " + cutover.options.pair.new_primary.address();
 }
 
 std::string run_open(Cutover& cutover) {
-  if (cutover.plan) lift_replicated_fence(cutover.servers.replica, *cutover.plan, cutover.options.call_deadline);
+  if (cutover.plan) lift_replicated_fence(cutover.servers.new_primary, *cutover.plan, cutover.options.call_deadline);
   // From here on the new primary is open whatever happens, and everybody else must go on: warnings.
-  point_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.replica,
+  point_siblings(cutover.servers.siblings, new_admin(cutover), cutover.options.pair.new_primary,
                  cutover.options.call_deadline);
   if (!cutover.servers.siblings.empty()) reopen_old(cutover);
   cutover.still_paused.clear();

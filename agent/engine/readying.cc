@@ -115,7 +115,7 @@ static void prove_configuration(Server& server, const std::string& address, Dura
 static void prove_replica_configuration(Cutover& cutover) {
   if (cutover.replica_settings.empty()) return;
   try {
-    prove_configuration(cutover.servers.replica, cutover.options.pair.replica.address(), cutover.options.call_deadline);
+    prove_configuration(cutover.servers.new_primary, cutover.options.pair.new_primary.address(), cutover.options.call_deadline);
   } catch (const Error& error) {
     cutover.wal_segment = 0;
     cutover.replica_settings.clear();
@@ -127,7 +127,7 @@ std::string preview_prepare(Cutover&) { return "writes a checkpoint on both serv
 
 std::string run_prepare(Cutover& cutover) {
   const std::string warmed = warm_again(cutover);
-  prove_configuration(cutover.servers.primary, cutover.options.pair.primary.address(), cutover.options.call_deadline);
+  prove_configuration(cutover.servers.old_primary, cutover.options.pair.old_primary.address(), cutover.options.call_deadline);
   prove_replica_configuration(cutover);
   cutover.prepared_at = cutover.clock.now();
   cutover.prepared_from = old_admin(cutover).wal_end(cutover.options.call_deadline).insert;
@@ -145,11 +145,11 @@ std::string run_prepare(Cutover& cutover) {
   require_standby(cutover);
   new_admin(cutover).identity(deadline);
   const FencePlan plan = plan_fence(view, cutover.options, cutover.id);  // refuses now what the fence would refuse
-  rehearse_attack(cutover.servers.primary, plan, deadline);
+  rehearse_attack(cutover.servers.old_primary, plan, deadline);
   if (!new_admin(cutover).accepts_connections(deadline).get()) {
     throw Error(ErrorCode::unreachable, "the replica does not accept connections");
   }
-  for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
+  for (Server* const server : {&cutover.servers.old_primary, &cutover.servers.new_primary}) {
     for (Node* const node : {server->admin.get(), server->application.get()}) node->prepare_orders(deadline);
   }
   cutover.prediction = try_predict(cutover);
@@ -207,7 +207,7 @@ static std::string use_sessions(Cutover& cutover) {
     }
   };
   std::vector<Node*> nodes;
-  for (Server* const server : {&cutover.servers.primary, &cutover.servers.replica}) {
+  for (Server* const server : {&cutover.servers.old_primary, &cutover.servers.new_primary}) {
     nodes.insert(nodes.end(), {server->admin.get(), server->application.get()});
   }
   for (const auto& sibling : cutover.servers.siblings) nodes.push_back(sibling.get());

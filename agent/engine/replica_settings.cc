@@ -33,7 +33,7 @@ std::string statements(const SystemSettings& settings) {
 std::string preview_replica_settings(Cutover& cutover) {
   if (cutover.replica_settings.empty()) return "no setting delays the promotion";
   return fmt::format("{} on {} until it is open", as_text(cutover.replica_settings),
-                     cutover.options.pair.replica.address());
+                     cutover.options.pair.new_primary.address());
 }
 
 nlohmann::json before_replica_settings(Cutover& cutover) {
@@ -91,7 +91,7 @@ void undo_replica_settings(Cutover& cutover, const nlohmann::json&) {
   };
   if (wait_until(cutover.clock, patience, std::chrono::milliseconds(100), {}, restored) == WaitEnd::reached) return;
   cutover.warnings.push_back(fmt::format("settings of {} are not as they were: {}; {}",
-                                         cutover.options.pair.replica.address(), trouble,
+                                         cutover.options.pair.new_primary.address(), trouble,
                                          statements(cutover.replica_settings_before)));
 }
 

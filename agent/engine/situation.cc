@@ -74,17 +74,17 @@ bool is_one_server(const Situation& situation) {
   return one.seen() && other.seen() && one_server(one, other);
 }
 
-Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline,
+Situation look_around(Servers& servers, const PairByRole& pair, Trying how, Duration deadline,
                       const std::function<void(const ServerSeen&)>& replica_seen) {
-  auto old_identity = servers.primary.admin->fresh_identity(deadline);
-  auto new_identity = servers.replica.admin->fresh_identity(deadline);
-  Situation now{{.address = pair.primary.address(), .unseen = {}}, {.address = pair.replica.address(), .unseen = {}}};
-  const bool into_old = identify(servers.primary, std::move(old_identity), now.old_primary);
-  const bool into_new = identify(servers.replica, std::move(new_identity), now.new_primary);
-  if (!into_new) ask_open_session(*servers.replica.admin, deadline, now.new_primary);
+  auto old_identity = servers.old_primary.admin->fresh_identity(deadline);
+  auto new_identity = servers.new_primary.admin->fresh_identity(deadline);
+  Situation now{{.address = pair.old_primary.address(), .unseen = {}}, {.address = pair.new_primary.address(), .unseen = {}}};
+  const bool into_old = identify(servers.old_primary, std::move(old_identity), now.old_primary);
+  const bool into_new = identify(servers.new_primary, std::move(new_identity), now.new_primary);
+  if (!into_new) ask_open_session(*servers.new_primary.admin, deadline, now.new_primary);
   if (replica_seen && now.new_primary.seen()) replica_seen(now.new_primary);
-  if (into_old) look_closer(servers.primary, how, deadline, now.old_primary);
-  if (into_new) look_closer(servers.replica, how, deadline, now.new_primary);
+  if (into_old) look_closer(servers.old_primary, how, deadline, now.old_primary);
+  if (into_new) look_closer(servers.new_primary, how, deadline, now.new_primary);
   return now;
 }
 

@@ -48,7 +48,7 @@ enum class Trying {
 /// Asks both servers at once over new connections; `deadline` for each question. A replica that lets nobody in is asked
 /// over the open session. `replica_seen` is called as soon as it is known what the replica is, before anything else is
 /// asked. Never throws Error: a server that does not answer is a part of the situation.
-Situation look_around(Servers& servers, const Pair& pair, Trying how, Duration deadline,
+Situation look_around(Servers& servers, const PairByRole& pair, Trying how, Duration deadline,
                       const std::function<void(const ServerSeen&)>& replica_seen = {});
 
 /// Whether both names lead to one server.

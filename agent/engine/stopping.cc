@@ -18,7 +18,7 @@ std::string preview_arm_fence(Cutover& cutover) {
   return fmt::format(
       "writes the settings of the fence into the configuration of {}, "
       "to take effect with the fence",
-      cutover.options.pair.primary.address());
+      cutover.options.pair.old_primary.address());
 }
 
 nlohmann::json before_arm_fence(Cutover& cutover) {
@@ -36,7 +36,7 @@ std::string run_arm_fence(Cutover& cutover) {
 
 /// What undo_fence has done already when there was a fence.
 void undo_arm_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
-  disarm_fence(cutover.servers.primary, *cutover.plan, undo_deadline(cutover));
+  disarm_fence(cutover.servers.old_primary, *cutover.plan, undo_deadline(cutover));
 }
 
 // ---- the write pause
@@ -137,7 +137,7 @@ std::string preview_fence(Cutover& cutover) {
   const FenceView view = old_admin(cutover).fence_view(deadline);
   const FencePlan plan = plan_fence(view, cutover.options, cutover.id);
   const auto sessions = old_admin(cutover).client_sessions(deadline);
-  std::string text = fmt::format("makes {} read-only, ends {} client sessions", cutover.options.pair.primary.address(),
+  std::string text = fmt::format("makes {} read-only, ends {} client sessions", cutover.options.pair.old_primary.address(),
                                  sessions.size());
   if (!plan.databases.empty()) text += fmt::format(", closes {}", fmt::join(plan.databases, ", "));
   if (!plan.subscriptions.empty()) text += fmt::format(", disables {}", fmt::join(plan.subscriptions, ", "));
@@ -176,19 +176,19 @@ std::string run_fence(Cutover& cutover) {
       std::ranges::any_of(cutover.traffic, [](const auto& driver) { return driver->holds_application(); });
   // The other half is for the proof, or for the way back.
   const Duration budget = left_of_pause(cutover) / 2;
-  cutover.fence = raise_fence(cutover.servers.primary, *cutover.plan, paused, cutover.clock, budget);
+  cutover.fence = raise_fence(cutover.servers.old_primary, *cutover.plan, paused, cutover.clock, budget);
   // Nobody is left to write: the last of the WAL travels while the fence is proved.
   if (!try_to_end_segment(cutover)) flush(cutover);
   // First, because a hook may take its time, and may touch what the fence is made of.
   for (const auto& driver : cutover.traffic) driver->after_fence(left_of_pause(cutover));
   cutover.replica_accepts = new_admin(cutover).accepts_connections(call_deadline(cutover));
-  prove_layers(cutover.servers.primary, *cutover.plan, cutover.id, call_deadline(cutover));
+  prove_layers(cutover.servers.old_primary, *cutover.plan, cutover.id, call_deadline(cutover));
   return fmt::format("{}, {} sessions ended, a write over an open one refused", to_string(cutover.plan->form),
                      cutover.fence->sessions_ended);
 }
 
 void raise_fence_again(Cutover& cutover) {
-  Server& old = cutover.servers.primary;
+  Server& old = cutover.servers.old_primary;
   const Duration deadline = cutover.options.call_deadline;
   old.admin->alter_system(cutover.plan->settings(), deadline);
   cutover.fence = raise_fence(old, *cutover.plan, true, cutover.clock, cutover.options.drain_timeout);
@@ -197,7 +197,7 @@ void raise_fence_again(Cutover& cutover) {
 }
 
 void undo_fence(Cutover& cutover, const nlohmann::json& /*before*/) {
-  lift_fence(cutover.servers.primary, *cutover.plan, cutover.clock, undo_deadline(cutover));
+  lift_fence(cutover.servers.old_primary, *cutover.plan, cutover.clock, undo_deadline(cutover));
 }
 
 // ---- final_verification

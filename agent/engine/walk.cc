@@ -162,7 +162,7 @@ ReplicaSeen seen_as(const ServerSeen& replica, bool promoted_before) {
 bool has_replayed_fence(Cutover& cutover) {
   if (!cutover.fenced_end) return false;
   try {
-    const auto replayed = cutover.servers.replica.admin->wal_replayed(cutover.options.call_deadline);
+    const auto replayed = cutover.servers.new_primary.admin->wal_replayed(cutover.options.call_deadline);
     return replayed && *replayed >= cutover.fenced_end->flush;
   } catch (const Error&) {
     return false;
@@ -225,7 +225,7 @@ const RecoveryRow& look_and_decide(Cutover& cutover, Written written, Decision d
 /// before was allowed for by the table, and is asked once, before the `first` thing opens; one that was seen and does
 /// not answer now has to be looked for first.
 std::string why_not_open(Cutover& cutover, bool first) {
-  Node& replica = *cutover.servers.replica.admin;
+  Node& replica = *cutover.servers.new_primary.admin;
   const bool seen = cutover.situation->new_primary.seen();
   if (!seen && !first) return "";
   std::string trouble;
@@ -688,7 +688,7 @@ const RecoveryRow& recovery_for(Cutover& cutover, const std::vector<JournalRecor
   Position position = position_of(cutover, written_in(records));
   refuse_other_clusters(cutover);
   try {
-    position.lock_elsewhere = !cutover.servers.primary.admin->lock_holder(cutover.options.call_deadline).empty();
+    position.lock_elsewhere = !cutover.servers.old_primary.admin->lock_holder(cutover.options.call_deadline).empty();
   } catch (const Error&) {  // the situation says that it is not seen
   }
   return decide(position, decision);

@@ -238,7 +238,7 @@ FencePlan plan_fence(const FenceView& view, const Options& options, std::string_
                  .subscriptions = {},
                  .owner = {},
                  .wedge = wedge_of(cutover_id)};
-  const std::string application = options.pair.primary.get("dbname");
+  const std::string application = options.pair.old_primary.get("dbname");
   for (const Database& database : view.databases) {
     if (database.open && closes(plan) && !is_exempt(database)) plan.databases.push_back(database.name);
     if (database.name == application && database.may_alter) plan.owner = database.owner;

@@ -39,7 +39,7 @@ class ImaginedNodeControl final : public NodeControl {
   std::string command_line(NodeVerb verb) const override { return real_.command_line(verb); }
 
   std::string carry_out(NodeVerb verb, Duration) override {
-    take_({"host of " + options_.pair.primary.address(), {}, real_.command_line(verb), {}});
+    take_({"host of " + options_.pair.old_primary.address(), {}, real_.command_line(verb), {}});
     if (verb == NodeVerb::stop) pair_.stop_old();
     if (verb == NodeVerb::start) pair_.start_old_as_standby(options_.standby_slot);
     return {};
@@ -55,10 +55,10 @@ class ImaginedNodeControl final : public NodeControl {
 }  // namespace
 
 void imagine(Servers& servers, ImaginedPair& pair) {
-  for (auto* const node : {&servers.primary.admin, &servers.primary.application, &servers.lock}) {
+  for (auto* const node : {&servers.old_primary.admin, &servers.old_primary.application, &servers.lock}) {
     *node = pair.old_primary(std::move(*node));
   }
-  for (auto* const node : {&servers.replica.admin, &servers.replica.application}) {
+  for (auto* const node : {&servers.new_primary.admin, &servers.new_primary.application}) {
     *node = pair.new_primary(std::move(*node));
   }
   for (auto& sibling : servers.siblings) sibling = pair.sibling(std::move(sibling));

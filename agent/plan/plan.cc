@@ -61,7 +61,7 @@ Options without_waits(Options options) {
 void await_lock(const Cutover& planned) {
   planned.servers.lock->disconnect();
   wait_until(planned.clock, std::chrono::seconds(2), std::chrono::milliseconds(10), planned.stop,
-             [&] { return planned.servers.primary.admin->lock_holder(planned.options.call_deadline).empty(); });
+             [&] { return planned.servers.old_primary.admin->lock_holder(planned.options.call_deadline).empty(); });
 }
 
 Walk walk(const Cutover& planned, bool rehearsal, const MakeCast& make_cast) {
@@ -77,7 +77,7 @@ Walk walk(const Cutover& planned, bool rehearsal, const MakeCast& make_cast) {
     (place.step.empty() ? walk.afterwards : steps[place.step]).push_back(std::move(given));
   };
   Cast cast = make_cast();
-  ImaginedPair pair(options.pair.primary.address(), options.pair.replica.address(), [&](const GivenOrder& given) {
+  ImaginedPair pair(options.pair.old_primary.address(), options.pair.new_primary.address(), [&](const GivenOrder& given) {
     order({given.server, given.name, on_one_line(given.sql), given.parameters});
   });
   imagine(cast.servers, pair);
@@ -104,11 +104,11 @@ std::vector<std::string> left_by_hand(const Cutover& planned) {
   const Options& options = planned.options;
   std::vector<std::string> lines;
   if (options.demotion != Demotion::standby) {
-    lines.push_back(fmt::format("make {} a standby of the new primary: agent rejoin", options.pair.primary.address()));
+    lines.push_back(fmt::format("make {} a standby of the new primary: agent rejoin", options.pair.old_primary.address()));
   }
   if (options.traffic.empty() && options.hooks_directory.empty()) {
     lines.push_back(fmt::format("clients need both servers in their connection string, or have to be pointed to {}",
-                                options.pair.replica.address()));
+                                options.pair.new_primary.address()));
   }
   for (const Finding& finding : planned.findings) {
     if (finding.verdict.level == Level::warn)
@@ -121,7 +121,7 @@ std::vector<std::string> ways_back(const Options& options) {
   std::vector<std::string> lines{
       fmt::format("before {} is told to promote: after any failure, Ctrl-C, or a pause of more than {}, all steps "
                   "are undone as listed, and the application writes to {} again",
-                  options.pair.replica.address(), human(options.max_write_pause), options.pair.primary.address())};
+                  options.pair.new_primary.address(), human(options.max_write_pause), options.pair.old_primary.address())};
   lines.push_back(
       options.demotion == Demotion::standby
           ? "afterwards: agent cutover --switch-back, the same way with the servers changed; no write is lost"

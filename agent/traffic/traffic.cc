@@ -147,8 +147,8 @@ Traffics make_traffics(const Options& options, const TrafficContext& context) {
     drivers.push_back(make_pgbouncer_traffic({
         .consoles = options.poolers,
         .files = options.pooler_databases,
-        .old_primary = options.pair.primary,
-        .new_primary = options.pair.replica,
+        .old_primary = options.pair.old_primary,
+        .new_primary = options.pair.new_primary,
         .hook_repoints = std::ranges::find(options.hooks, "post_promote") != options.hooks.end(),
     }));
   }

@@ -29,8 +29,8 @@ PairWatch::PairWatch(const Options& options, const std::string& token, Duration 
       exporter_(http::make_client(options.exporter_url, options.exporter_access)),
       exporter_state_(options.exporter_state) {
   Servers servers = make_servers(options.pair, token);
-  primary_ = std::move(servers.primary.admin);
-  replica_ = std::move(servers.replica.admin);
+  primary_ = std::move(servers.old_primary.admin);
+  replica_ = std::move(servers.new_primary.admin);
   thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 

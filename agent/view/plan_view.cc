@@ -128,9 +128,9 @@ nlohmann::json plan_to_json(const Cutover& planned, const Plan& plan, const Ques
          {"orders", orders_to_json(step.orders)},
          {"undo", orders_to_json(step.undo)}});
   }
-  nlohmann::json json{{"old_primary", planned.options.pair.primary.address()},
-                      {"new_primary", planned.options.pair.replica.address()},
-                      {"database", planned.options.pair.primary.get("dbname")},
+  nlohmann::json json{{"old_primary", planned.options.pair.old_primary.address()},
+                      {"new_primary", planned.options.pair.new_primary.address()},
+                      {"database", planned.options.pair.old_primary.get("dbname")},
                       {"program_version", PGRM_VERSION},
                       {"written_at", to_iso8601(planned.clock.wall())},
                       {"max_write_pause_seconds", to_seconds(planned.options.max_write_pause)},

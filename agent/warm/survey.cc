@@ -130,12 +130,12 @@ WarmLimits limits_of(const BufferTools& future) {
 
 }  // namespace
 
-Warmth how_warm(const Server& old_primary, const Server& future_primary, const Pair& pair, Duration deadline) {
+Warmth how_warm(const Server& old_primary, const Server& future_primary, const PairByRole& pair, Duration deadline) {
   Warmth warmth;
   try {
-    BuffersSeen old = see_buffers(old_primary, pair.primary, pair.maintenance_database, deadline);
+    BuffersSeen old = see_buffers(old_primary, pair.old_primary, pair.maintenance_database, deadline);
     if (!old.kept) return {.problem = old.problem, .hint = old.hint};
-    const BuffersSeen future = see_buffers(future_primary, pair.primary, old.database, deadline);
+    const BuffersSeen future = see_buffers(future_primary, pair.old_primary, old.database, deadline);
     if (!future.kept) return {.problem = future.problem, .hint = future.hint};
     const WarmPlan plan =
         make_warm_plan(of_open_databases(std::move(*old.kept), old.tools), *future.kept, limits_of(future.tools));
@@ -146,21 +146,21 @@ Warmth how_warm(const Server& old_primary, const Server& future_primary, const P
   }
 }
 
-WarmSurvey survey_buffers(const Server& old_primary, const Server& future_primary, const Pair& pair,
+WarmSurvey survey_buffers(const Server& old_primary, const Server& future_primary, const PairByRole& pair,
                           Duration deadline) {
   WarmSurvey survey;
-  BuffersSeen old = see_buffers(old_primary, pair.primary, pair.maintenance_database, deadline);
+  BuffersSeen old = see_buffers(old_primary, pair.old_primary, pair.maintenance_database, deadline);
   const auto advise = [&survey](const std::string& problem, const std::string& hint) {
     survey.advice.push_back(hint.empty() ? problem : problem + "; " + hint);
   };
   BuffersSeen future;
   try {
-    future = see_buffers(future_primary, pair.primary, old.kept ? old.database : pair.maintenance_database, deadline);
+    future = see_buffers(future_primary, pair.old_primary, old.kept ? old.database : pair.maintenance_database, deadline);
   } catch (const Error& error) {  // the extension came by replication, and its library may be missing there
     future = {};
     future.tools = future_primary.buffers(pair.maintenance_database)->tools(deadline);
     future.problem = error.what();
-    future.hint = "install PostgreSQL's contrib modules on " + pair.replica.host();
+    future.hint = "install PostgreSQL's contrib modules on " + pair.new_primary.host();
   }
   survey.block_size = old.tools.block_size;
   survey.source = old.kept ? "pg_buffercache" : "pg_statio";
@@ -178,7 +178,7 @@ WarmSurvey survey_buffers(const Server& old_primary, const Server& future_primar
     auto found = survey.databases.find(oid);
     if (found == survey.databases.end()) {
       const std::string name = oid == 0 ? pair.maintenance_database : old.tools.databases.at(oid);
-      found = survey.databases.emplace(oid, open_database(future_primary, pair.primary, name, deadline)).first;
+      found = survey.databases.emplace(oid, open_database(future_primary, pair.old_primary, name, deadline)).first;
     }
     found->second.to_load += range.count();
   }

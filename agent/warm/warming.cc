@@ -52,7 +52,7 @@ class Run {
   bool replica_keeps_up() {
     const LagThresholds& allowed = means_.options.thresholds;
     const LagThresholds wanted{allowed.bytes, allowed.seconds / 2};
-    const auto probe = measure_catch_up(*means_.servers.primary.admin, *means_.servers.replica.admin, wanted,
+    const auto probe = measure_catch_up(*means_.servers.old_primary.admin, *means_.servers.new_primary.admin, wanted,
                                         means_.clock, means_.options.call_deadline, means_.stop);
     return probe && probe->in_time(wanted);
   }

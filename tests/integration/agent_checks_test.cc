@@ -40,7 +40,7 @@ class AgentChecksTest : public testing::Test {
   void connect() {
     servers_.emplace(make_servers(options_.pair, "checks"));
     control_ =
-        make_node_control(options_.node_control, {options_.pair.primary, options_.pair.replica, options_.standby_slot});
+        make_node_control(options_.node_control, {options_.pair.old_primary, options_.pair.new_primary, options_.standby_slot});
   }
 
   /// On the primary or the replica, as superuser; the session is closed before anything is judged.
@@ -305,7 +305,7 @@ TEST_F(AgentChecksTest, AnHaManagerAtWorkIsNamed) {
   };
   const Session patroni = as("Patroni heartbeat");
   const Verdict verdict = eventually("ha_manager", Level::fail);
-  EXPECT_THAT(verdict.reason, HasSubstr("Patroni (Patroni heartbeat on " + options_.pair.replica.address()));
+  EXPECT_THAT(verdict.reason, HasSubstr("Patroni (Patroni heartbeat on " + options_.pair.new_primary.address()));
   EXPECT_THAT(verdict.hint, HasSubstr("patronictl pause"));
   options_.ha_manager_paused = true;
   eventually("ha_manager", Level::warn);
@@ -348,7 +348,7 @@ TEST_F(AgentChecksTest, AJournalThatCannotBeWrittenIsFoundBeforehand) {
 }
 
 TEST_F(AgentChecksTest, AServerThatIsNotThereIsNamed) {
-  options_.pair.replica = options_.pair.replica.with("port", "1");
+  options_.pair.new_primary = options_.pair.new_primary.with("port", "1");
   connect();
   EXPECT_THAT(verdict_of("replica_reachable").reason, HasSubstr("cannot connect"));
   EXPECT_THAT(verdict_of("capacity").reason, HasSubstr("cannot be judged without the replica"));

@@ -184,7 +184,7 @@ struct AgentRig {
 
   /// The servers notice that the process is gone.
   void disconnect() {
-    for (Server* const server : {&servers.primary, &servers.replica}) {
+    for (Server* const server : {&servers.old_primary, &servers.new_primary}) {
       server->admin->disconnect();
       server->application->disconnect();
     }

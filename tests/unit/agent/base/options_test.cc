@@ -124,7 +124,7 @@ TEST(Options, AReadOnlyFenceCannotStayClosed) {
 TEST(Options, TheDatabaseMustBeNamed) {
   EXPECT_THROW(options_from(settings({})), Error);
   EXPECT_EQ(options_from(settings({{"PRIMARY_DSN", "host=a dbname=shop"}, {"REPLICA_DSN", "host=b dbname=shop"}}))
-                .pair.primary.get("dbname"),
+                .pair.old_primary.get("dbname"),
             "shop");
 }
 
@@ -133,8 +133,8 @@ TEST(Options, AServerIsOneServer) {
                                 "host=a target_session_attrs=read-write", "postgresql://a,b/shop"}) {
     EXPECT_THROW(options({{"PRIMARY_DSN", dsn}}), Error) << dsn;
   }
-  EXPECT_EQ(options({}).pair.primary.get("target_session_attrs"), "any") << "whatever PGTARGETSESSIONATTRS says";
-  EXPECT_NE(options({}).pair.primary.text().reveal().find("options=''"), std::string::npos) << "nor PGOPTIONS";
+  EXPECT_EQ(options({}).pair.old_primary.get("target_session_attrs"), "any") << "whatever PGTARGETSESSIONATTRS says";
+  EXPECT_NE(options({}).pair.old_primary.text().reveal().find("options=''"), std::string::npos) << "nor PGOPTIONS";
   for (const char* const variable : {"PGHOSTADDR", "PGSERVICE"}) {
     setenv(variable, "10.0.0.1", 1);
     EXPECT_THROW(options({}), Error) << variable;
@@ -147,12 +147,12 @@ TEST(Options, AServiceIsLookedUp) {
   const std::string file = testing::TempDir() + "pg_service.conf";
   std::ofstream(file) << "[one]\nhost=db1\nport=5444\nsslmode=require\npassword=of_the_file\n[two]\nhost=db1,db2\n";
   setenv("PGSERVICEFILE", file.c_str(), 1);
-  const Conninfo server = options({{"PRIMARY_DSN", "service=one"}}).pair.primary;
+  const Conninfo server = options({{"PRIMARY_DSN", "service=one"}}).pair.old_primary;
   EXPECT_EQ(server.address(), "db1:5444");
   EXPECT_EQ(server.get("sslmode"), "require");
   EXPECT_EQ(server.get("service"), "");
   EXPECT_EQ(server.get("password"), "of_the_file");
-  EXPECT_EQ(server.get("dbname"), options({}).pair.primary.get("dbname")) << "the file names none";
+  EXPECT_EQ(server.get("dbname"), options({}).pair.old_primary.get("dbname")) << "the file names none";
   for (const char* const dsn : {"service=two", "service=three"}) {
     EXPECT_THROW(options({{"PRIMARY_DSN", dsn}}), Error) << dsn;
   }

@@ -288,7 +288,7 @@ constexpr std::array cases{
            rig.cluster.primary.facts.subscriptions = {{"sub", "testdb", true}};
          }},
     Case{"fence_form", Level::fail,
-         [](Rig& rig) { rig.options.pair.primary = rig.options.pair.primary.with("dbname", "postgres"); }},
+         [](Rig& rig) { rig.options.pair.old_primary = rig.options.pair.old_primary.with("dbname", "postgres"); }},
     Case{"wedge", Level::warn, [](Rig& rig) { rig.cluster.primary.wedge_exceptions = {"app in every database"}; }},
     Case{"wedge", Level::warn, [](Rig& rig) { rig.cluster.primary.facts.settings["synchronous_commit"] = "local"; }},
     Case{"wedge", Level::fail,

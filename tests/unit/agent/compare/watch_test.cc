@@ -20,8 +20,8 @@ struct WatchAfter : testing::Test {
     for (FakeWorkload* const server : {&old_life, &new_life})
       server->statements[1] = {.calls = 100, .milliseconds = 100};
     new_life.texts[1] = "SELECT $1";
-    rig.servers.primary.workload = [this] { return std::make_unique<FakeWorkloadObserver>(old_life); };
-    rig.servers.replica.workload = [this] { return std::make_unique<FakeWorkloadObserver>(new_life); };
+    rig.servers.old_primary.workload = [this] { return std::make_unique<FakeWorkloadObserver>(old_life); };
+    rig.servers.new_primary.workload = [this] { return std::make_unique<FakeWorkloadObserver>(new_life); };
     rig.options.watch_after = std::chrono::seconds(10);
     record.begin = old_life.look();
     rig.clock.advance(std::chrono::seconds(60));
@@ -30,7 +30,7 @@ struct WatchAfter : testing::Test {
   }
 
   WatchedSoFar watch() {
-    return watch_after({.new_primary = rig.servers.replica,
+    return watch_after({.new_primary = rig.servers.new_primary,
                         .options = rig.options,
                         .clock = rig.clock,
                         .stop = rig.stop.get_token(),
@@ -121,7 +121,7 @@ TEST(CutoverLooks, AreTakenBeforeWritesStopAndNeverWhileTheyDo) {
     ++looks;
     if (rig.traffic->paused) ++stopped;
   };
-  for (Server* const server : {&rig.servers.primary, &rig.servers.replica}) {
+  for (Server* const server : {&rig.servers.old_primary, &rig.servers.new_primary}) {
     server->workload = [&life] { return std::make_unique<FakeWorkloadObserver>(life); };
   }
   Cutover cutover = rig.context();
@@ -140,7 +140,7 @@ TEST(CutoverLooks, AreTakenBeforeWritesStopAndNeverWhileTheyDo) {
 
 TEST(CutoverLooks, ThatFailStopNothing) {
   Rig rig;
-  rig.servers.primary.workload = []() -> std::unique_ptr<WorkloadObserver> {
+  rig.servers.old_primary.workload = []() -> std::unique_ptr<WorkloadObserver> {
     throw Error(ErrorCode::unreachable, "no session is left");
   };
   Cutover cutover = rig.context();
@@ -156,7 +156,7 @@ TEST(CutoverLooks, ThatFailStopNothing) {
 TEST(CutoverLooks, BeginEarlierWhenSomebodyHasAskedForIt) {
   Rig rig;
   FakeWorkload life(rig.clock);
-  rig.servers.primary.workload = [&life] { return std::make_unique<FakeWorkloadObserver>(life); };
+  rig.servers.old_primary.workload = [&life] { return std::make_unique<FakeWorkloadObserver>(life); };
   Cutover cutover = rig.context();
   cutover.workload.begin = life.look();
   rig.clock.advance(std::chrono::hours(1));
@@ -168,7 +168,7 @@ TEST(CutoverLooks, BeginEarlierWhenSomebodyHasAskedForIt) {
 
   Rig other;
   FakeWorkload restarted(other.clock);
-  other.servers.primary.workload = [&restarted] { return std::make_unique<FakeWorkloadObserver>(restarted); };
+  other.servers.old_primary.workload = [&restarted] { return std::make_unique<FakeWorkloadObserver>(restarted); };
   Cutover second = other.context();
   second.workload.begin = restarted.look();
   second.workload.begin->started_at = from_unix(1'600'000'000);

@@ -21,7 +21,7 @@ std::string text_of(const Lines& lines, const Style& style) {
 
 /// What a person sees of the rig's pair.
 PairSnapshot snapshot(Rig& rig) {
-  return look_at_pair(*rig.servers.primary.admin, *rig.servers.replica.admin, rig.exporter, "/api/v1/state", rig.clock,
+  return look_at_pair(*rig.servers.old_primary.admin, *rig.servers.new_primary.admin, rig.exporter, "/api/v1/state", rig.clock,
                       std::chrono::seconds(1));
 }
 

@@ -16,7 +16,7 @@ constexpr RelationFile table{6, 1663, 100, 0}, index{6, 1663, 101, 0}, shared{0,
 
 struct Warm : testing::Test {
   WarmSurvey survey() {
-    return survey_buffers(rig.servers.primary, rig.servers.replica, rig.options.pair, std::chrono::seconds(1));
+    return survey_buffers(rig.servers.old_primary, rig.servers.new_primary, rig.options.pair, std::chrono::seconds(1));
   }
   Warmed warm(WarmSurvey& what) { return warm_up(means, what); }
 
@@ -68,7 +68,7 @@ TEST_F(Warm, AFunctionThatIsNotTheExtensionsOwnIsNotCalled) {
   rig.primary_cache.tools.buffercache = {.installed = true, .name = "", .may = false, .grant = ""};
   rig.primary_cache.before = [](const std::string& call) { EXPECT_NE(call, "kept"); };
   EXPECT_THAT(survey().advice.front(), HasSubstr("is not the extension as PostgreSQL has it"));
-  const Warmth warmth = how_warm(rig.servers.primary, rig.servers.replica, rig.options.pair, std::chrono::seconds(1));
+  const Warmth warmth = how_warm(rig.servers.old_primary, rig.servers.new_primary, rig.options.pair, std::chrono::seconds(1));
   EXPECT_THAT(warmth.problem, HasSubstr("is not the extension"));
 }
 
