@@ -192,8 +192,8 @@ Facts gather_facts(Servers& servers, http::Client& exporter, Traffics& traffic, 
   facts.sample = observe_pair(*servers.old_primary.admin, *servers.new_primary.admin, 2, clock, options.call_deadline);
   facts.lag_after = pair_lag(facts.sample).replay_bytes;
   try {
-    facts.sample.catch_up = measure_catch_up(*servers.old_primary.admin, *servers.new_primary.admin, options.thresholds, clock,
-                                             options.call_deadline);
+    facts.sample.catch_up = measure_catch_up(*servers.old_primary.admin, *servers.new_primary.admin, options.thresholds,
+                                             clock, options.call_deadline);
   } catch (const Error&) {  // the checks of who can be reached say so
   }
   for (const auto& sibling : servers.siblings) {

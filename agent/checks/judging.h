@@ -1,4 +1,4 @@
-// What the judges of checks.cc and surroundings.cc read the facts with. REQUIRES of every judge: what its row `needs`
+// What the judges of the groups read the facts with. REQUIRES of every judge: what its row `needs`
 // is there.
 #pragma once
 

@@ -31,6 +31,7 @@ PairWatch::PairWatch(const Options& options, const std::string& token, Duration 
   Servers servers = make_servers(options.pair, token);
   primary_ = std::move(servers.old_primary.admin);
   replica_ = std::move(servers.new_primary.admin);
+  if (options.switch_back) std::swap(primary_, replica_);  // by their configured names, as everywhere else
   thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
 }
 
