@@ -65,6 +65,4 @@ struct NamedView {
   View view;
 };
 
-inline constexpr std::array both_sides{Side::primary, Side::replica};
-
 }  // namespace pgrm::exporter

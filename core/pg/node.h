@@ -166,10 +166,9 @@ struct ServerFacts {
   int prepared_transactions = 0;
   std::optional<Duration> oldest_transaction;  // of other client backends; nullopt: none
   int superuser_sessions = 0;  // of others, older than 5 s (a health check is not); only a superuser ends them
-  std::optional<bool> base_backup_running;    // pg_stat_progress_basebackup
-  std::vector<Subscription> subscriptions;    // enabled ones
-  std::vector<std::string> logical_slots;     // not temporary, not lost: what a promotion keeps of them
-  std::vector<std::string> closed_databases;  // datallowconn is false
+  std::optional<bool> base_backup_running;  // pg_stat_progress_basebackup
+  std::vector<Subscription> subscriptions;  // enabled ones
+  std::vector<std::string> logical_slots;   // not temporary, not lost: what a promotion keeps of them
   std::vector<Database> databases;
   int idle_in_transaction = 0;                // sessions of others, for more than 5 s
   int advisory_lock_sessions = 0;             // of others
@@ -404,6 +403,9 @@ class Node {
   /// Writes about `bytes` of WAL that say nothing (pg_logical_emit_message, of no transaction), and does not flush it.
   /// REQUIRES a primary.
   virtual void fill_wal(std::int64_t bytes, Duration deadline) = 0;
+  /// Whether the WAL segment after the present one is there already: recycled, or made by a checkpoint. false also
+  /// without the right to look (pg_ls_waldir). REQUIRES a primary.
+  virtual bool has_next_segment(Duration deadline) = 0;
   /// Ends the present WAL segment and flushes everything (pg_switch_wal), at the price of no transaction id, if at most
   /// `most` bytes of it are left: they reach the standby as zeros. Whether it did. REQUIRES a primary.
   virtual bool switch_wal(std::int64_t most, Duration deadline) = 0;

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "core/base/budget.h"
 #include "core/base/json_text.h"
 #include "core/pg/attack.h"
 #include "core/pg/observer.h"
@@ -64,7 +65,6 @@ SELECT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser
        to_json(ARRAY(SELECT slot_name FROM pg_replication_slots
                       WHERE slot_type = 'logical' AND NOT temporary AND wal_status IS DISTINCT FROM 'lost' ORDER BY 1))
          AS logical_slots,
-       to_json(ARRAY(SELECT datname FROM pg_database WHERE NOT datallowconn ORDER BY 1)) AS closed_databases,
        (SELECT count(*) FROM others
          WHERE state LIKE 'idle in transaction%' AND state_change < clock_timestamp() - interval '5 s')
          AS idle_in_transaction,
@@ -210,6 +210,11 @@ constexpr Statement ask_overrides_in_file{"pgrm_overrides_in_file", R"sql(
 SELECT max(setting) FILTER (WHERE name = 'default_transaction_read_only') AS read_only,
        max(setting) FILTER (WHERE name = 'synchronous_standby_names') AS standby_names
   FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf')sql"};
+constexpr Statement ask_next_segment{"pgrm_next_segment", R"sql(
+SELECT EXISTS (SELECT FROM pg_ls_waldir(), pg_size_bytes(current_setting('wal_segment_size')) AS size
+                WHERE name ~ '^[0-9A-F]{24}$' AND starts_with(pg_walfile_name(pg_current_wal_lsn()), substr(name, 1, 8))
+                  AND ('x' || substr(name, 9, 8))::bit(32)::bigint * (4294967296 / size) +
+                      ('x' || substr(name, 17, 8))::bit(32)::bigint = div(pg_current_wal_insert_lsn() - '0/0', size) + 1) AS there)sql"};
 constexpr Statement ask_config_loaded{"pgrm_config_loaded", "SELECT pg_conf_load_time()::text AS loaded"};
 constexpr Statement ask_system_settings{"pgrm_system_settings", R"sql(
 SELECT name, reset_val AS value FROM pg_settings
@@ -286,17 +291,6 @@ Identity identity_from(const Rows& answer) {
   return identity;
 }
 
-/// What is left of one deadline that covers several statements.
-class Budget {
- public:
-  explicit Budget(Duration total) : end_(system_clock().now() + total) {}
-  Duration left() const { return std::max<Duration>(end_ - system_clock().now(), std::chrono::milliseconds(1)); }
-  bool over() const { return system_clock().now() >= end_; }
-
- private:
-  Mono end_;
-};
-
 class ServerNode final : public Node {
  public:
   ServerNode(const Conninfo& server, NodeOptions options)
@@ -318,7 +312,7 @@ class ServerNode final : public Node {
       return look(deadline);
     } catch (const Error& error) {
       // A server that hung up since the last look says nothing about this one. Only an observer may just call again:
-      // with an agent's session a lock, or the knowledge of who was there, is gone.
+      // with an agent's session a lock, or the knowledge which sessions were there, is gone.
       if (!options_.observer_timeout || !had_connection || error.code() != ErrorCode::connection_lost) throw;
       return look(deadline);
     }
@@ -343,7 +337,6 @@ class ServerNode final : public Node {
     facts.superuser_sessions = to_int(row.integer("superuser_sessions"));
     facts.base_backup_running = row.boolean("base_backup");
     facts.logical_slots = names(row.text("logical_slots"));
-    facts.closed_databases = names(row.text("closed_databases"));
     FenceView view = fence_view(budget.left());
     facts.databases = std::move(view.databases);
     facts.subscriptions = std::move(view.subscriptions);
@@ -573,6 +566,15 @@ class ServerNode final : public Node {
     const Budget budget(deadline);
     if (whole > 0) ask(orders::fill, {std::to_string(whole), std::to_string(orders::largest_message)}, budget.left());
     if (rest > 0) ask(orders::fill, {"1", std::to_string(rest)}, budget.left());
+  }
+
+  bool has_next_segment(Duration deadline) override {
+    try {
+      return ask(ask_next_segment, {}, deadline).one().boolean("there").value();
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::permission_denied) throw;
+      return false;
+    }
   }
 
   bool switch_wal(std::int64_t most, Duration deadline) override {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 
+#include "core/base/budget.h"
 #include "core/base/error.h"
 #include "core/pg/session.h"
 
@@ -52,11 +53,10 @@ constexpr std::array session_settings_table{
 
 void open_with_settings(Session& session, const std::optional<Duration>& observer_timeout, Duration deadline) {
   if (session.is_open()) return;
-  const Mono end = system_clock().now() + deadline;
+  const Budget budget(deadline);
   session.open(deadline);
   try {
-    const Duration left = std::max<Duration>(end - system_clock().now(), std::chrono::milliseconds(1));
-    session.script(session_settings(observer_timeout, session.server_version()), left);
+    session.script(session_settings(observer_timeout, session.server_version()), budget.left());
   } catch (const Error&) {
     session.close();
     throw;

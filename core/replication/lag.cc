@@ -41,7 +41,7 @@ Objection unreachable(const Sample& sample, Side side) {
 }
 
 Objection missing_privilege(const Judged& pair) {
-  for (const Side side : {Side::primary, Side::replica}) {
+  for (const Side side : both_sides) {
     const auto& state = pair.sample[side].state;
     if (state && !state->full_view) {
       return fmt::format("the role that looks at the {} lacks pg_monitor: replication columns are NULL for it",
@@ -52,7 +52,7 @@ Objection missing_privilege(const Judged& pair) {
 }
 
 Objection read_only_unknown(const Judged& pair) {
-  for (const Side side : {Side::primary, Side::replica}) {
+  for (const Side side : both_sides) {
     const auto& state = pair.sample[side].state;
     if (!state || read_only(*state)) continue;
     const std::string& by = state->read_only_hidden_by;

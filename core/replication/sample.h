@@ -1,6 +1,7 @@
 // One round of observation of the pair. Immutable once published; every reader of a round reads the same object.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -15,6 +16,8 @@ namespace pgrm {
 
 /// The servers by their configured names: after a cutover `replica` is the one that takes writes.
 enum class Side { primary, replica };
+
+inline constexpr std::array both_sides{Side::primary, Side::replica};
 
 std::string_view to_string(Side side);
 

@@ -224,6 +224,7 @@ class FakeCluster {
   Server primary, replica;
   Side old_name_leads_to = Side::primary, new_name_leads_to = Side::replica;
   bool streams = true;
+  bool recycles = false;    // the next WAL segment is always there
   bool no_threads = false;  // the machine has none left
   bool clients = false;
   std::vector<int> acknowledged;
@@ -466,6 +467,9 @@ class FakeNode final : public Node {
       cluster_.log(static_cast<std::uint64_t>(bytes));
       return true;
     });
+  }
+  bool has_next_segment(Duration) override {
+    return call("has_next_segment", [this] { return cluster_.recycles; });
   }
   bool switch_wal(std::int64_t most, Duration) override {
     constexpr std::uint64_t segment = 16 << 20;

@@ -395,6 +395,26 @@ TEST_F(ServerNodeTest, RefusesAServerThatIsNotTheOneMeant) {
 }
 
 /// The name is looked up once, and a session that is opened anew goes where the first one went.
+TEST_F(ServerNodeTest, SeesTheNextWalSegment) {
+  Session judge(lab_.as("postgres").primary, "judge");
+  judge.open(soon);
+  const auto next = [&] {
+    return judge
+        .script(
+            "SELECT count(*) AS files FROM pg_ls_waldir() WHERE name > pg_walfile_name(pg_current_wal_lsn()) AND "
+            "name ~ '^[0-9A-F]{24}$'",
+            soon)
+        .one()
+        .integer("files");
+  };
+  judge.script("SELECT pg_switch_wal()", soon);
+  // Three quarters of a segment are used: a checkpoint makes the next one (PreallocXlogFiles).
+  primary_->fill_wal(13 << 20, soon);
+  primary_->checkpoint(soon);
+  EXPECT_GT(next(), 0);
+  EXPECT_TRUE(primary_->has_next_segment(soon));
+}
+
 TEST_F(ServerNodeTest, LooksANameUpOnce) {
   Session session(admin_.primary.with("host", "localhost"), "pgrm-agent/test");
   session.open(soon);

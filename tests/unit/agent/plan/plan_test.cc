@@ -24,7 +24,7 @@ bool only_asks(const std::string& call) {
       "observe", "facts", "database_facts", "refusal_of", "in_recovery", "wal_end", "wal_flushed", "wal_replayed",
       "promotion_work", "identity", "fresh_identity", "fence_view", "overrides_in_file", "accepts_connections",
       "client_sessions", "writers", "system_settings", "replication_slot", "lock_holder", "holds_lock",
-      "may_write_probe", "probe_table_problems", "relation_names",
+      "may_write_probe", "probe_table_problems", "relation_names", "has_next_segment",
       // They leave nothing behind: parsed statements, a lock of this session's, a transaction that writes nothing.
       "prepare_orders", "try_lock", "log_in", "await_reload"};
   const std::size_t begin = call.find('.') + 1;
