@@ -25,7 +25,7 @@ constexpr auto examples = R"(  {0} preflight                      is everything 
   {0} cutover --switch-back          the other way round, with the same settings
   {0} rejoin --yes                   make the old primary a standby later
   {0} diverged                       what has the old primary committed that the new one lacks?
-  {0} status --watch                 who is the primary right now, and how far behind is the replica?
+  {0} status --watch                 which server is the primary right now, and how far behind is the replica?
   {0} recover --dry-run              an agent died: what would be done?
   {0} recover                        go back or forward, whichever is safe
   {0} recover --traffic none         the same, without the driver that cannot be reached
@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
   CLI::App* const on_explain = command("explain", "Print the tables of checks, steps, exit codes and metrics");
   on_status->add_flag("--watch", arguments.watch, "repeat: a live view on a terminal, one line each time in a pipe");
   line.add_settings(*on_status, {"MONITORING_INTERVAL"});
-  on_guard->add_flag("--watch", arguments.watch, "go on watching STATE_DIR until it is stopped")->required();
+  on_guard->add_flag("--watch", arguments.watch, "watch STATE_DIR until SIGTERM")->required();
   for (CLI::App* const printing : {on_preflight, on_status, on_warm, on_plan, on_cutover, on_recover, on_rejoin,
                                    on_diverged, on_compare, on_report, on_explain}) {
     printing->add_flag("--json", arguments.json, "print JSON instead of a table");
@@ -105,7 +105,7 @@ int main(int argc, char** argv) {
     directed->add_flag("--ha-manager-paused", arguments.ha_manager_paused,
                        "go on although an HA manager is seen on the pair, because it is paused");
     directed->add_flag("--lose-logical-slots", arguments.lose_logical_slots,
-                       "go on although logical slots are not on the new primary: their consumers begin anew");
+                       "go on although the new primary lacks the logical slots; their consumers start over");
   }
   for (CLI::App* const looking : {on_warm, on_cutover, on_recover}) {
     looking->add_flag("--dry-run", arguments.dry_run, "look and say what would be done, change nothing");

@@ -41,7 +41,7 @@ constexpr std::array verdicts{
                  return takes_writes_now(v, Side::primary) && takes_writes_now(v, Side::replica) &&
                         !one_server(v.sample());
                }},
-    VerdictRow{"unseen", [](const View& v) { return !v.observed() || !v.fresh(); }},
+    VerdictRow{"unseen", [](const View& v) { return !v.fresh(); }},
     VerdictRow{"not_ready",
                // An old primary that has become a standby must be in sync; one that was kept out of recovery cannot be.
                [](const View& v) { return !v.streak().in_sync() && !(moved(v) && out_of_recovery(v, Side::primary)); }},
@@ -69,7 +69,7 @@ Json server_to_json(const View& view, Side side) {
 Json pair_to_json(const NamedView& pair) {
   const View& view = pair.view;
   const SyncStreak& streak = view.streak();
-  const bool fresh = view.observed() && view.fresh();
+  const bool fresh = view.fresh();
   const auto writable = fresh ? writable_side(view.sample()) : std::nullopt;
   const CatchUp* const catch_up = fresh && view.sample().catch_up ? &*view.sample().catch_up : nullptr;
   Json reasons = Json::array();

@@ -40,7 +40,7 @@ void reload(http::Server& server, const std::string& web_config) {
   if (web_config.empty()) return;
   try {
     if (std::filesystem::file_size(web_config) == 0) {
-      throw Error(ErrorCode::configuration, web_config + " is empty: \"{}\" in it would mean no protection");
+      throw Error(ErrorCode::configuration, web_config + " is empty; to serve without protection, write {} into it");
     }
     server.configure(http::WebConfig::load(web_config));
     spdlog::info("reread {}", web_config);

@@ -30,7 +30,8 @@ class LossCheck {
   /// Takes the acknowledged ones among them.
   void add(std::span<const Outcome> outcomes);
   /// One look: at what is new since the last one, and at all of them when the session is a new one, for then the server
-  /// may be another. A server that cannot be asked is no finding: the next look is. One thread at a time.
+  /// may be another. If the server cannot be asked, nothing is
+  /// concluded; the next look asks again. One thread at a time.
   void look(const std::stop_token& stop);
   /// The most that one look has found missing. nullopt: not known. No look was taken yet, or none was missing and the
   /// last `patience` looks failed.

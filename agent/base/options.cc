@@ -305,8 +305,7 @@ Options options_from(const Settings& settings) {
                   "set POSTGRES_DB, or give --database");
     }
   }
-  const Pair configured = pair_from(settings);
-  options.pair = {configured.primary, configured.replica, configured.maintenance_database};
+  options.pair = by_role(pair_from(settings));
   options.exporter_url = settings.text("EXPORTER_URL");
   if (const std::string pair = settings.pair_name(); !pair.empty()) options.exporter_state += "?pair=" + pair;
   options.exporter_access = {.user = settings.optional_text("EXPORTER_USER").value_or(""),

@@ -1,4 +1,4 @@
-// What a cutover is asked to do, validated once. One table serves the command line, the environment and the journal.
+// What a cutover is asked to do, validated once.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -42,6 +42,10 @@ struct PairByRole {
   Conninfo old_primary, new_primary;  // to the application's database
   std::string maintenance_database = "postgres";
 };
+
+inline PairByRole by_role(const Pair& configured) {
+  return {configured.primary, configured.replica, configured.maintenance_database};
+}
 
 struct Options {
   PairByRole pair;
@@ -101,7 +105,8 @@ struct Option {
   void (*from_json)(Options&, const nlohmann::json&);  // throws nlohmann::json::exception
 };
 
-/// Every option that a step reads. A new one is a row here and a row in settings_table.
+/// Every option that a recovery needs, too: it stands in the journal. A new one is a row here and a row in
+/// settings_table.
 std::span<const Option> option_table();
 
 nlohmann::json options_to_json(const Options& options);

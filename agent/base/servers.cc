@@ -66,7 +66,8 @@ void refuse_strangers(Servers& servers, std::uint32_t old_timeline) {
   const auto not_new = [old_timeline](const Identity& seen) {
     return std::string(!seen.in_recovery && seen.timeline == old_timeline ? "leads to the old primary" : "");
   };
-  for (Node* const node : {servers.old_primary.admin.get(), servers.old_primary.application.get(), servers.lock.get()}) {
+  for (Node* const node :
+       {servers.old_primary.admin.get(), servers.old_primary.application.get(), servers.lock.get()}) {
     node->refuse_strangers(not_old);
   }
   for (Node* const node : {servers.new_primary.admin.get(), servers.new_primary.application.get()}) {

@@ -11,14 +11,15 @@ namespace pgrm::agent {
 namespace {
 
 std::string missing(const Check& check, const Facts& facts) {
-  std::vector<std::string_view> parts;
+  std::vector<std::string> parts;
   if ((check.needs & primary) != 0 && (!facts.sample.primary.state || !facts.primary.facts))
     parts.emplace_back("primary");
   if ((check.needs & replica) != 0 && (!facts.sample.replica.state || !facts.replica.facts))
     parts.emplace_back("replica");
   if ((check.needs & exporter) != 0 && !facts.exporter) parts.emplace_back("exporter");
   if ((check.needs & databases) != 0 && (!facts.primary.database || !facts.replica.database)) {
-    parts.emplace_back("application's database");
+    const std::string& why = (facts.primary.database ? facts.replica : facts.primary).database_error;
+    parts.push_back("application's database" + (why.empty() || !parts.empty() ? "" : " (" + why + ")"));
   }
   return fmt::format("{}", fmt::join(parts, " and "));
 }

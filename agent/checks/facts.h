@@ -28,7 +28,7 @@ struct NodeFacts {
   std::string probe_error;
   std::string error;
   std::optional<DatabaseFacts> database;  // of the application's database
-  std::string database_error;
+  std::string database_error;             // why `database` is not known
   std::vector<std::pair<std::string, DatabaseFacts>> other_databases;
   std::vector<std::string> unseen_databases;  // "name: why"
   std::vector<std::string> refused_roles;     // "role: what the server says", of the application's roles
@@ -44,7 +44,7 @@ struct Facts {
     std::string problem;  // empty: ready
   };
   std::vector<TrafficFact> traffic;
-  std::vector<std::string> untold_poolers;  // of PGBOUNCER_DSN, which nobody tells and which lead to the old primary
+  std::vector<std::string> untold_poolers;  // of PGBOUNCER_DSN: no driver tells them, and they lead to the old primary
   /// Verbs that the demotion needs, with what their --check says; the old primary's other standbys, likewise.
   std::vector<TrafficFact> node_control, siblings;
   Demotion demotion = Demotion::read_only;

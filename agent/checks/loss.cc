@@ -126,9 +126,9 @@ Verdict other_standbys(const Facts& facts) {
   if (rows.size() > facts.siblings.size()) {
     const bool stays_shut = facts.demotion == Demotion::closed;
     return warn(
-        fmt::format("{} stream from the primary, {} will follow: {}{}", rows.size(), facts.siblings.size(),
-                    names_of(rows),
-                    stays_shut ? "; nobody gets into those that stay (--demote closed reaches them as WAL)" : ""),
+        fmt::format(
+            "{} stream from the primary, {} will follow: {}{}", rows.size(), facts.siblings.size(), names_of(rows),
+            stays_shut ? "; clients cannot log in to those that stay, because --demote closed replicates to them" : ""),
         "--follow-siblings \"host=… port=…\" makes standbys follow; anything else must be moved by hand");
   }
   return pass(rows.empty() ? "none" : fmt::format("{} will follow", names_of(rows)));

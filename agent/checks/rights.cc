@@ -93,16 +93,18 @@ Verdict node_control(const Facts& facts) {
   }
   if (!blind.empty()) {
     return warn(fmt::format("what the old primary commits behind the fence cannot be listed: {}", blind),
-                "stopped with its gate shut; rewound only if no other session has used a transaction id there");
+                "provide the command diverged; without it the agent stops the old primary with its databases closed, "
+                "and rewinds it only if no other session used a transaction id");
   }
   return pass(fmt::format("{} answer --check", fmt::join(verbs, ", ")));
 }
 
 Verdict traffic(const Facts& facts) {
   if (!facts.untold_poolers.empty()) {
-    return fail(fmt::format("{} would go on sending clients to the old primary: --traffic does not name pgbouncer",
-                            fmt::join(facts.untold_poolers, ", ")),
-                "--traffic pgbouncer; or without PGBOUNCER_DSN, if nobody needs them");
+    return fail(
+        fmt::format("{} would go on sending clients to the old primary, because --traffic does not name pgbouncer",
+                    fmt::join(facts.untold_poolers, ", ")),
+        "--traffic pgbouncer; or without PGBOUNCER_DSN, if nobody needs them");
   }
   if (facts.traffic.empty()) {
     return warn("nothing tells the application: its sessions are ended by the fence",

@@ -45,12 +45,6 @@ void refuse_unsettled(const std::string& state_dir, const std::string& system_id
               "first: agent recover");
 }
 
-/// Whether somebody has to go on after this.
-bool needs_recovery(int exit_code) {
-  return exit_code == error_row(ErrorCode::unfinished).exit_code ||
-         exit_code == error_row(ErrorCode::undecided).exit_code;
-}
-
 /// The guard is a process of its own, and reads the password by itself. Throws Error(usage).
 void require_password_for_guard(const Options& options) {
   for (const Conninfo* const server : {&options.pair.old_primary, &options.pair.new_primary}) {

@@ -80,8 +80,8 @@ Invocation::Invocation(Options asked, const Arguments& arguments, std::string cu
       servers(make_servers(options.pair, id, options.siblings, told)),
       exporter(http::make_client(options.exporter_url, options.exporter_access)),
       traffic(make_traffics(options, traffic_context(options, id))),
-      node_control(
-          make_node_control(options.node_control, {options.pair.old_primary, options.pair.new_primary, options.standby_slot})),
+      node_control(make_node_control(options.node_control,
+                                     {options.pair.old_primary, options.pair.new_primary, options.standby_slot})),
       progress(arguments.json ? nullptr : &std::cout, on_terminal(),
                on_terminal() && std::getenv("NO_COLOR") == nullptr) {}
 

@@ -26,12 +26,11 @@ int plan(const Settings& settings, const Arguments& arguments, std::stop_token s
     refused.dry_run = true;
     return report_outcome(planned, looked, refused, {});
   }
-  planned.prediction = try_predict(planned);
   const Plan made = make_plan(planned, looked, [&] {
-    return Cast{
-        make_servers(options.pair, invocation.id, options.siblings, told),
-        make_traffics(options, traffic_context(options, invocation.id)),
-        make_node_control(options.node_control, {options.pair.old_primary, options.pair.new_primary, options.standby_slot})};
+    return Cast{make_servers(options.pair, invocation.id, options.siblings, told),
+                make_traffics(options, traffic_context(options, invocation.id)),
+                make_node_control(options.node_control,
+                                  {options.pair.old_primary, options.pair.new_primary, options.standby_slot})};
   });
   const nlohmann::json json = plan_to_json(planned, made, questions);
   if (arguments.json) {

@@ -26,14 +26,14 @@ struct Found {
 };
 
 /// Whether a journal is about these two servers, in whichever direction.
-bool same_pair(const nlohmann::json& about, const PairByRole& pair) {
+bool same_pair(const nlohmann::json& about, const Pair& pair) {
   const std::string old_primary = about.at("old_primary"), new_primary = about.at("new_primary");
-  const std::string ours = pair.old_primary.address(), theirs = pair.new_primary.address();
+  const std::string ours = pair.primary.address(), theirs = pair.replica.address();
   return (old_primary == ours && new_primary == theirs) || (old_primary == theirs && new_primary == ours);
 }
 
 /// The newest journal of this pair: of this cluster where its identifier is known, else by the addresses.
-std::optional<Found> newest_journal(const std::string& state_dir, const PairByRole& pair, const std::string& cluster) {
+std::optional<Found> newest_journal(const std::string& state_dir, const Pair& pair, const std::string& cluster) {
   for (const std::string& directory : directories_with(state_dir, "journal.jsonl")) {
     if (!cluster.empty() && !directory.ends_with("-" + cluster)) continue;
     Found found{directory, directory + "/journal.jsonl", {}};
@@ -245,8 +245,8 @@ int recover_once(const Settings& settings, const Arguments& arguments, std::stop
   log_to(found->directory + "/" + log);
   end_predecessors(invocation);
   Journal journal(reopen_journal_file(found->path), pgrm::system_clock());
-  invocation.progress.says(fmt::format("recovering cutover {}: {} -> {}", run.id, run.options.pair.old_primary.address(),
-                                       run.options.pair.new_primary.address()));
+  invocation.progress.says(fmt::format("recovering cutover {}: {} -> {}", run.id,
+                                       run.options.pair.old_primary.address(), run.options.pair.new_primary.address()));
   if (nobody) run.warnings.emplace_back("no traffic driver and no hook was told, as --traffic none says");
   return report_outcome(run, recover(run, journal, found->records, arguments.decision), directed, found->directory);
 }

@@ -40,7 +40,8 @@ int list_diverged(const Settings& settings, const Arguments& arguments, std::sto
   const Arguments directed = with_direction(settings, arguments, id);
   Invocation invocation(options_of(settings, directed), directed, id);
   const std::vector<std::string> changes = diverged(rejoin_of(invocation, std::move(stop)));
-  const std::string old = invocation.options.pair.old_primary.address(), fresh = invocation.options.pair.new_primary.address();
+  const std::string old = invocation.options.pair.old_primary.address(),
+                    fresh = invocation.options.pair.new_primary.address();
   if (arguments.json) {
     std::cout << json_text({{"old_primary", old}, {"new_primary", fresh}, {"changes", changes}}, 2) << '\n';
   } else if (changes.empty()) {
@@ -60,8 +61,8 @@ int rejoin(const Settings& settings, const Arguments& arguments, std::stop_token
   const Options& options = invocation.options;
   if (!arguments.yes) {
     confirm(options,
-            fmt::format("{} will be stopped, rewound and started as a standby of {}", options.pair.old_primary.address(),
-                        options.pair.new_primary.address()),
+            fmt::format("{} will be stopped, rewound and started as a standby of {}",
+                        options.pair.old_primary.address(), options.pair.new_primary.address()),
             stop);
   }
   log_to(options.state_dir + "/rejoin.log");

@@ -80,8 +80,8 @@ int warm(const Settings& settings, const Arguments& arguments, std::stop_token s
   std::optional<Warmed> warmed;
   std::optional<WarmSurvey> survey;
   try {
-    survey =
-        survey_buffers(invocation.servers.old_primary, invocation.servers.new_primary, options.pair, warm_statement_timeout);
+    survey = survey_buffers(invocation.servers.old_primary, invocation.servers.new_primary, options.pair,
+                            warm_statement_timeout);
     if (!arguments.dry_run) {
       warmed = warm_up({.servers = invocation.servers,
                         .options = options,

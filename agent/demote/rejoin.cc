@@ -288,7 +288,7 @@ Side find_new_primary(const Sample& sample) {
     throw refuse("both servers take writes: rejoining one would lose what it has got",
                  "decide which one is right, and stop the other");
   }
-  for (const Side side : {Side::primary, Side::replica}) {
+  for (const Side side : both_sides) {
     if (sample[side].state && takes_writes(*sample[side].state)) return side;
   }
   throw refuse("no server is seen to take writes", "agent status shows them, agent recover ends what has begun");

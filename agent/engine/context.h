@@ -55,7 +55,7 @@ struct Known {
   std::optional<WalEnd> fenced_end{};     // of the old primary: fully replayed on the new one
   std::optional<Mono> proved_at{};        // when that was proved by this agent
   bool fence_looked_at = false;           // after the order to promote, and it held
-  std::uint64_t own_writes = 0;           // transactions of ours on the old primary since then
+  std::uint64_t own_writes = 0;           // transactions of this agent on the old primary since then
   std::future<void> old_reopens{};        // for reading, begun with the validation
   bool seen_promoted = false;  // the replica was a primary when it was last seen, and nobody becomes a standby again
   bool released = false;       // nothing holds the cutover any more

@@ -110,7 +110,6 @@ AgentEnd await_agent(int pipe) {
 
 int recover_until_settled(const std::function<int()>& attempt, const Clock& clock, Duration patience,
                           const std::stop_token& stop) {
-  const int unfinished = error_row(ErrorCode::unfinished).exit_code;
   const int undecided = error_row(ErrorCode::undecided).exit_code;
   int code = undecided;
   const auto settled = [&] {
@@ -120,7 +119,7 @@ int recover_until_settled(const std::function<int()>& attempt, const Clock& cloc
       spdlog::error("{}", failure.what());
       code = undecided;
     }
-    return code != unfinished && code != undecided;
+    return !needs_recovery(code);
   };
   wait_until(clock, patience, std::chrono::seconds(2), stop, settled);
   return code;

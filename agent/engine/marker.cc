@@ -32,7 +32,8 @@ std::string marker_on(const ServerSeen& server) {
 
 void leave_marker(Cutover& cutover) {
   try {
-    cutover.servers.old_primary.admin->set_marker(marker_text(cutover.id, cutover.options), cutover.options.call_deadline);
+    cutover.servers.old_primary.admin->set_marker(marker_text(cutover.id, cutover.options),
+                                                  cutover.options.call_deadline);
   } catch (const Error& error) {
     if (error.code() != ErrorCode::permission_denied) throw;
     cutover.warnings.push_back(fmt::format(

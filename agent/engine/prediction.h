@@ -50,7 +50,7 @@ Measured measure(Cutover& cutover);
 /// Pure.
 Prediction predict(const Measured& measured);
 
-/// Both. nullopt when something could not be asked: a prediction that is missing stops nobody.
+/// Both. nullopt when something could not be asked; the cutover goes on without it.
 std::optional<Prediction> try_predict(Cutover& cutover);
 
 /// Empty when the cutover's prediction keeps its budget, or is missing; otherwise both, in words.

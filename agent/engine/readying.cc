@@ -95,8 +95,7 @@ static void require_standby(Cutover& cutover) {
               "agent status shows both servers");
 }
 
-/// Writes the configuration as it is and loads it: what cannot be written or loaded is found now, and not behind the
-/// fence.
+/// Writes and loads the configuration as it is, so that an error shows now and not behind the fence.
 static void prove_configuration(Server& server, const std::string& address, Duration deadline) {
   Node& admin = *server.admin;
   try {
@@ -115,7 +114,8 @@ static void prove_configuration(Server& server, const std::string& address, Dura
 static void prove_replica_configuration(Cutover& cutover) {
   if (cutover.replica_settings.empty()) return;
   try {
-    prove_configuration(cutover.servers.new_primary, cutover.options.pair.new_primary.address(), cutover.options.call_deadline);
+    prove_configuration(cutover.servers.new_primary, cutover.options.pair.new_primary.address(),
+                        cutover.options.call_deadline);
   } catch (const Error& error) {
     cutover.wal_segment = 0;
     cutover.replica_settings.clear();
@@ -127,7 +127,8 @@ std::string preview_prepare(Cutover&) { return "writes a checkpoint on both serv
 
 std::string run_prepare(Cutover& cutover) {
   const std::string warmed = warm_again(cutover);
-  prove_configuration(cutover.servers.old_primary, cutover.options.pair.old_primary.address(), cutover.options.call_deadline);
+  prove_configuration(cutover.servers.old_primary, cutover.options.pair.old_primary.address(),
+                      cutover.options.call_deadline);
   prove_replica_configuration(cutover);
   cutover.prepared_at = cutover.clock.now();
   cutover.prepared_from = old_admin(cutover).wal_end(cutover.options.call_deadline).insert;

@@ -78,7 +78,8 @@ Situation look_around(Servers& servers, const PairByRole& pair, Trying how, Dura
                       const std::function<void(const ServerSeen&)>& replica_seen) {
   auto old_identity = servers.old_primary.admin->fresh_identity(deadline);
   auto new_identity = servers.new_primary.admin->fresh_identity(deadline);
-  Situation now{{.address = pair.old_primary.address(), .unseen = {}}, {.address = pair.new_primary.address(), .unseen = {}}};
+  Situation now{{.address = pair.old_primary.address(), .unseen = {}},
+                {.address = pair.new_primary.address(), .unseen = {}}};
   const bool into_old = identify(servers.old_primary, std::move(old_identity), now.old_primary);
   const bool into_new = identify(servers.new_primary, std::move(new_identity), now.new_primary);
   if (!into_new) ask_open_session(*servers.new_primary.admin, deadline, now.new_primary);

@@ -30,7 +30,8 @@ struct Step {
   std::string (*run)(Cutover&) = nullptr;
   /// Idempotent, and safe after a `run` that failed half-way; nullptr: nothing to undo. Throws Error.
   void (*undo)(Cutover&, const nlohmann::json& before) = nullptr;
-  /// How long it may take until the guard ends the agent; nullptr: as long as it wants, the application writes again.
+  /// How long it may take until the guard ends the agent; nullptr: no limit, because the application writes
+  /// again.
   Duration (*time_limit)(const Options&) = nullptr;
 };
 

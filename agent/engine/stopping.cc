@@ -96,7 +96,7 @@ std::string preview_stop_traffic(Cutover& cutover) {
 }
 
 std::string run_stop_traffic(Cutover& cutover) {
-  if (!cutover.recovering) cutover.writes_stopped = cutover.clock.now();  // else they were stopped by another
+  if (!cutover.recovering) cutover.writes_stopped = cutover.clock.now();  // a recovery has not stopped them itself
   for (const auto& driver : cutover.traffic) driver->stop(left_of_pause(cutover));
   return cutover.traffic.empty() ? "nobody to tell" : "nothing in flight";
 }
@@ -137,8 +137,8 @@ std::string preview_fence(Cutover& cutover) {
   const FenceView view = old_admin(cutover).fence_view(deadline);
   const FencePlan plan = plan_fence(view, cutover.options, cutover.id);
   const auto sessions = old_admin(cutover).client_sessions(deadline);
-  std::string text = fmt::format("makes {} read-only, ends {} client sessions", cutover.options.pair.old_primary.address(),
-                                 sessions.size());
+  std::string text = fmt::format("makes {} read-only, ends {} client sessions",
+                                 cutover.options.pair.old_primary.address(), sessions.size());
   if (!plan.databases.empty()) text += fmt::format(", closes {}", fmt::join(plan.databases, ", "));
   if (!plan.subscriptions.empty()) text += fmt::format(", disables {}", fmt::join(plan.subscriptions, ", "));
   return text;

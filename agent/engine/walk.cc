@@ -467,12 +467,6 @@ void forget_attempt(Cutover& cutover, const std::string& message) {
   cutover.plan.reset();
 }
 
-/// Whether nothing is left to do for a recovery.
-bool is_settled(int exit_code) {
-  return exit_code != error_row(ErrorCode::unfinished).exit_code &&
-         exit_code != error_row(ErrorCode::undecided).exit_code;
-}
-
 /// What the exit code says is what is seen: a server may have died after it was proved to take writes.
 void hold_to_what_is_seen(const Cutover& cutover, Outcome& outcome) {
   const bool done = outcome.exit_code == 0 && outcome.promoted;
@@ -501,13 +495,13 @@ void end(Cutover& cutover, Journal& journal, Outcome& outcome) {
   }
   try_to_record(cutover, [&] { journal.end(outcome.exit_code); });
   cutover.on_seen_promoted = {};
-  if (is_settled(outcome.exit_code)) take_marker_away(cutover);
+  if (!needs_recovery(outcome.exit_code)) take_marker_away(cutover);
 }
 
 // ---- recovery
 
 bool settles(const JournalRecord& record) {
-  return record.record == "end" && is_settled(record.fields.value("exit_code", 0));
+  return record.record == "end" && !needs_recovery(record.fields.value("exit_code", 0));
 }
 
 /// How far the journal has come. An undo that began after the last order to promote may have opened the old primary. A
@@ -596,8 +590,8 @@ struct Recovery {
       const bool was_open = old.takes_writes == true;
       fence_old_again(cutover, journal, begun);
       cutover.warnings.push_back(
-          fmt::format("the old primary {} open beside the new one: what it has written since it was first fenced is "
-                      "not on the new one",
+          fmt::format("the old primary {} open beside the new one, so the new one lacks what it has written since it "
+                      "was first fenced",
                       was_open ? "was" : "may have been"));
     }
     if (!order_counts) journal.accepted();

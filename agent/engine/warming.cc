@@ -12,7 +12,8 @@ namespace {
 constexpr Duration again_at_most = std::chrono::seconds(30);
 
 WarmSurvey survey_of(Cutover& cutover) {
-  return survey_buffers(cutover.servers.old_primary, cutover.servers.new_primary, cutover.options.pair, warm_statement_timeout);
+  return survey_buffers(cutover.servers.old_primary, cutover.servers.new_primary, cutover.options.pair,
+                        warm_statement_timeout);
 }
 
 WarmMeans means_of(Cutover& cutover) {

@@ -399,14 +399,14 @@ std::string_view strength_of(Demotion demotion) {
   };
   static constexpr std::array table{
       Row{Demotion::read_only,
-          "the old primary is open for reading. A client that asks for READ WRITE itself can still write there: its "
-          "commit waits for a standby that does not exist, and it is told that the commit succeeded if it cancels that "
-          "wait, or if its synchronous_commit is off or local. The new primary does not have such writes: stop the old "
+          "the old primary is open for reading. A client that asks for READ WRITE can still write there. Its commit "
+          "waits "
+          "for a standby that does not exist. The client is told that the commit succeeded if it cancels the wait, or "
+          "if its synchronous_commit is off or local. The new primary does not have such writes: stop the old "
           "server, or make it a standby, before you rely on it"},
       Row{Demotion::closed,
           "the application's databases are closed on the old primary until somebody with the owner's rights opens "
-          "them. A client whose host list "
-          "names it first does not get past it"},
+          "them. A client whose host list names it first does not get past it"},
       Row{Demotion::stop, "the old primary is stopped: nobody writes to it until somebody starts it"},
       Row{Demotion::standby, "the old primary is a standby of the new one: nobody can override that"},
   };

@@ -77,9 +77,10 @@ Walk walk(const Cutover& planned, bool rehearsal, const MakeCast& make_cast) {
     (place.step.empty() ? walk.afterwards : steps[place.step]).push_back(std::move(given));
   };
   Cast cast = make_cast();
-  ImaginedPair pair(options.pair.old_primary.address(), options.pair.new_primary.address(), [&](const GivenOrder& given) {
-    order({given.server, given.name, on_one_line(given.sql), given.parameters});
-  });
+  ImaginedPair pair(options.pair.old_primary.address(), options.pair.new_primary.address(),
+                    [&](const GivenOrder& given) {
+                      order({given.server, given.name, on_one_line(given.sql), given.parameters});
+                    });
   imagine(cast.servers, pair);
   Traffics traffic = imagine(std::move(cast.traffic), order);
   const auto control = imagine(*cast.node_control, options, pair, order);
@@ -104,7 +105,8 @@ std::vector<std::string> left_by_hand(const Cutover& planned) {
   const Options& options = planned.options;
   std::vector<std::string> lines;
   if (options.demotion != Demotion::standby) {
-    lines.push_back(fmt::format("make {} a standby of the new primary: agent rejoin", options.pair.old_primary.address()));
+    lines.push_back(
+        fmt::format("make {} a standby of the new primary: agent rejoin", options.pair.old_primary.address()));
   }
   if (options.traffic.empty() && options.hooks_directory.empty()) {
     lines.push_back(fmt::format("clients need both servers in their connection string, or have to be pointed to {}",
@@ -118,10 +120,10 @@ std::vector<std::string> left_by_hand(const Cutover& planned) {
 }
 
 std::vector<std::string> ways_back(const Options& options) {
-  std::vector<std::string> lines{
-      fmt::format("before {} is told to promote: after any failure, Ctrl-C, or a pause of more than {}, all steps "
-                  "are undone as listed, and the application writes to {} again",
-                  options.pair.new_primary.address(), human(options.max_write_pause), options.pair.old_primary.address())};
+  std::vector<std::string> lines{fmt::format(
+      "before {} is told to promote: after any failure, Ctrl-C, or a pause of more than {}, all steps "
+      "are undone as listed, and the application writes to {} again",
+      options.pair.new_primary.address(), human(options.max_write_pause), options.pair.old_primary.address())};
   lines.push_back(
       options.demotion == Demotion::standby
           ? "afterwards: agent cutover --switch-back, the same way with the servers changed; no write is lost"

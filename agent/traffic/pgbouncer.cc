@@ -203,7 +203,7 @@ class PgBouncerTraffic final : public Traffic {
         moved.merge(repointed(read_file(path), poolers_.old_primary));
       }
       if (poolers_.files.empty() && !poolers_.hook_repoints) {
-        return "nobody sends it to the new primary: set PGBOUNCER_DATABASES, or let a hook post_promote do it";
+        return "nothing points it to the new primary; set PGBOUNCER_DATABASES, or let a hook post_promote do it";
       }
       for (Instance& instance : instances_) {
         if (std::string found = problem_of(instance, moved); !found.empty()) return found;

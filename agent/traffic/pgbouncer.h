@@ -29,7 +29,7 @@ struct PgBouncers {
   std::vector<std::string> files;  // with the databases; empty: a hook repoints them
   Conninfo old_primary, new_primary;
   bool hook_repoints = false;
-  Duration call_deadline = std::chrono::seconds(5);
+  Duration call_deadline{};
 };
 
 std::unique_ptr<Traffic> make_pgbouncer_traffic(PgBouncers poolers);

@@ -150,6 +150,7 @@ Traffics make_traffics(const Options& options, const TrafficContext& context) {
         .old_primary = options.pair.old_primary,
         .new_primary = options.pair.new_primary,
         .hook_repoints = std::ranges::find(options.hooks, "post_promote") != options.hooks.end(),
+        .call_deadline = options.call_deadline,
     }));
   }
   return drivers;

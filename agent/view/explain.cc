@@ -73,22 +73,21 @@ Table recovery_in_words() {
 }
 
 Table exit_code_table() {
-  return {
-      {{"code"}, {"means"}, {"writable now"}},
-      {
-          {"0", "done (or the dry run or preflight passed)", "new primary (or unchanged)"},
-          {"1", "unexpected error before anything was changed", "old primary"},
-          {"2", "usage or configuration", "old primary"},
-          {"3", "preflight refused; nothing changed", "old primary"},
-          {"4", "sync not reached in time; nothing changed", "old primary"},
-          {"5", "failed or interrupted before promotion and undone", "old primary"},
-          {"6", "promoted, a later step failed: the new primary is authoritative, agent recover finishes",
-           "new primary, or none until agent recover"},
-          {"7",
-           "cannot tell: a server is unreachable at the worst moment, somebody else has promoted, or an undo is not "
-           "complete; what is fenced stays fenced",
-           "as the report says"},
-      }};
+  return {{{"code"}, {"means"}, {"writable now"}},
+          {
+              {"0", "done (or the dry run or preflight passed)", "new primary (or unchanged)"},
+              {"1", "unexpected error before anything was changed", "old primary"},
+              {"2", "usage or configuration", "old primary"},
+              {"3", "preflight refused; nothing changed", "old primary"},
+              {"4", "sync not reached in time; nothing changed", "old primary"},
+              {"5", "failed or interrupted before promotion and undone", "old primary"},
+              {"6", "promoted, a later step failed: the new primary is authoritative, agent recover finishes",
+               "new primary, or none until agent recover"},
+              {"7",
+               "the agent cannot tell which server may be opened, because a server is unreachable, somebody else has "
+               "promoted, or an undo is not complete; what is fenced stays fenced",
+               "as the report says"},
+          }};
 }
 
 struct Section {

@@ -69,7 +69,7 @@ void add_servers(Lines& lines, const PairSnapshot& snapshot) {
   lines.emplace_back().add(fmt::format("  {:<8} {:<22} {:<11} {:>8} {:>11}  {}", "server", "address", "is", "timeline",
                                        "connections", "WAL at"),
                            dim);
-  for (const Side side : {Side::primary, Side::replica}) {
+  for (const Side side : both_sides) {
     const ServerSample& node = snapshot.sample[side];
     const Role role = role_of(node);
     const std::string connections =
@@ -141,7 +141,7 @@ void add_lag(Lines& lines, const PairSnapshot* snapshot, const std::vector<LagHi
 }
 
 void add_slots(Lines& lines, const Sample& sample) {
-  for (const Side side : {Side::primary, Side::replica}) {
+  for (const Side side : both_sides) {
     if (!sample[side].state) continue;
     const auto at = position_of(sample[side]);
     for (const Slot& slot : sample[side].state->slots) {
@@ -187,7 +187,7 @@ Lines status_lines(const PairSnapshot& snapshot, const std::vector<LagHistory::P
 std::string status_line(const PairSnapshot& snapshot) {
   const auto lag = pair_lag(snapshot.sample).replay_bytes;
   std::string line = to_iso8601(snapshot.sample.sampled_at);
-  for (const Side side : {Side::primary, Side::replica}) {
+  for (const Side side : both_sides) {
     const ServerSample& node = snapshot.sample[side];
     line += fmt::format("  {} {} {}", to_string(side), role_of(node).name, text_of(position_of(node)));
   }
@@ -200,7 +200,7 @@ std::string status_line(const PairSnapshot& snapshot) {
 
 nlohmann::json status_to_json(const PairSnapshot& snapshot) {
   nlohmann::json status{{"sampled_at", to_iso8601(snapshot.sample.sampled_at)}, {"sync", nullptr}};
-  for (const Side side : {Side::primary, Side::replica}) {
+  for (const Side side : both_sides) {
     const ServerSample& node = snapshot.sample[side];
     const auto position = position_of(node);
     status["nodes"][std::string(to_string(side))] = {

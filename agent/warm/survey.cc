@@ -155,7 +155,8 @@ WarmSurvey survey_buffers(const Server& old_primary, const Server& future_primar
   };
   BuffersSeen future;
   try {
-    future = see_buffers(future_primary, pair.old_primary, old.kept ? old.database : pair.maintenance_database, deadline);
+    future =
+        see_buffers(future_primary, pair.old_primary, old.kept ? old.database : pair.maintenance_database, deadline);
   } catch (const Error& error) {  // the extension came by replication, and its library may be missing there
     future = {};
     future.tools = future_primary.buffers(pair.maintenance_database)->tools(deadline);

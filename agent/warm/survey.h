@@ -43,7 +43,8 @@ struct WarmSurvey {
 Warmth how_warm(const Server& old_primary, const Server& future_primary, const PairByRole& pair, Duration deadline);
 
 /// Throws Error when one of the servers cannot be asked.
-WarmSurvey survey_buffers(const Server& old_primary, const Server& future_primary, const PairByRole& pair, Duration deadline);
+WarmSurvey survey_buffers(const Server& old_primary, const Server& future_primary, const PairByRole& pair,
+                          Duration deadline);
 
 /// "0.5 s at 100 MB/s": how long so many bytes take. `rate` in megabytes per second; 0: a guess is named.
 std::string warming_time(std::int64_t bytes, double rate);

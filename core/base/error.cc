@@ -8,6 +8,11 @@ namespace pgrm {
 
 const ErrorRow& error_row(ErrorCode code) { return error_table.at(static_cast<std::size_t>(code)); }
 
+bool needs_recovery(int exit_code) {
+  return exit_code == error_row(ErrorCode::unfinished).exit_code ||
+         exit_code == error_row(ErrorCode::undecided).exit_code;
+}
+
 bool is_without_session(ErrorCode code) {
   return code == ErrorCode::unreachable || code == ErrorCode::connection_lost || code == ErrorCode::authentication;
 }

@@ -66,6 +66,9 @@ inline constexpr std::array error_table{
 /// The row of `code`; every code has one (a test holds it).
 const ErrorRow& error_row(ErrorCode code);
 
+/// Whether a cutover that ended so needs somebody to go on: unfinished or undecided.
+bool needs_recovery(int exit_code);
+
 /// Whether there was no session to ask over, or it was lost: nothing is known of what was asked.
 bool is_without_session(ErrorCode code);
 

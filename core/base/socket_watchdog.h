@@ -8,9 +8,9 @@
 
 namespace pgrm {
 
-/// Shuts a socket when a deadline passes, which wakes whoever waits for it. Holds a duplicate of the descriptor: the
-/// library may close its own at any time, and the number is then somebody else's. One thread of the program, begun when
-/// it is first needed, keeps the deadlines of all. Thread-safe, except for the Guard.
+/// Shuts a socket when a deadline passes, which wakes the thread that waits on it. Holds a duplicate of the descriptor:
+/// the library may close its own at any time, and the number is then somebody else's. One thread of the program, begun
+/// when it is first needed, keeps the deadlines of all. Thread-safe, except for the Guard.
 class SocketWatchdog {
  public:
   SocketWatchdog() = default;

@@ -31,7 +31,7 @@ class NoExporter final : public http::Client {
 class AgentChecksTest : public testing::Test {
  protected:
   AgentChecksTest() {
-    options_.pair = lab_.as("pgrm_agent");
+    options_.pair = by_role(lab_.as("pgrm_agent"));
     options_.state_dir = testing::TempDir() + "agent-checks";
     options_.standby_slot = "pgrm_standby";
     connect();
@@ -39,8 +39,8 @@ class AgentChecksTest : public testing::Test {
 
   void connect() {
     servers_.emplace(make_servers(options_.pair, "checks"));
-    control_ =
-        make_node_control(options_.node_control, {options_.pair.old_primary, options_.pair.new_primary, options_.standby_slot});
+    control_ = make_node_control(options_.node_control,
+                                 {options_.pair.old_primary, options_.pair.new_primary, options_.standby_slot});
   }
 
   /// On the primary or the replica, as superuser; the session is closed before anything is judged.
@@ -188,7 +188,7 @@ TEST_F(AgentChecksTest, EachSaysWhatIsWrongAndThatItIsCured) {
        {"REVOKE pg_checkpoint FROM pgrm_agent"},
        {"GRANT pg_checkpoint TO pgrm_agent"}},
   };
-  const bool superuser = servers_->primary.admin->facts(soon).superuser;
+  const bool superuser = servers_->old_primary.admin->facts(soon).superuser;
   for (const Spoilt& spoilt : cases) {
     // Who is a superuser may everything.
     if (superuser && std::string_view(spoilt.check).ends_with("_rights")) continue;
@@ -223,7 +223,7 @@ TEST_F(AgentChecksTest, SessionsThatWillBeHurtAreSeen) {
 }
 
 TEST_F(AgentChecksTest, ASuperusersSessionIsSeenByWhoCannotEndIt) {
-  if (servers_->primary.admin->facts(soon).superuser) GTEST_SKIP() << "before 15 the agent is a superuser";
+  if (servers_->old_primary.admin->facts(soon).superuser) GTEST_SKIP() << "before 15 the agent is a superuser";
   const Session superuser = client(Side::primary, "postgres");
   EXPECT_EQ(to_string(verdict_of("superuser_sessions").level), "pass") << "a health check comes and goes";
   EXPECT_THAT(eventually("superuser_sessions", Level::fail).reason, HasSubstr("cannot end"));
@@ -243,7 +243,7 @@ TEST_F(AgentChecksTest, WhatADemotionNeedsIsAskedBeforehand) {
   connect();
   EXPECT_EQ(to_string(verdict_of("node_control").level), "pass") << verdict_of("node_control").reason;
   EXPECT_EQ(to_string(verdict_of("demotion_rights").level), "pass");
-  if (!servers_->primary.admin->facts(soon).superuser) {
+  if (!servers_->old_primary.admin->facts(soon).superuser) {
     as_superuser(Side::primary, {"ALTER ROLE pgrm_agent NOREPLICATION"});
     EXPECT_THAT(eventually("demotion_rights", Level::fail).reason, HasSubstr("REPLICATION"));
     as_superuser(Side::primary, {"ALTER ROLE pgrm_agent REPLICATION"});
@@ -258,7 +258,7 @@ TEST_F(AgentChecksTest, WhatOnlyARestartChangesIsSeen) {
     control_->carry_out(NodeVerb::stop, soon);
     control_->carry_out(NodeVerb::start, soon);
   };
-  const bool hints_matter = servers_->primary.admin->facts(soon).settings.at("data_checksums") == "off";
+  const bool hints_matter = servers_->old_primary.admin->facts(soon).settings.at("data_checksums") == "off";
   as_superuser(Side::primary, {"ALTER SYSTEM SET archive_mode = on", "ALTER SYSTEM SET archive_command = 'false'",
                                "ALTER SYSTEM SET wal_level = logical", "ALTER SYSTEM SET wal_log_hints = off"});
   restart();
@@ -285,7 +285,7 @@ TEST_F(AgentChecksTest, EveryDatabaseIsLookedInto) {
   EXPECT_THAT(eventually("unlogged_tables", Level::warn).reason, HasSubstr("second: public.scratch"));
   eventually("databases_seen", Level::pass);
   EXPECT_THAT(verdict_of("fence_form").reason, HasSubstr("but for the templates not_ours"));
-  const FencePlan plan = plan_fence(servers_->primary.admin->fence_view(soon), options_, "test");
+  const FencePlan plan = plan_fence(servers_->old_primary.admin->fence_view(soon), options_, "test");
   EXPECT_THAT(plan.databases, testing::IsSupersetOf({"second", "a_template", "testdb"}));
   EXPECT_THAT(plan.databases, testing::Not(testing::Contains("not_ours")));
   as_superuser(Side::primary, {"REVOKE CONNECT ON DATABASE not_ours FROM PUBLIC"});
@@ -331,7 +331,7 @@ TEST_F(AgentChecksTest, ARoleThatOnlyTheReplicaRefusesIsNamed) {
 TEST_F(AgentChecksTest, TodaysConnectionsThatFindNoRoomAreCounted) {
   eventually("headroom", Level::pass);
   // More than half of what either takes, on both: the replica has no room for those of the primary.
-  const long half = std::stol(servers_->primary.admin->facts(soon).settings.at("max_connections")) / 2;
+  const long half = std::stol(servers_->old_primary.admin->facts(soon).settings.at("max_connections")) / 2;
   std::vector<Session> sessions;
   for (long i = 0; i < half; ++i) {
     sessions.push_back(client(Side::primary));

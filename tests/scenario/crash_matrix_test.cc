@@ -116,7 +116,7 @@ class CrashMatrix : public testing::TestWithParam<Shape> {
       return;
     }
     if (GetParam().restarts) {
-      for (const Side side : {Side::primary, Side::replica}) rig.cluster[side].restart();
+      for (const Side side : both_sides) rig.cluster[side].restart();
     }
     const bool was_settled = rig.journal.back().find("\"record\":\"end\"") != std::string::npos;
     const Outcome outcome = rig.recover();
@@ -368,7 +368,7 @@ TEST_P(CrashMatrix, EveryCallFailsInEveryWay) {
       const Outcome outcome = one->run();
       expect_as_promised(*one, outcome, old_is_gone);
       heal(*one);
-      for (const Side side : {Side::primary, Side::replica}) {
+      for (const Side side : both_sides) {
         if (!one->cluster[side].up) one->cluster[side].restart();
       }
       if (outcome.exit_code == 6 || outcome.exit_code == 7) expect_settled(*one, one->recover());

@@ -380,7 +380,7 @@ TEST(ChecksTable, EveryCheckHasACaseAndANameOfItsOwn) {
 
 /// After a cutover, in both directions: who is the primary is named, and nothing is hinted that lifts the fence.
 TEST(ChecksTable, ADemotedServerIsNamedAsSuch) {
-  for (const Side demoted : {Side::primary, Side::replica}) {
+  for (const Side demoted : both_sides) {
     Rig rig;
     rig.cluster.replica_is_promoted();
     rig.cluster[demoted].override = {.read_only = "on", .standby_names = "pgrm_20270115T080000Z_test"};

@@ -282,7 +282,7 @@ TEST(Demotion, DoesNothingTwice) {
   DemotedRig rig(Demotion::standby);
   ASSERT_EQ(rig.run().exit_code, 0);
   const auto orders = rig.control.orders;
-  const Rejoin again{rig.servers.old_primary,      rig.servers.new_primary, rig.control, rig.options, rig.clock, {},
+  const Rejoin again{rig.servers.old_primary,  rig.servers.new_primary, rig.control, rig.options, rig.clock, {},
                      [](const std::string&) {}};
   EXPECT_THAT(make_standby(again), HasSubstr("streams already"));
   EXPECT_EQ(rig.control.orders, orders);
@@ -295,12 +295,12 @@ TEST(Demotion, OrphanSlotsOfTheFormerPrimaryAreDropped) {
   orphan.name = "replica_slot";
   orphan.type = "physical";
   rig.cluster.primary.state.slots = {orphan};
-  const Rejoin in_order{rig.servers.old_primary,      rig.servers.new_primary, rig.control, rig.options, rig.clock, {},
+  const Rejoin in_order{rig.servers.old_primary,  rig.servers.new_primary, rig.control, rig.options, rig.clock, {},
                         [](const std::string&) {}};
   make_standby(in_order);
   EXPECT_EQ(rig.cluster.primary.state.slots.size(), 1U) << "a standby in good order keeps its slots";
   rig.cluster.primary.written = rig.cluster.primary.override = rig.fenced();
-  const Rejoin again{rig.servers.old_primary,      rig.servers.new_primary, rig.control, rig.options, rig.clock, {},
+  const Rejoin again{rig.servers.old_primary,  rig.servers.new_primary, rig.control, rig.options, rig.clock, {},
                      [](const std::string&) {}};
   EXPECT_THAT(make_standby(again), HasSubstr("orphan slots dropped: replica_slot"));
   EXPECT_THAT(rig.cluster.primary.state.slots, IsEmpty());

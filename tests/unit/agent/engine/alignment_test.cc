@@ -42,7 +42,7 @@ TEST(Alignment, ASegmentThatHasEndedMeanwhileIsNotGivenUp) {
 }
 
 TEST(Alignment, NeedsItsRights) {
-  for (const Side side : {Side::primary, Side::replica}) {
+  for (const Side side : both_sides) {
     Rig rig;
     rig.cluster[side].facts.rights["pg_switch_wal"] = rig.cluster[side].facts.rights["ALTER SYSTEM wal_init_zero"] =
         false;

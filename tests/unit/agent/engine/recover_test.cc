@@ -330,7 +330,7 @@ TEST(Recover, FencesAndAsksWhenAPromotionCameAfterAnUndoHadBegun) {
   EXPECT_EQ(rig.recover(Decision::complete).exit_code, 0);
   EXPECT_TRUE(rig.cluster.replica.writable());
   EXPECT_FALSE(rig.cluster.primary.writable());
-  EXPECT_THAT(rig.warnings, testing::Contains(HasSubstr("not on the new one")));
+  EXPECT_THAT(rig.warnings, testing::Contains(HasSubstr("the new one lacks")));
 }
 
 TEST(Recover, LeavesAnotherClusterAlone) {

@@ -21,8 +21,8 @@ std::string text_of(const Lines& lines, const Style& style) {
 
 /// What a person sees of the rig's pair.
 PairSnapshot snapshot(Rig& rig) {
-  return look_at_pair(*rig.servers.old_primary.admin, *rig.servers.new_primary.admin, rig.exporter, "/api/v1/state", rig.clock,
-                      std::chrono::seconds(1));
+  return look_at_pair(*rig.servers.old_primary.admin, *rig.servers.new_primary.admin, rig.exporter, "/api/v1/state",
+                      rig.clock, std::chrono::seconds(1));
 }
 
 std::string status_of(Rig& rig) { return text_of(status_lines(snapshot(rig), {}, terminal), terminal); }

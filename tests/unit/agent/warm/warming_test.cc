@@ -68,7 +68,8 @@ TEST_F(Warm, AFunctionThatIsNotTheExtensionsOwnIsNotCalled) {
   rig.primary_cache.tools.buffercache = {.installed = true, .name = "", .may = false, .grant = ""};
   rig.primary_cache.before = [](const std::string& call) { EXPECT_NE(call, "kept"); };
   EXPECT_THAT(survey().advice.front(), HasSubstr("is not the extension as PostgreSQL has it"));
-  const Warmth warmth = how_warm(rig.servers.old_primary, rig.servers.new_primary, rig.options.pair, std::chrono::seconds(1));
+  const Warmth warmth =
+      how_warm(rig.servers.old_primary, rig.servers.new_primary, rig.options.pair, std::chrono::seconds(1));
   EXPECT_THAT(warmth.problem, HasSubstr("is not the extension"));
 }
 
