@@ -43,9 +43,8 @@ struct Servers {
   std::vector<std::unique_ptr<Node>> siblings{};  // the old primary's other standbys, if they shall follow
 };
 
-/// From now on neither name may lead to the other server, wherever a hook or a person moves it: of the two, only the
-/// old primary is a primary on `old_timeline`. A server that is reached under a name that is not its own counts as not
-/// seen.
+/// From now on no session with the old primary opens when its name leads to a primary on another timeline than
+/// `old_timeline`: to the new primary, when a hook or a person has moved the name.
 void refuse_strangers(Servers& servers, std::uint32_t old_timeline);
 
 /// Is told every statement before it is sent, with the server's address, from whatever thread.

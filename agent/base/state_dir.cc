@@ -77,10 +77,11 @@ StateLock::StateLock(const std::string& state_dir, Duration patience) {
     }
     std::string holder = read_file(path);
     std::erase(holder, '\n');
-    throw Error(ErrorCode::preflight_refused, fmt::format("another agent ({}) holds {}", holder, path),
+    throw Error(ErrorCode::preflight_refused,
+                fmt::format("another agent{} holds {}", holder.empty() ? "" : " (" + holder + ")", path),
                 "wait until it has ended; a guard that goes on trying ends when it is killed");
   }
-  // For people. On a full disk the lock counts without it: a recovery must begin there, too.
+  // This text is only for people. On a full disk the lock holds without it, because a recovery must be able to begin.
   if (ftruncate(file_, 0) != 0 || pwrite(file_, who.data(), who.size(), 0) < 0) {
     spdlog::warn("{} does not say who holds it: {}", path, std::strerror(errno));
   }
@@ -126,7 +127,7 @@ std::optional<std::string> newest_with(const std::string& state_dir, const std::
 }
 
 std::string read_file(const std::string& path) {
-  // A stream's buffer throws what is no Error for a directory, or for a disk that fails.
+  // For a directory or a failing disk, std::filebuf throws another exception than Error.
   try {
     std::ifstream file(path, std::ios::binary);
     std::string text{std::istreambuf_iterator<char>(file), {}};

@@ -128,7 +128,8 @@ Verdict other_standbys(const Facts& facts) {
     return warn(
         fmt::format(
             "{} stream from the primary, {} will follow: {}{}", rows.size(), facts.siblings.size(), names_of(rows),
-            stays_shut ? "; clients cannot log in to those that stay, because --demote closed replicates to them" : ""),
+            stays_shut ? "; clients cannot log in to those that stay, because the gate of --demote closed replicates"
+                       : ""),
         "--follow-siblings \"host=… port=…\" makes standbys follow; anything else must be moved by hand");
   }
   return pass(rows.empty() ? "none" : fmt::format("{} will follow", names_of(rows)));

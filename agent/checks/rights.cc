@@ -104,7 +104,7 @@ Verdict traffic(const Facts& facts) {
     return fail(
         fmt::format("{} would go on sending clients to the old primary, because --traffic does not name pgbouncer",
                     fmt::join(facts.untold_poolers, ", ")),
-        "--traffic pgbouncer; or without PGBOUNCER_DSN, if nobody needs them");
+        "--traffic pgbouncer; or unset PGBOUNCER_DSN, if no client uses these poolers");
   }
   if (facts.traffic.empty()) {
     return warn("nothing tells the application: its sessions are ended by the fence",

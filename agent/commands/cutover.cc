@@ -47,12 +47,16 @@ void refuse_unsettled(const std::string& state_dir, const std::string& system_id
 
 /// The guard is a process of its own, and reads the password by itself. Throws Error(usage).
 void require_password_for_guard(const Options& options) {
-  for (const Conninfo* const server : {&options.pair.old_primary, &options.pair.new_primary}) {
+  std::vector<const Conninfo*> servers{&options.pair.old_primary, &options.pair.new_primary};
+  for (const auto* const others : {&options.poolers, &options.siblings}) {
+    for (const Conninfo& other : *others) servers.push_back(&other);
+  }
+  for (const Conninfo* const server : servers) {
     const std::string& file = server->password_file();
     std::error_code problem;
-    if (file.empty() || fs::is_regular_file(file, problem)) continue;
+    if (file.empty() || !fs::exists(file, problem) || fs::is_regular_file(file, problem)) continue;
     throw Error(ErrorCode::usage, fmt::format("{} can be read only once, and the guard reads the password too", file),
-                "put the password into a file of its own; or --no-guard");
+                "put the password into a regular file, or use --no-guard");
   }
 }
 
@@ -173,7 +177,7 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
     refuse_unsettled(options.state_dir, now.system_identifier);
     directory = make_cutover_directory(options.state_dir, pgrm::system_clock().wall(), now.system_identifier);
     log_to(directory + "/agent.log");
-    // Before there is a journal that somebody would have to recover from.
+    // First the guard: if it cannot start, there is no journal to recover from.
     if (arguments.guarded) guard.emplace(arguments.command_line, directory + "/guard.log");
     return std::make_unique<Journal>(with_kill_point(create_journal_file(directory + "/journal.jsonl")),
                                      pgrm::system_clock(), about(now), options_to_json(options));
@@ -216,8 +220,8 @@ int cutover(const Settings& settings, const Arguments& arguments, std::stop_toke
     guard.reset();
     watch.reset();
   };
-  if (needs_recovery(outcome.exit_code)) let_go();
-  if (outcome.promoted) begin_after(run, directory);
+  // The application may still stand, and the guard begins when this ends.
+  if (outcome.promoted && !needs_recovery(outcome.exit_code)) begin_after(run, directory);
   std::function<void()> then;
   if (outcome.promoted && outcome.exit_code == 0 && options.watch_after > Duration::zero()) {
     then = [&] {

@@ -117,7 +117,8 @@ void confirm(const Options& options, const std::string& what, const std::stop_to
 
 int report_outcome(Cutover& run, const Outcome& outcome, const Arguments& arguments, const std::string& directory,
                    const std::function<void()>& watch) {
-  const nlohmann::json gap = outcome.promoted ? ask_client_gap(run.options) : nlohmann::json();
+  const nlohmann::json gap =
+      outcome.promoted && !needs_recovery(outcome.exit_code) ? ask_client_gap(run.options) : nlohmann::json();
   const auto report = [&] { return make_report(run, outcome, arguments.dry_run, gap); };
   const std::string path = try_to_write_report(run, directory, report());
   if (!arguments.json) {

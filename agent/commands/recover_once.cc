@@ -234,6 +234,7 @@ int recover_once(const Settings& settings, const Arguments& arguments, std::stop
   Cutover run = invocation.cutover(std::move(stop));
   run.system_identifier = found->about().at("system_identifier");
   run.old_timeline = found->about().at("timeline");
+  refuse_strangers(invocation.servers, run.old_timeline);
   if (about(run) != found->about()) {
     throw Error(ErrorCode::configuration,
                 fmt::format("{} is about {} -> {}, not about {} -> {}", found->path,

@@ -129,7 +129,14 @@ void wait_until_it_follows(const Rejoin& rejoin) {
 
 /// A second primary must never come of it.
 void refuse_a_second_primary(const Rejoin& rejoin) {
-  if (rejoin.old_primary.admin->in_recovery(rejoin.options.call_deadline)) return;
+  Node& old = *rejoin.old_primary.admin;
+  bool standby = false;
+  try {
+    standby = old.in_recovery(rejoin.options.call_deadline);
+  } catch (const Error&) {  // it may have another address by now
+    standby = old.in_recovery(rejoin.options.call_deadline);
+  }
+  if (standby) return;
   shut_down(rejoin);
   throw Error(ErrorCode::proof_failed, "the old primary came up as a primary and was stopped again",
               "the command rewind must leave standby.signal in the data directory");
@@ -139,7 +146,8 @@ void refuse_a_second_primary(const Rejoin& rejoin) {
 std::vector<std::string> tidy_up(const Rejoin& rejoin) {
   Node& standby = *rejoin.old_primary.admin;
   const Duration deadline = rejoin.options.call_deadline;
-  // After a rewind the settings are those of the new primary, and somebody's own.
+  // After a rewind the server has the new primary's settings. Only those of a fence are reset, because a person may
+  // have made the others.
   const Overrides loaded = standby.fence_view(deadline).overrides;
   const Overrides written = standby.overrides_in_file(deadline).value_or(loaded);
   if (!fence_in(loaded).empty() || !fence_in(written).empty()) standby.override_settings({}, deadline);
@@ -203,15 +211,26 @@ static void try_to_drop(Node& node, const std::string& slot, Duration deadline) 
   }
 }
 
-std::string make_standby(const Rejoin& rejoin) {
+/// Two agents that stop, rewind and start one data directory would ruin it.
+static void take_lock(const Rejoin& rejoin) {
   const Duration deadline = rejoin.options.call_deadline;
   Node& fresh = *rejoin.new_primary.admin;
-  // Two that stop, rewind and start one data directory would ruin it.
-  if (!fresh.holds_lock(deadline) && !fresh.try_lock(deadline)) {
+  // A preflight has it for as long as it looks.
+  const auto ours = [&] { return fresh.holds_lock(deadline) || fresh.try_lock(deadline); };
+  if (wait_until(rejoin.clock, std::chrono::seconds(10), poll, rejoin.stop, ours) != WaitEnd::reached) {
     throw Error(ErrorCode::preflight_refused,
                 fmt::format("{} holds the advisory lock on the new primary", fresh.lock_holder(deadline)),
                 "wait until it has ended, then: agent rejoin");
   }
+  if (!fresh.in_recovery(deadline)) return;
+  throw Error(ErrorCode::preflight_refused, "the new primary is a standby by now",
+              "agent status shows both; then: agent rejoin");
+}
+
+std::string make_standby(const Rejoin& rejoin) {
+  const Duration deadline = rejoin.options.call_deadline;
+  Node& fresh = *rejoin.new_primary.admin;
+  take_lock(rejoin);
   const bool already = why_not_following(*rejoin.old_primary.admin, fresh, deadline).empty();
   if (!already) {
     require_commands(rejoin);

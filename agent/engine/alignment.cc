@@ -69,8 +69,8 @@ static std::string align(Cutover& cutover) {
   // end travels as zeros while nobody writes: as little as the next few orders leave time for.
   for (const double seconds : {0.25, 0.1}) {
     const std::int64_t most = fill(cutover, cutover.wal_segment / 5);
-    // The old primary's first write behind the fence would have to wait for the next segment. Where none is kept for
-    // use, a checkpoint near the end of a segment makes one (PreallocXlogFiles).
+    // The old primary's first write behind the fence would have to wait for the next segment. Where no
+    // recycled segment is there, a checkpoint near the end of a segment makes one (PreallocXlogFiles).
     if ((most > 0 || filled == 0) && !old_admin(cutover).has_next_segment(cutover.options.call_deadline)) {
       old_admin(cutover).checkpoint(cutover.options.checkpoint_deadline);
     }

@@ -64,7 +64,7 @@ static bool demoted_already(Cutover& cutover) {
 }
 
 /// Transaction ids that the old primary has given out since it was fenced, and how many of them this agent has used.
-/// Those that died may have reopened it and shut it again.
+/// An agent that died may have opened the old primary and closed it again, which uses ids, too.
 struct Since {
   std::uint64_t used = 0, own = 0;
   bool only_own() const { return used <= own; }
@@ -80,7 +80,8 @@ static std::optional<Since> since_fence(Cutover& cutover) {
 static std::string describe(Cutover& cutover, const Since& since) {
   if (since.only_own()) return fmt::format(", {} transaction ids since the fence, the agent's own", since.used);
   cutover.warnings.push_back(
-      fmt::format("the old primary has given out {} transaction ids since the fence, and this agent used {}: {}"
+      fmt::format("the old primary has given out {} transaction ids since the fence, and this agent used {}. The "
+                  "others came from {}"
                   "autovacuum, a background worker of an extension, or a client that overrode the read-only default; "
                   "what they wrote is not on the new primary",
                   since.used, since.own, cutover.recovering ? "an agent before it, " : ""));

@@ -62,7 +62,7 @@ Duration journal_sync(const Cutover& cutover) {
   }
 }
 
-/// nullopt: it promoted nothing, or another server, or says nothing that is understood here.
+/// nullopt: the report has no promotion, or one of another server, or cannot be read.
 std::optional<Duration> promotion_in(const std::string& path, const Cutover& cutover) {
   try {
     const auto report = nlohmann::json::parse(read_file(path));
@@ -76,7 +76,7 @@ std::optional<Duration> promotion_in(const std::string& path, const Cutover& cut
   return std::nullopt;
 }
 
-/// How long the last promotion of this very server took, going by what it left behind.
+/// How long the last promotion of this very server took, from the reports in STATE_DIR.
 std::optional<Duration> last_promotion(const Cutover& cutover) {
   for (const std::string& directory : directories_with(cutover.options.state_dir, "report.json")) {
     if (const auto took = promotion_in(directory + "/report.json", cutover)) return took;
@@ -154,7 +154,7 @@ static std::string promotion_text(const Measured& measured) {
                         measured.promotion_work->directories, measured.promotion_work->spare_segments);
   }
   if (measured.last_promotion) {
-    text += "; at least what the last promotion of this cluster took: " + human(*measured.last_promotion);
+    text += "; at least what the last promotion of this server took: " + human(*measured.last_promotion);
   }
   return text;
 }

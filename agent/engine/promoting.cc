@@ -55,8 +55,7 @@ static void look_at_fence_once(Cutover& cutover) {
   }
 }
 
-/// The order rests on a proof of now. The record of it, which goes to disk first, may have taken its time.
-static void require_fresh_proof(Cutover& cutover) {
+void require_fresh_proof(Cutover& cutover) {
   constexpr Duration fresh = std::chrono::milliseconds(100);
   if (!cutover.proved_at || cutover.clock.now() - *cutover.proved_at <= fresh) return;
   left_of_pause(cutover);
@@ -65,13 +64,13 @@ static void require_fresh_proof(Cutover& cutover) {
   prove_layers(cutover.servers.old_primary, *cutover.plan, cutover.id, deadline);
   const std::uint64_t next = old_admin(cutover).wal_end(deadline).next_xid;
   if (next == cutover.fenced_end->next_xid) return;
-  throw Error(ErrorCode::timeout,
-              "the journal took its time, and the old primary has given out a transaction id since the last proof",
-              "look at the disk of STATE_DIR");
+  throw Error(
+      ErrorCode::timeout,
+      "writing the journal took too long, and the old primary has given out a transaction id since the last proof",
+      "look at the disk of STATE_DIR");
 }
 
 std::string run_promote(Cutover& cutover) {
-  require_fresh_proof(cutover);
   const Duration deadline = cutover.options.call_deadline;
   static constexpr std::array nothing_happened{ErrorCode::unreachable, ErrorCode::authentication,
                                                ErrorCode::permission_denied, ErrorCode::file_failed};
@@ -89,7 +88,7 @@ std::string run_promote(Cutover& cutover) {
   if (!told) throw Error(ErrorCode::query_failed, "the replica's postmaster could not be told to promote");
   cutover.fence_looked_at = false;
   const auto promoted = [&] {
-    // Whatever goes wrong from here on, the order was given: no exception may pass for one before it.
+    // The order was given: no exception may be taken for one from before it.
     try {
       auto asked = std::async(new_admin(cutover).beside(), [&] { return new_admin(cutover).identity(deadline); });
       look_at_fence_once(cutover);

@@ -28,6 +28,13 @@ constexpr std::array table{
                 "the old primary carries the fence of another cutover",
                 "agent recover where that cutover has its STATE_DIR"},
 
+    RecoveryRow{any_journal, any_replica, look | complete, Also::old_elsewhere, Patience::none, Action::hold,
+                "a primary on another timeline answers under the old primary's name",
+                "if the name was moved, move it back, then: agent recover. If the servers were switched over since: "
+                "agent recover --abort"},
+    RecoveryRow{any_journal, any_replica, abort, Also::old_elsewhere, Patience::none, Action::settle,
+                "a person says that the servers were switched over since; nothing was touched", ""},
+
     RecoveryRow{begun, standby, look | abort, Also::nothing, Patience::none, Action::undo, "no promotion was ordered",
                 ""},
     RecoveryRow{begun, standby, complete, Also::old_seen, Patience::none, Action::forward,
@@ -81,6 +88,8 @@ bool holds(Also also, const Position& position) {
       return position.lock_elsewhere;
     case Also::foreign_fence:
       return position.foreign_fence;
+    case Also::old_elsewhere:
+      return position.old_elsewhere;
     case Also::old_seen:
       return position.old_seen;
     case Also::old_gone_and_proved:
@@ -111,13 +120,17 @@ std::string_view to_string(Action action) {
       "fence the old primary again, then finish",
       "fence the old primary again, exit code 7",
       "touch nothing, exit code 7",
+      "touch nothing, exit code 5",
   };
   return words[static_cast<int>(action)];
 }
 
 std::string_view to_string(Also also) {
-  constexpr std::string_view words[] = {"", "another agent holds the lock",
-                                        "the old primary carries another cutover's fence", "the old primary is seen",
+  constexpr std::string_view words[] = {"",
+                                        "another agent holds the lock",
+                                        "the old primary carries another cutover's fence",
+                                        "a primary on another timeline under the old primary's name",
+                                        "the old primary is seen",
                                         "the old primary is not seen, the replica has replayed the fence's position"};
   return words[static_cast<int>(also)];
 }

@@ -30,6 +30,7 @@ enum class Also {
   nothing,
   lock_elsewhere,       // another agent holds the cluster's lock
   foreign_fence,        // the old primary carries the fence of another cutover
+  old_elsewhere,        // under the old primary's name a primary on another timeline answers
   old_seen,             // the old primary answers
   old_gone_and_proved,  // it does not, and the replica has replayed all that it had when it was fenced
 };
@@ -49,12 +50,13 @@ enum class Action {
   fence_and_finish,  // fence the old primary again, then finish
   fence_and_ask,     // fence the old primary again, and leave the decision to a person
   hold,              // touch nothing
+  settle,            // touch nothing, and nothing is left to do
 };
 
 struct Position {
   Written written = begun;
   ReplicaSeen replica = standby;
-  bool lock_elsewhere = false, foreign_fence = false, old_seen = true, fence_replayed = false;
+  bool lock_elsewhere = false, foreign_fence = false, old_elsewhere = false, old_seen = true, fence_replayed = false;
 };
 
 struct RecoveryRow {

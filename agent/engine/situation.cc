@@ -66,6 +66,19 @@ void look_closer(Server& server, Trying how, Duration deadline, ServerSeen& seen
   }
 }
 
+/// A name that a hook or a person has moved may lead to the other server.
+void tell_apart(Situation& now, std::uint32_t old_timeline) {
+  ServerSeen& old = now.old_primary;
+  ServerSeen& fresh = now.new_primary;
+  const bool as_before = old.promoted() && old.timeline == old_timeline;
+  if (is_one_server(now)) {
+    ServerSeen& moved = as_before ? fresh : old;
+    moved = {.address = moved.address, .unseen = "it leads to " + (as_before ? old : fresh).address};
+  } else {
+    old.elsewhere = old.promoted() && old.timeline && !as_before;
+  }
+}
+
 }  // namespace
 
 bool is_one_server(const Situation& situation) {
@@ -75,6 +88,7 @@ bool is_one_server(const Situation& situation) {
 }
 
 Situation look_around(Servers& servers, const PairByRole& pair, Trying how, Duration deadline,
+                      std::optional<std::uint32_t> old_timeline,
                       const std::function<void(const ServerSeen&)>& replica_seen) {
   auto old_identity = servers.old_primary.admin->fresh_identity(deadline);
   auto new_identity = servers.new_primary.admin->fresh_identity(deadline);
@@ -83,9 +97,10 @@ Situation look_around(Servers& servers, const PairByRole& pair, Trying how, Dura
   const bool into_old = identify(servers.old_primary, std::move(old_identity), now.old_primary);
   const bool into_new = identify(servers.new_primary, std::move(new_identity), now.new_primary);
   if (!into_new) ask_open_session(*servers.new_primary.admin, deadline, now.new_primary);
+  if (old_timeline) tell_apart(now, *old_timeline);
   if (replica_seen && now.new_primary.seen()) replica_seen(now.new_primary);
-  if (into_old) look_closer(servers.old_primary, how, deadline, now.old_primary);
-  if (into_new) look_closer(servers.new_primary, how, deadline, now.new_primary);
+  if (into_old && now.old_primary.seen()) look_closer(servers.old_primary, how, deadline, now.old_primary);
+  if (into_new && now.new_primary.seen()) look_closer(servers.new_primary, how, deadline, now.new_primary);
   return now;
 }
 

@@ -29,6 +29,8 @@ struct ServerSeen {
   FenceSeen fence{};
   std::vector<std::string> markers{};  // of cutovers that have not come to their end, see marker.h
 
+  bool elsewhere = false;  // of the old primary: a primary on another timeline answers there, not the new primary
+
   bool seen() const { return unseen.empty(); }
   /// Out of recovery; false also when it is not seen.
   bool promoted() const { return seen() && !in_recovery; }
@@ -46,9 +48,11 @@ enum class Trying {
 };
 
 /// Asks both servers at once over new connections; `deadline` for each question. A replica that lets nobody in is asked
-/// over the open session. `replica_seen` is called as soon as it is known what the replica is, before anything else is
-/// asked. Never throws Error: a server that does not answer is a part of the situation.
+/// over the open session. With `old_timeline`, that of the old primary, a server under the other one's name counts as
+/// not seen. `replica_seen` is called as soon as it is known what the replica is, before anything else is asked. Never
+/// throws Error: a server that does not answer is a part of the situation.
 Situation look_around(Servers& servers, const PairByRole& pair, Trying how, Duration deadline,
+                      std::optional<std::uint32_t> old_timeline = {},
                       const std::function<void(const ServerSeen&)>& replica_seen = {});
 
 /// Whether both names lead to one server.

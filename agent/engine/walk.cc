@@ -98,14 +98,11 @@ void record_promotions_in(Cutover& cutover, Journal& journal) {
 
 const Situation& look(Cutover& cutover, Trying how, Duration deadline) {
   if (cutover.old_reopens.valid()) cutover.old_reopens.wait();  // an order over a session that is closed here
-  cutover.situation = look_around(cutover.servers, cutover.options.pair, how, deadline, [&](const ServerSeen& replica) {
+  const auto timeline = cutover.old_timeline == 0 ? std::nullopt : std::optional(cutover.old_timeline);
+  const auto replica_seen = [&](const ServerSeen& replica) {
     if (replica.promoted()) note_promotion(cutover);
-  });
-  // Both in recovery: the name of the old primary was moved to the replica.
-  if (is_one_server(*cutover.situation) && cutover.situation->new_primary.in_recovery) {
-    ServerSeen& old = cutover.situation->old_primary;
-    old = {.address = old.address, .unseen = "it leads to " + cutover.situation->new_primary.address};
-  }
+  };
+  cutover.situation = look_around(cutover.servers, cutover.options.pair, how, deadline, timeline, replica_seen);
   return *cutover.situation;
 }
 
@@ -140,7 +137,7 @@ std::string lock_holder_elsewhere(Cutover& cutover) {
     if (!answer) holder.clear();
     return answer.value_or(true) || (!own && !cutover.recovering);
   };
-  // A session takes a moment to end, be it one of an agent that was killed.
+  // The server takes a moment to end a session, also that of an agent that was killed.
   const auto patience = std::chrono::seconds(cutover.recovering ? 5 : 1);
   wait_until(cutover.clock, patience, std::chrono::milliseconds(50), {}, answered);
   return holder;
@@ -173,6 +170,7 @@ Position position_of(Cutover& cutover, Written written) {
   const Situation& now = look(cutover, Trying::writing, undo_deadline(cutover));
   Position position{.written = written, .replica = seen_as(now.new_primary, cutover.seen_promoted)};
   position.old_seen = now.old_primary.seen();
+  position.old_elsewhere = now.old_primary.elsewhere;
   const FenceSeen& fence = now.old_primary.fence;
   position.foreign_fence = fence.any() && fence.whose() != wedge_of(cutover.id);
   position.fence_replayed = !position.old_seen && position.replica == standby && has_replayed_fence(cutover);
@@ -283,13 +281,13 @@ std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun
   const bool stood = cutover.writes_stopped && !cutover.recovering && !cutover.writes_resumed;
   left = undo_each(cutover, journal, left, outcome, why);
   if (left.empty() || !stood || cutover.seen_promoted) return why;
-  // What had to be quick while the application waited. The drivers have had all their time.
-  const auto told = std::ranges::find(left, &step_named("stop_traffic"), &Begun::step);
-  const std::optional<Begun> paused = told == left.end() ? std::nullopt : std::optional(*told);
-  if (paused) left.erase(told);
-  std::string still;
-  undo_each(cutover, journal, left, outcome, still);
-  return paused ? why : still;
+  // Again, with more time. Not the drivers that were told, because they had their full time.
+  const auto driver = [](const Begun& entry) { return entry.step == &step_named("stop_traffic"); };
+  const std::string first = why;
+  const bool told = cutover.writes_resumed && std::erase_if(left, driver) > 0;
+  why.clear();
+  undo_each(cutover, journal, left, outcome, why);
+  return told ? first : why;
 }
 
 /// The old primary may take writes that the new one will not have: no client may get in any more. Throws
@@ -336,6 +334,7 @@ void ask_a_person(Cutover& cutover, Journal& journal, std::vector<Begun>& begun,
 /// The end of a cutover that does not go forward: back, or no further. `cause`: why.
 void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, const RecoveryRow& row, const Error& cause,
              Outcome& outcome) {
+  if (row.action == Action::settle) return conclude(outcome, ErrorCode::undone, std::string(row.says));
   if (row.action != Action::undo) return ask_a_person(cutover, journal, begun, row, cause, outcome);
   require(!cutover.situation->new_primary.promoted(), "the old primary is not opened beside a new one");
   if (!cutover.situation->new_primary.seen()) {
@@ -410,6 +409,14 @@ void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begu
       journal->begin(step.name, before);
     }
     begun.push_back({&step, std::move(before)});
+    if (step.commits) {
+      try {
+        require_fresh_proof(cutover);
+      } catch (const std::exception&) {
+        begun.pop_back();  // no order was given
+        throw;
+      }
+    }
   }
   perform(cutover, outcome, step, step.why, StepResult::done, [&] { return step.run(cutover); });
   if (step.commits) mark_promoted(cutover, outcome);
@@ -611,6 +618,7 @@ struct Recovery {
         cutover.old_is_gone = true;
         return walk_from(promotion());
       case Action::undo:
+      case Action::settle:
       case Action::fence_and_ask:
       case Action::hold:
         return go_back(cutover, journal, begun, row, Error(ErrorCode::undone, "the agent that began it has died"),

@@ -43,7 +43,7 @@ inline constexpr std::array settings_table{
     Setting{"CUTOVER_ATTEMPTS", "--attempts", "3",
             "how many times a cutover is tried, the first included, while its pause is too long"},
     Setting{"DRAIN_OLD", "--drain-old", "0",
-            "for so many seconds after the cutover, end sessions that come back to the old primary"},
+            "seconds after the cutover during which the agent ends sessions that come back to the old primary"},
     Setting{"WAIT_FOR_TRANSACTIONS", "--wait-for-transactions", "0",
             "seconds to wait for a moment without a client transaction older than 1 s (0: the fence ends them)"},
     Setting{"WINDOW", "--window", "",

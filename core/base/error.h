@@ -66,10 +66,10 @@ inline constexpr std::array error_table{
 /// The row of `code`; every code has one (a test holds it).
 const ErrorRow& error_row(ErrorCode code);
 
-/// Whether a cutover that ended so needs somebody to go on: unfinished or undecided.
+/// Whether a cutover with this exit code needs `agent recover`: unfinished or undecided.
 bool needs_recovery(int exit_code);
 
-/// Whether there was no session to ask over, or it was lost: nothing is known of what was asked.
+/// Whether there was no session, or it was lost, so that the question has no answer.
 bool is_without_session(ErrorCode code);
 
 /// what(): lower case, no full stop, with observed and required values. hint(): what to type; the table's when none

@@ -287,7 +287,10 @@ class ImaginedNode final : public Node {
   }
 
   /// A plan names the checkpoint that makes it, which may not be needed in the end.
-  bool has_next_segment(Duration) override { return false; }
+  bool has_next_segment(Duration deadline) override {
+    real_->has_next_segment(deadline);
+    return false;
+  }
   bool switch_wal(std::int64_t most, Duration) override {
     give(orders::switch_wal, {std::to_string(most)});
     server_.flushed = true;

@@ -308,8 +308,8 @@ class Node {
   virtual void disconnect() = 0;
   /// Whether a session is open, as far as is known here. Asks nothing.
   virtual bool is_connected() const = 0;
-  /// From now on every new session is refused, Error(unreachable), with a server of which `stranger` says in words why
-  /// it is not this one: a name may be moved to another server. Empty: it may be this one.
+  /// From now on a new session is refused with Error(unreachable) when `stranger` returns text, the reason why this is
+  /// another server; empty: it may be the right one.
   virtual void refuse_strangers(std::function<std::string(const Identity&)> stranger) = 0;
   /// How to ask something beside the caller: std::async(node.beside(), …). The node takes no other call until `get()`.
   virtual std::launch beside() const { return std::launch::async; }
@@ -414,13 +414,13 @@ class Node {
   /// pg_promote(wait => false): returns as soon as the postmaster was told; false when it could not be told. After
   /// Error(unreachable, authentication, permission_denied, file_failed) it was not ordered. After any other it may be.
   virtual bool promote(Duration deadline) = 0;
-  /// Takes the advisory lock that keeps a second agent out; false when another session holds it, be it an agent's with
-  /// another maintenance database. Held until disconnect().
+  /// Takes the advisory lock that keeps a second agent out; false when another session holds it, also an agent that
+  /// uses another maintenance database. Held until disconnect().
   virtual bool try_lock(Duration deadline) = 0;
   /// Whether this very session holds it. Never opens a session: without one, nothing is held.
   virtual bool holds_lock(Duration deadline) = 0;
-  /// Ends the session that holds it when that is one of this process' own (by application_name and role), whose end
-  /// the server has not noticed. Whether there was one: it takes a moment to end.
+  /// If another session of this process (same application_name and role) holds the lock, ends it: the server has not
+  /// noticed that the network dropped it. Returns whether there was one; it takes a moment to end.
   virtual bool end_own_lock(Duration deadline) = 0;
   /// Shows lock_holder() whether its holder waits for a person or a window. REQUIRES: this session holds the lock.
   virtual void show_hold(bool holding, Duration deadline) = 0;

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -141,10 +142,12 @@ class Console final : public Pooler {
     if (PQstatus(connection_.get()) == CONNECTION_OK) {
       // Later logins look up no name, which would have no deadline. Empty: a Unix socket.
       if (const char* const address = PQhostaddr(connection_.get()); address != nullptr && *address != '\0') {
+        if (!by_name_) by_name_ = server_;
         server_ = server_.with("hostaddr", address);
       }
       return;
     }
+    if (by_name_) server_ = *std::exchange(by_name_, std::nullopt);  // it may have another address by now
     const std::string message = trimmed(PQerrorMessage(connection_.get()));
     connection_.reset();
     const bool refused = message.find("authentication") != std::string::npos ||
@@ -187,6 +190,7 @@ class Console final : public Pooler {
   }
 
   Conninfo server_;
+  std::optional<Conninfo> by_name_;  // as it was before an address was kept
   Connection connection_{nullptr, &PQfinish};
 };
 

@@ -211,10 +211,11 @@ SELECT max(setting) FILTER (WHERE name = 'default_transaction_read_only') AS rea
        max(setting) FILTER (WHERE name = 'synchronous_standby_names') AS standby_names
   FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf')sql"};
 constexpr Statement ask_next_segment{"pgrm_next_segment", R"sql(
-SELECT EXISTS (SELECT FROM pg_ls_waldir(), pg_size_bytes(current_setting('wal_segment_size')) AS size
+SELECT EXISTS (SELECT FROM pg_ls_waldir(), pg_size_bytes(current_setting('wal_segment_size')) AS segment (bytes)
                 WHERE name ~ '^[0-9A-F]{24}$' AND starts_with(pg_walfile_name(pg_current_wal_lsn()), substr(name, 1, 8))
-                  AND ('x' || substr(name, 9, 8))::bit(32)::bigint * (4294967296 / size) +
-                      ('x' || substr(name, 17, 8))::bit(32)::bigint = div(pg_current_wal_insert_lsn() - '0/0', size) + 1) AS there)sql"};
+                  AND ('x' || substr(name, 9, 8))::bit(32)::bigint * (4294967296 / segment.bytes) +
+                      ('x' || substr(name, 17, 8))::bit(32)::bigint =
+                      div(pg_current_wal_insert_lsn() - '0/0', segment.bytes) + 1) AS there)sql"};
 constexpr Statement ask_config_loaded{"pgrm_config_loaded", "SELECT pg_conf_load_time()::text AS loaded"};
 constexpr Statement ask_system_settings{"pgrm_system_settings", R"sql(
 SELECT name, reset_val AS value FROM pg_settings
@@ -233,7 +234,7 @@ SELECT format('%s (pid %s, from %s, since %s)%s', a.application_name, a.pid, coa
 constexpr Statement ask_holds_lock{"pgrm_holds_lock", R"sql(
 SELECT EXISTS (SELECT FROM pg_locks AS l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = pg_backend_pid()
                   AND (l.classid::int8 << 32) + l.objid::int8 = x'7067726d637574'::int8) AS held)sql"};
-// An advisory lock belongs to a database: an agent with another maintenance database has one of the same name.
+// An advisory lock counts in one database only, so an agent with another maintenance database could take it there.
 constexpr Statement ask_twin_lock{"pgrm_twin_lock", R"sql(
 SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
                 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()
@@ -428,13 +429,19 @@ class ServerNode final : public Node {
 
   std::future<Identity> fresh_identity(Duration deadline) override {
     return std::async(std::launch::async,
-                      [server = session_.conninfo(), options = options_, stranger = stranger_, deadline] {
+                      [server = session_.conninfo(), by_name = session_.by_name(), options = options_, deadline] {
                         const Budget budget(deadline);
-                        Session session(server, options.application_name, options.told);
-                        open_with_settings(session, options.observer_timeout, budget.left());
-                        const Identity identity = identity_from(session.execute(ask_identity, {}, budget.left()));
-                        require_no_stranger(server, stranger, identity);
-                        return identity;
+                        const auto ask_at = [&](const Conninfo& address) {
+                          Session session(address, options.application_name, options.told);
+                          open_with_settings(session, options.observer_timeout, budget.left());
+                          return identity_from(session.execute(ask_identity, {}, budget.left()));
+                        };
+                        try {
+                          return ask_at(server);
+                        } catch (const Error& error) {
+                          if (error.code() != ErrorCode::unreachable || !by_name) throw;
+                          return ask_at(*by_name);  // it may have another address by now
+                        }
                       });
   }
 
@@ -792,26 +799,18 @@ class ServerNode final : public Node {
     return state;
   }
 
-  using Stranger = std::function<std::string(const Identity&)>;
-
-  static void require_no_stranger(const Conninfo& server, const Stranger& stranger, const Identity& identity) {
-    if (!stranger) return;
-    if (const std::string why = stranger(identity); !why.empty()) {
-      throw Error(ErrorCode::unreachable, server.address() + " " + why,
-                  "give each server an address of its own, which no cutover moves: PRIMARY_HOST, REPLICA_HOST");
-    }
-  }
-
   void open(Duration deadline) {
     if (session_.is_open()) return;
     const Budget budget(deadline);
     open_with_settings(session_, options_.observer_timeout, budget.left());
-    if (options_.observer_timeout) return;  // it follows a name wherever it leads
+    if (options_.observer_timeout) return;  // an observer looks the name up at every login
     session_.keep_address();
     if (!stranger_) return;
     try {
-      require_no_stranger(session_.conninfo(), stranger_,
-                          identity_from(session_.execute(ask_identity, {}, budget.left())));
+      const std::string why = stranger_(identity_from(session_.execute(ask_identity, {}, budget.left())));
+      if (why.empty()) return;
+      throw Error(ErrorCode::unreachable, address() + " " + why,
+                  "give each server an address of its own, which no cutover moves: PRIMARY_HOST, REPLICA_HOST");
     } catch (const Error&) {
       session_.close();
       throw;

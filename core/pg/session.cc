@@ -230,6 +230,7 @@ struct Session::State {
   State(Conninfo info, OnStatement to_tell) : server(std::move(info)), told(std::move(to_tell)) {}
 
   Conninfo server;
+  std::optional<Conninfo> by_name;  // as it was before an address was kept
   OnStatement told;
   SocketWatchdog watchdog;
   std::optional<pqxx::connection> connection;
@@ -287,6 +288,11 @@ struct Session::State {
                             says_nothing ? "the server has closed it" : first_line(message)));
   }
 
+  /// The server may have another address by now: the next login looks the name up.
+  void give_up_address() {
+    if (by_name) server = *std::exchange(by_name, std::nullopt);
+  }
+
   void drop() noexcept {
     quiet.reset();
     connection.reset();
@@ -315,6 +321,7 @@ void Session::open(Duration deadline) {
   const auto seconds =
       std::max<long>(shortest_connect_timeout.count(), static_cast<long>(to_seconds(deadline) + 0.999));
   if (deadline < shortest_connect_timeout && hangs(state_->server, deadline)) {
+    state_->give_up_address();
     throw Error(ErrorCode::unreachable,
                 fmt::format("cannot connect to {}: no answer within {}", state_->server.describe(), human(deadline)));
   }
@@ -327,6 +334,7 @@ void Session::open(Duration deadline) {
 #endif
   } catch (const std::exception& failure) {
     state_->drop();
+    state_->give_up_address();
     const std::string message = first_line(failure.what());
     const auto says = [&message](const char* part) { return message.find(part) != std::string::npos; };
     // A name may have any of these words in it: a closed database called "authentication" is closed and nothing else.
@@ -345,6 +353,7 @@ void Session::keep_address() {
   std::array<char, NI_MAXHOST> text{};
   if (getpeername(state_->connection.value().sock(), address, &size) != 0 || peer.ss_family == AF_UNIX) return;
   if (getnameinfo(address, size, text.data(), text.size(), nullptr, 0, NI_NUMERICHOST) != 0) return;
+  if (!state_->by_name) state_->by_name = state_->server;
   state_->server = state_->server.with("hostaddr", text.data());
 }
 
@@ -399,5 +408,6 @@ std::string Session::quote_identifier(const std::string& name) const {
 }
 std::string Session::quote_literal(const std::string& text) const { return state_->connection.value().quote(text); }
 const Conninfo& Session::conninfo() const { return state_->server; }
+const std::optional<Conninfo>& Session::by_name() const { return state_->by_name; }
 
 }  // namespace pgrm

@@ -85,8 +85,8 @@ class Session {
   void open(Duration deadline);
   void close() noexcept;
   bool is_open() const noexcept;
-  /// Later logins, and conninfo(), go to the address that this one has reached: looking up a name has no deadline, and
-  /// a name may lead elsewhere by then. REQUIRES: is_open().
+  /// Later logins, and conninfo(), go to the address that this one has reached, because looking up a name has no
+  /// deadline, and a name may lead elsewhere by then. Until a login fails there. REQUIRES: is_open().
   void keep_address();
   /// Whether the server has ended this session, as far as is known here: a statement sent now would not be carried out,
   /// and nothing would be in doubt. One system call. REQUIRES: is_open().
@@ -118,6 +118,8 @@ class Session {
   std::string quote_literal(const std::string& text) const;
 
   const Conninfo& conninfo() const;
+  /// The same as it was given, while an address is kept.
+  const std::optional<Conninfo>& by_name() const;
 
  private:
   struct State;

@@ -41,8 +41,8 @@ constexpr std::array session_settings_table{
     SessionSetting{"extra_float_digits", 0, "1", "1"},  // 13 has times as floating point numbers
     // Statements are planned once: planning one for its parameters takes longer than running it.
     SessionSetting{"plan_cache_mode", 0, nullptr, "force_generic_plan"},
-    // A server that cannot reach this program any more ends the session by itself, within half a minute. What stands
-    // between them sees that the session is alive.
+    // A server that cannot reach this program any more ends the session by itself, within half a minute. The agent's
+    // sessions send keepalives, too, so that no firewall drops them as idle.
     SessionSetting{"tcp_keepalives_idle", 0, "10", "10"},
     SessionSetting{"tcp_keepalives_interval", 0, "5", "5"},
     SessionSetting{"tcp_keepalives_count", 0, "3", "3"},

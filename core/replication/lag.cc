@@ -166,7 +166,8 @@ std::string obstacle(const Judged& pair) {
                        open_transaction(pair.standing_by()));
   }
   const Duration delay = pair.standing_by().recovery_min_apply_delay.value_or(Duration::zero());
-  // Between two of its waits it is not seen to wait; no check passes with a delay that is longer than allowed.
+  // Between two of its waits the startup process is not seen waiting. So a delay that no check can pass counts by
+  // itself.
   if (begins("Timeout/RecoveryApplyDelay") || delay >= pair.thresholds.seconds) {
     return fmt::format("recovery_min_apply_delay ({} s) holds replay back", to_seconds(delay));
   }

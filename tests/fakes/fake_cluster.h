@@ -201,7 +201,7 @@ class FakeCluster {
     }
   }
 
-  /// By whomever.
+  /// By this agent or anybody else.
   void replica_is_promoted() {
     replica.state.in_recovery = false;
     replica.state.timeline = 2;
@@ -341,7 +341,6 @@ class FakeNode final : public Node {
     return at_once([this] {
       return call_apart("fresh_identity", [this] {
         log_in();
-        require_no_stranger();
         return identity();
       });
     });

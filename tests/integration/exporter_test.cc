@@ -413,6 +413,13 @@ TEST_F(ExporterTest, AReadOnlyServerIsNotMistakenForARoleOrADatabaseThatIs) {
   };
   for (const std::string whose : {"ROLE pgrm_monitor", "DATABASE postgres", "ROLE pgrm_monitor IN DATABASE postgres"}) {
     primary_.run("ALTER " + whose + " SET default_transaction_read_only = on");
+    // A session has what it was given when it logged in: on the replica, only one that begins after the replay.
+    const auto replayed = [&] {
+      Sampler fresh = make_sampler("pgrm_monitor");
+      fresh.round();
+      return hidden(fresh.view());
+    };
+    ASSERT_EQ(wait_until(system_clock(), soon, tick, {}, replayed), WaitEnd::reached) << whose;
     Sampler sampler = make_sampler("pgrm_monitor");
     const auto becomes = [&](const std::function<bool(const View&)>& condition) {
       return wait_until(system_clock(), soon, tick, {}, [&] {

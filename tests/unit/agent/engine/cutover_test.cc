@@ -318,7 +318,7 @@ TEST(Cutover, StopsNothingWhileADriverWouldWaitForAnOldTransaction) {
   EXPECT_THAT(rig.traffic->given, IsEmpty());
 }
 
-/// The disk that takes the journal stands still, and somebody lifts the fence meanwhile: the proof is not of now.
+/// The journal's disk hangs, and somebody lifts the fence meanwhile, so the proof is out of date.
 TEST(Cutover, GivesNoOrderOnAProofThatHasAged) {
   Rig rig;
   bool lifted = false;

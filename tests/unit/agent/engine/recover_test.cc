@@ -71,7 +71,7 @@ TEST(Recover, NeverTakesTheNewPrimaryForTheOldOne) {
   rig.traffic->on_resume = nullptr;
   for (int time = 0; time < 2; ++time) {
     EXPECT_TRUE(rig.cluster.replica.writable());
-    EXPECT_EQ(rig.situation->old_primary.unseen, "old:5432 leads to a primary on timeline 2, the old primary is on 1");
+    EXPECT_EQ(rig.situation->old_primary.unseen, "it leads to new:5432");
     EXPECT_EQ(rig.recover().exit_code, 6);
   }
   EXPECT_TRUE(rig.cluster.replica.writable());
@@ -87,7 +87,7 @@ TEST(Recover, NeverTakesTheOldPrimaryForTheNewOne) {
   die_at_the_order(rig, rig.cluster.after);
   rig.cluster.new_name_leads_to = Side::primary;
   EXPECT_EQ(rig.recover().exit_code, 7);
-  EXPECT_EQ(rig.situation->new_primary.unseen, "new:5432 leads to the old primary");
+  EXPECT_EQ(rig.situation->new_primary.unseen, "it leads to old:5432");
   EXPECT_FALSE(rig.cluster.primary.writable());
   rig.cluster.new_name_leads_to = Side::replica;
   EXPECT_EQ(rig.recover().exit_code, 0);
@@ -104,6 +104,58 @@ TEST(Recover, SeesNoOldPrimaryUnderANameThatLeadsToTheReplica) {
   EXPECT_EQ(rig.cluster.replica.written, Overrides());
   rig.cluster.old_name_leads_to = Side::primary;
   EXPECT_EQ(rig.recover().exit_code, 5);
+  EXPECT_TRUE(rig.cluster.primary.writable());
+}
+
+/// Others have switched over there and back since the agent died: the old journal must not act on the servers of now.
+TEST(Recover, TouchesNothingOnceTheServersWereSwitchedOverSince) {
+  Rig rig;
+  die_at_the_order(rig, rig.cluster.before);
+  rig.cluster.primary.restart();
+  rig.cluster.primary.override = rig.cluster.primary.written = {};
+  for (Database& database : rig.cluster.primary.databases) database.open = true;
+  rig.cluster.primary.state.timeline = 3;
+  rig.cluster.replay_all();
+  for (const Decision decision : {Decision::by_looking, Decision::complete}) {
+    EXPECT_EQ(rig.recover(decision).exit_code, 7);
+    EXPECT_TRUE(rig.cluster.replica.state.in_recovery);
+    EXPECT_TRUE(rig.cluster.primary.writable());
+  }
+  EXPECT_EQ(rig.recover(Decision::abort).exit_code, 5);
+  EXPECT_TRUE(settled(parse_journal(rig.text())));
+  EXPECT_TRUE(rig.cluster.primary.writable());
+}
+
+/// Somebody starts the replica without standby.signal: it is a primary on the timeline of the old one.
+TEST(Recover, SeesAPrimaryThatWasNeverPromoted) {
+  Rig rig;
+  rig.traffic->on_fence = [&] {
+    rig.cluster.replica.state.in_recovery = false;
+    throw Error(ErrorCode::query_failed, "hook says no");
+  };
+  EXPECT_EQ(rig.run().exit_code, 7);
+  EXPECT_FALSE(rig.cluster.primary.writable());
+  EXPECT_FALSE(rig.cluster.ever_two_writable);
+}
+
+/// The replica does not answer before anything is undone, and does a moment later: the drivers were never told.
+TEST(Recover, TellsTheDriversWhenTheUndoBeginsLate) {
+  Rig rig;
+  int refusals = 2;
+  bool behind = false;
+  rig.cluster.before = [&](const std::string& call) {
+    if (!behind || call != "replica.in_recovery" || refusals == 0) return;
+    --refusals;
+    throw Error(ErrorCode::timeout, "no answer");
+  };
+  rig.traffic->on_fence = [&] {
+    behind = true;
+    throw Error(ErrorCode::query_failed, "hook says no");
+  };
+  const Outcome outcome = rig.run();
+  EXPECT_EQ(refusals, 0);
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.message;
+  EXPECT_THAT(rig.traffic->given, testing::ElementsAre("stop", "resume_on_old"));
   EXPECT_TRUE(rig.cluster.primary.writable());
 }
 

@@ -18,11 +18,12 @@ void everywhere(Check&& check) {
   for (const Written written : journals) {
     for (const ReplicaSeen replica : replicas) {
       for (const Decision decision : decisions) {
-        for (unsigned bits = 0; bits < 16; ++bits) {
+        for (unsigned bits = 0; bits < 32; ++bits) {
           Position position{.written = written, .replica = replica};
           position.lock_elsewhere = (bits & 1U) != 0;
           position.foreign_fence = (bits & 2U) != 0;
           position.old_seen = (bits & 4U) != 0;
+          position.old_elsewhere = (bits & 16U) != 0 && position.old_seen;
           position.fence_replayed = (bits & 8U) != 0 && !position.old_seen && replica == standby;
           SCOPED_TRACE(testing::Message() << "journal " << written << ", replica " << replica << ", decision "
                                           << static_cast<int>(decision) << ", bits " << bits);
@@ -47,6 +48,8 @@ TEST(RecoveryTable, NothingIsTouchedWithoutTheLockOrBehindSomebodyElsesFence) {
   everywhere([](const Position& position, Decision, const RecoveryRow& row) {
     if (position.lock_elsewhere || position.foreign_fence) {
       EXPECT_EQ(row.action, Action::hold);
+    } else if (position.old_elsewhere) {
+      EXPECT_TRUE(row.action == Action::hold || row.action == Action::settle) << row.says;
     }
   });
 }
@@ -80,7 +83,7 @@ TEST(RecoveryTable, AfterAnOrderNobodyGoesBackBecauseAServerIsNotSeen) {
 
 TEST(RecoveryTable, SomebodyElsesPromotionIsLeftToAPerson) {
   everywhere([](const Position& position, Decision decision, const RecoveryRow& row) {
-    if (position.lock_elsewhere || position.foreign_fence) return;
+    if (position.lock_elsewhere || position.foreign_fence || position.old_elsewhere) return;
     if (position.written == ordered || position.replica != promoted) return;
     EXPECT_EQ(row.action, decision == Decision::complete ? Action::fence_and_finish : Action::fence_and_ask);
   });
