@@ -63,9 +63,16 @@ void refuse_strangers(Servers& servers, std::uint32_t old_timeline) {
     if (seen.in_recovery || !seen.timeline || *seen.timeline == old_timeline) return std::string();
     return fmt::format("leads to a primary on timeline {}, the old primary is on {}", *seen.timeline, old_timeline);
   };
+  const auto not_new = [old_timeline](const Identity& seen) {
+    const bool as_before = !seen.in_recovery && seen.timeline == old_timeline;
+    return std::string(as_before ? "leads to a primary on the old primary's timeline" : "");
+  };
   for (Node* const node :
        {servers.old_primary.admin.get(), servers.old_primary.application.get(), servers.lock.get()}) {
     node->refuse_strangers(not_old);
+  }
+  for (Node* const node : {servers.new_primary.admin.get(), servers.new_primary.application.get()}) {
+    node->refuse_strangers(not_new);
   }
 }
 

@@ -43,8 +43,8 @@ struct Servers {
   std::vector<std::unique_ptr<Node>> siblings{};  // the old primary's other standbys, if they shall follow
 };
 
-/// From now on no session with the old primary opens when its name leads to a primary on another timeline than
-/// `old_timeline`: to the new primary, when a hook or a person has moved the name.
+/// From now on no session opens when a name leads to the other server, because a hook or a person has moved it: of the
+/// two, only the old primary is a primary on `old_timeline`.
 void refuse_strangers(Servers& servers, std::uint32_t old_timeline);
 
 /// Is told every statement before it is sent, with the server's address, from whatever thread.

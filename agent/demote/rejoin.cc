@@ -218,8 +218,9 @@ static void take_lock(const Rejoin& rejoin) {
   // A preflight has it for as long as it looks.
   const auto ours = [&] { return fresh.holds_lock(deadline) || fresh.try_lock(deadline); };
   if (wait_until(rejoin.clock, std::chrono::seconds(10), poll, rejoin.stop, ours) != WaitEnd::reached) {
+    const std::string holder = fresh.lock_holder(deadline);
     throw Error(ErrorCode::preflight_refused,
-                fmt::format("{} holds the advisory lock on the new primary", fresh.lock_holder(deadline)),
+                fmt::format("{} holds the advisory lock on the new primary", holder.empty() ? "another agent" : holder),
                 "wait until it has ended, then: agent rejoin");
   }
   if (!fresh.in_recovery(deadline)) return;

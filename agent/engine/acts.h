@@ -62,10 +62,6 @@ std::string run_validate(Cutover& cutover);
 std::string preview_open(Cutover& cutover);
 std::string run_open(Cutover& cutover);
 
-/// The proof must be of now when the order to promote is given: writing the record of the order may have taken longer.
-/// Then lock and fence are proved again. Throws Error when they do not hold or the budget is used up.
-void require_fresh_proof(Cutover& cutover);
-
 // demoting.cc
 std::string preview_demote_old(Cutover& cutover);
 std::string run_demote_old(Cutover& cutover);

@@ -55,7 +55,9 @@ static void look_at_fence_once(Cutover& cutover) {
   }
 }
 
-void require_fresh_proof(Cutover& cutover) {
+/// The proof must be of now when the order to promote is given: writing the record of the order may have taken longer.
+/// Then lock and fence are proved again.
+static void require_fresh_proof(Cutover& cutover) {
   constexpr Duration fresh = std::chrono::milliseconds(100);
   if (!cutover.proved_at || cutover.clock.now() - *cutover.proved_at <= fresh) return;
   left_of_pause(cutover);
@@ -71,6 +73,7 @@ void require_fresh_proof(Cutover& cutover) {
 }
 
 std::string run_promote(Cutover& cutover) {
+  require_fresh_proof(cutover);
   const Duration deadline = cutover.options.call_deadline;
   static constexpr std::array nothing_happened{ErrorCode::unreachable, ErrorCode::authentication,
                                                ErrorCode::permission_denied, ErrorCode::file_failed};

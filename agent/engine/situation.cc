@@ -74,8 +74,12 @@ void tell_apart(Situation& now, std::uint32_t old_timeline) {
   if (is_one_server(now)) {
     ServerSeen& moved = as_before ? fresh : old;
     moved = {.address = moved.address, .unseen = "it leads to " + (as_before ? old : fresh).address};
-  } else {
-    old.elsewhere = old.promoted() && old.timeline && !as_before;
+    return;
+  }
+  old.elsewhere = old.promoted() && old.timeline && !as_before;
+  // A replica that was started without standby.signal is one, too: where the old primary is seen, they differ.
+  if ((!old.seen() || old.elsewhere) && fresh.promoted() && fresh.timeline == old_timeline) {
+    fresh = {.address = fresh.address, .unseen = "a primary on the old primary's timeline answers there"};
   }
 }
 

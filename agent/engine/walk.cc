@@ -12,6 +12,7 @@
 #include "agent/engine/walk.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -229,9 +230,15 @@ std::string why_not_open(Cutover& cutover, bool first) {
   std::string trouble;
   for (int time = seen ? 0 : 1; time < 2; ++time) {
     try {
-      if (replica.in_recovery(undo_deadline(cutover))) return "";
-      note_promotion(cutover);
-      return "the replica was promoted meanwhile";
+      const Duration deadline = undo_deadline(cutover);
+      const Identity now = replica.is_connected() ? replica.identity(deadline) : replica.fresh_identity(deadline).get();
+      if (now.in_recovery) return "";
+      const ServerSeen& old = cutover.situation->old_primary;
+      if (!old.seen() || old.system_identifier != now.system_identifier || old.started_at != now.started_at) {
+        note_promotion(cutover);
+        return "the replica was promoted meanwhile";
+      }
+      trouble = "its name leads to the old primary";
     } catch (const Error& error) {
       trouble = error.what();
       replica.disconnect();
@@ -283,11 +290,10 @@ std::string undo_all(Cutover& cutover, Journal& journal, const std::vector<Begun
   if (left.empty() || !stood || cutover.seen_promoted) return why;
   // Again, with more time. Not the drivers that were told, because they had their full time.
   const auto driver = [](const Begun& entry) { return entry.step == &step_named("stop_traffic"); };
-  const std::string first = why;
   const bool told = cutover.writes_resumed && std::erase_if(left, driver) > 0;
-  why.clear();
+  why = told ? "stop_traffic: the application was not resumed: see the warnings" : "";
   undo_each(cutover, journal, left, outcome, why);
-  return told ? first : why;
+  return why;
 }
 
 /// The old primary may take writes that the new one will not have: no client may get in any more. Throws
@@ -331,10 +337,22 @@ void ask_a_person(Cutover& cutover, Journal& journal, std::vector<Begun>& begun,
            fmt::format("{}: {}{} ({})", row.says, as_seen(cutover), trouble, cause.what()), hint);
 }
 
+/// The servers were switched over since: what is there is looked at as it is, and stays.
+void settle(Cutover& cutover, const std::vector<Begun>& begun, const RecoveryRow& row, Outcome& outcome) {
+  for (Node* const node : {cutover.servers.old_primary.admin.get(), cutover.servers.old_primary.application.get()}) {
+    node->refuse_strangers({});
+  }
+  std::vector<std::string_view> names;
+  for (const Begun& entry : begun) names.push_back(entry.step->name);
+  cutover.warnings.push_back(fmt::format("nothing of this cutover was undone, look whether something of it is left: {}",
+                                         fmt::join(names, ", ")));
+  conclude(outcome, ErrorCode::undone, std::string(row.says));
+}
+
 /// The end of a cutover that does not go forward: back, or no further. `cause`: why.
 void go_back(Cutover& cutover, Journal& journal, std::vector<Begun>& begun, const RecoveryRow& row, const Error& cause,
              Outcome& outcome) {
-  if (row.action == Action::settle) return conclude(outcome, ErrorCode::undone, std::string(row.says));
+  if (row.action == Action::settle) return settle(cutover, begun, row, outcome);
   if (row.action != Action::undo) return ask_a_person(cutover, journal, begun, row, cause, outcome);
   require(!cutover.situation->new_primary.promoted(), "the old primary is not opened beside a new one");
   if (!cutover.situation->new_primary.seen()) {
@@ -409,14 +427,6 @@ void take(Cutover& cutover, const Step& step, Journal* journal, std::vector<Begu
       journal->begin(step.name, before);
     }
     begun.push_back({&step, std::move(before)});
-    if (step.commits) {
-      try {
-        require_fresh_proof(cutover);
-      } catch (const std::exception&) {
-        begun.pop_back();  // no order was given
-        throw;
-      }
-    }
   }
   perform(cutover, outcome, step, step.why, StepResult::done, [&] { return step.run(cutover); });
   if (step.commits) mark_promoted(cutover, outcome);

@@ -430,17 +430,18 @@ class ServerNode final : public Node {
   std::future<Identity> fresh_identity(Duration deadline) override {
     return std::async(std::launch::async,
                       [server = session_.conninfo(), by_name = session_.by_name(), options = options_, deadline] {
-                        const Budget budget(deadline);
-                        const auto ask_at = [&](const Conninfo& address) {
+                        const auto ask_at = [&options](const Conninfo& address, Duration share) {
+                          const Budget budget(share);
                           Session session(address, options.application_name, options.told);
                           open_with_settings(session, options.observer_timeout, budget.left());
                           return identity_from(session.execute(ask_identity, {}, budget.left()));
                         };
+                        if (!by_name) return ask_at(server, deadline);
                         try {
-                          return ask_at(server);
+                          return ask_at(server, deadline / 2);
                         } catch (const Error& error) {
-                          if (error.code() != ErrorCode::unreachable || !by_name) throw;
-                          return ask_at(*by_name);  // it may have another address by now
+                          if (error.code() != ErrorCode::unreachable) throw;
+                          return ask_at(*by_name, deadline / 2);  // it may have another address by now
                         }
                       });
   }
@@ -468,8 +469,9 @@ class ServerNode final : public Node {
   }
 
   std::future<bool> accepts_connections(Duration deadline) override {
-    return std::async(std::launch::async,
-                      [server = session_.conninfo(), deadline] { return ping(server, deadline) == Ping::accepts; });
+    return std::async(std::launch::async, [server = session_.conninfo(), by_name = session_.by_name(), deadline] {
+      return ping(server, deadline) == Ping::accepts || (by_name && ping(*by_name, deadline) == Ping::accepts);
+    });
   }
 
   std::vector<ClientSession> client_sessions(Duration deadline) override {

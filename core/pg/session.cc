@@ -334,7 +334,10 @@ void Session::open(Duration deadline) {
 #endif
   } catch (const std::exception& failure) {
     state_->drop();
-    state_->give_up_address();
+    constexpr Duration glance = std::chrono::milliseconds(250);
+    if (state_->by_name && ping(state_->server, std::min<Duration>(deadline, glance)) == Ping::silent) {
+      state_->give_up_address();
+    }
     const std::string message = first_line(failure.what());
     const auto says = [&message](const char* part) { return message.find(part) != std::string::npos; };
     // A name may have any of these words in it: a closed database called "authentication" is closed and nothing else.

@@ -93,6 +93,20 @@ TEST(Recover, NeverTakesTheOldPrimaryForTheNewOne) {
   EXPECT_EQ(rig.recover().exit_code, 0);
 }
 
+/// Nothing was ordered: a name that leads to the old primary is no promotion.
+TEST(Recover, UndoesAlthoughTheNameOfTheReplicaLeadsToTheOldPrimary) {
+  for (const Decision decision : {Decision::by_looking, Decision::abort}) {
+    Rig rig;
+    rig.traffic->on_fence = [] { throw Killed(); };
+    EXPECT_THROW(rig.run(), Killed);
+    rig.cluster.new_name_leads_to = Side::primary;
+    EXPECT_EQ(rig.recover(decision).exit_code, 5);
+    EXPECT_EQ(rig.situation->new_primary.unseen, "it leads to old:5432");
+    EXPECT_TRUE(rig.cluster.primary.writable());
+    EXPECT_EQ(rig.text().find("seen_promoted"), std::string::npos);
+  }
+}
+
 /// While the replica still is one, neither timeline nor role tells them apart.
 TEST(Recover, SeesNoOldPrimaryUnderANameThatLeadsToTheReplica) {
   Rig rig;
@@ -123,6 +137,7 @@ TEST(Recover, TouchesNothingOnceTheServersWereSwitchedOverSince) {
   }
   EXPECT_EQ(rig.recover(Decision::abort).exit_code, 5);
   EXPECT_TRUE(settled(parse_journal(rig.text())));
+  EXPECT_THAT(rig.warnings, testing::Contains(HasSubstr("look whether something of it is left: ")));
   EXPECT_TRUE(rig.cluster.primary.writable());
 }
 
@@ -141,10 +156,11 @@ TEST(Recover, SeesAPrimaryThatWasNeverPromoted) {
 /// The replica does not answer before anything is undone, and does a moment later: the drivers were never told.
 TEST(Recover, TellsTheDriversWhenTheUndoBeginsLate) {
   Rig rig;
-  int refusals = 2;
+  int refusals = 2, looks = 0;  // the first look sees it
   bool behind = false;
   rig.cluster.before = [&](const std::string& call) {
-    if (!behind || call != "replica.in_recovery" || refusals == 0) return;
+    const bool asks = call == "replica.identity" || call == "replica.fresh_identity";
+    if (!behind || !asks || refusals == 0 || ++looks == 1) return;
     --refusals;
     throw Error(ErrorCode::timeout, "no answer");
   };
