@@ -1,5 +1,6 @@
 #include "core/base/error.h"
 
+#include <sstream>
 #include <utility>
 
 #include "core/base/printable.h"
@@ -23,7 +24,9 @@ Error::Error(ErrorCode code, const std::string& what, std::string hint)
       hint_(hint.empty() ? std::string(error_row(code).hint) : std::move(hint)) {}
 
 std::string to_text(const Error& error) {
-  std::string text = printable(error.what());
+  std::string text;
+  std::istringstream lines(error.what());  // some messages list several faults
+  for (std::string line; std::getline(lines, line);) text += (text.empty() ? "" : "\n") + printable(line);
   if (!error.hint().empty()) text += "\nhint: " + printable(error.hint());
   return text;
 }

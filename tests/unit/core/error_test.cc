@@ -22,5 +22,9 @@ TEST(Error, TakesTheTablesHintUnlessItHasABetterOne) {
   EXPECT_EQ(to_text(Error(ErrorCode::proof_failed, "what")), "what");
 }
 
+TEST(Error, IsShownWithItsLinesAndWithoutControlCharacters) {
+  EXPECT_EQ(to_text(Error(ErrorCode::configuration, "one\ntwo\x1b[2J", "a\thint")), "one\ntwo [2J\nhint: a hint");
+}
+
 }  // namespace
 }  // namespace pgrm
