@@ -346,7 +346,7 @@ void settle(Cutover& cutover, const std::vector<Begun>& begun, const RecoveryRow
   for (const Begun& entry : begun) names.push_back(entry.step->name);
   cutover.warnings.push_back(fmt::format("nothing of this cutover was undone, look whether something of it is left: {}",
                                          fmt::join(names, ", ")));
-  conclude(outcome, ErrorCode::undone, std::string(row.says));
+  conclude(outcome, ErrorCode::undone, std::string(row.says), "agent status shows both servers");
 }
 
 /// The end of a cutover that does not go forward: back, or no further. `cause`: why.

@@ -135,7 +135,9 @@ TEST(Recover, TouchesNothingOnceTheServersWereSwitchedOverSince) {
     EXPECT_TRUE(rig.cluster.replica.state.in_recovery);
     EXPECT_TRUE(rig.cluster.primary.writable());
   }
-  EXPECT_EQ(rig.recover(Decision::abort).exit_code, 5);
+  const Outcome outcome = rig.recover(Decision::abort);
+  EXPECT_EQ(outcome.exit_code, 5);
+  EXPECT_EQ(outcome.hint, "agent status shows both servers") << "and does not say which one is the primary as before";
   EXPECT_TRUE(settled(parse_journal(rig.text())));
   EXPECT_THAT(rig.warnings, testing::Contains(HasSubstr("look whether something of it is left: ")));
   EXPECT_TRUE(rig.cluster.primary.writable());
